@@ -1,0 +1,294 @@
+//! Events: what a program hands over.
+//!
+//! An [`Event`] exists only checked: whoever holds one holds a type without wildcards, a version
+//! that agrees with it, and a payload that is one JSON value. The payload is bytes, kept exactly
+//! as they were handed over, white space around the value included.
+//!
+//! ```
+//! use edge_outbox::event::{DomainEvent, Event};
+//! use serde::Serialize;
+//! use uuid::Uuid;
+//!
+//! #[derive(Serialize)]
+//! struct DoorOpened {
+//!     door: Uuid,
+//!     badge: String,
+//! }
+//!
+//! impl DomainEvent for DoorOpened {
+//!     const EVENT_TYPE: &'static str = "door.opened.v2";
+//!     const EVENT_VERSION: u16 = 2;
+//!
+//!     fn aggregate_id(&self) -> Uuid {
+//!         self.door
+//!     }
+//!
+//!     fn subject_id(&self) -> Option<String> {
+//!         Some(self.badge.clone())
+//!     }
+//! }
+//!
+//! let door = Uuid::from_u128(7);
+//! let typed = Event::new(&DoorOpened { door, badge: "b-12".into() })?;
+//! let built = Event::builder("door.opened.v2", door)
+//!     .subject_id("b-12")
+//!     .payload(typed.payload())
+//!     .build()?;
+//! assert_eq!(typed, built);
+//!
+//! let error = Event::builder("door.>", door).payload("{}").build().unwrap_err();
+//! assert_eq!(error.field(), "event_type");
+//! # Ok::<(), edge_outbox::event::EventError>(())
+//! ```
+
+mod error;
+mod event_type;
+mod json;
+mod platform;
+
+use std::fmt;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+pub use error::EventError;
+pub use event_type::{EventType, MAX_EVENT_TYPE_BYTES};
+pub(crate) use event_type::{check_shape as check_type_shape, is_reserved as is_reserved_type};
+pub(crate) use json::check as check_json;
+pub use json::{JsonError, MAX_DEPTH, MAX_PAYLOAD_BYTES};
+pub use platform::{LearningPulseCreated, LessonPublished, QuizSubmitted, UserEraseRequested};
+
+use crate::clock::Timestamp;
+
+/// Longest `subject_id` and `source`, in bytes of UTF-8.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// A checked event, not yet in the journal.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event {
+    pub(crate) event_type: EventType,
+    pub(crate) event_version: u16,
+    pub(crate) id: Option<Uuid>,
+    pub(crate) aggregate_id: Uuid,
+    /// Whose data this is; 1 to 255 bytes where present.
+    pub(crate) subject_id: Option<Box<str>>,
+    pub(crate) occurred_at: Option<Timestamp>,
+    /// What produced it, 1 to 255 bytes; `None`: the outbox's default.
+    pub(crate) source: Option<Box<str>>,
+    /// Valid JSON, byte for byte as handed over.
+    pub(crate) payload: Box<[u8]>,
+}
+
+/// A program's own event: a type that serialises to the payload and knows the rest about itself.
+pub trait DomainEvent: Serialize {
+    /// See [`EventType`].
+    const EVENT_TYPE: &'static str;
+    /// The version of the payload's shape, from 1; agrees with a `.v<N>` suffix of the type.
+    const EVENT_VERSION: u16;
+
+    /// What the event is about.
+    fn aggregate_id(&self) -> Uuid;
+
+    /// The event's identity. None: a UUIDv7 at append, so that appending the same value twice
+    /// makes two events.
+    fn event_id(&self) -> Option<Uuid> {
+        None
+    }
+
+    /// When it happened. None: the clock at append.
+    fn occurred_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// The person whose data this is, where there is one: what an erasure goes by.
+    fn subject_id(&self) -> Option<String> {
+        None
+    }
+}
+
+impl Event {
+    /// Serialises and checks a domain event.
+    ///
+    /// # Errors
+    /// As [`EventError`] says.
+    pub fn new<E: DomainEvent>(event: &E) -> Result<Self, EventError> {
+        let mut builder = Self::builder(E::EVENT_TYPE, event.aggregate_id())
+            .version(E::EVENT_VERSION)
+            .payload_from(event);
+        builder.id = event.event_id();
+        builder.occurred_at = event.occurred_at();
+        builder.subject_id = event.subject_id();
+        builder.build()
+    }
+
+    /// Starts an event from its parts.
+    pub fn builder(event_type: impl Into<String>, aggregate_id: Uuid) -> EventBuilder {
+        EventBuilder {
+            event_type: event_type.into(),
+            event_version: None,
+            id: None,
+            aggregate_id,
+            subject_id: None,
+            occurred_at: None,
+            source: None,
+            payload: Err(EventError::PayloadMissing),
+        }
+    }
+
+    /// The type.
+    #[must_use]
+    pub fn event_type(&self) -> &EventType {
+        &self.event_type
+    }
+
+    /// The version of the payload's shape.
+    #[must_use]
+    pub fn event_version(&self) -> u16 {
+        self.event_version
+    }
+
+    /// The payload, byte for byte as handed over.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+impl fmt::Debug for Event {
+    /// Leaves out what may be personal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("event_type", &self.event_type)
+            .field("event_version", &self.event_version)
+            .field("id", &self.id)
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds an [`Event`] from its parts; everything is checked in [`EventBuilder::build`].
+#[must_use]
+pub struct EventBuilder {
+    event_type: String,
+    event_version: Option<u16>,
+    id: Option<Uuid>,
+    aggregate_id: Uuid,
+    subject_id: Option<String>,
+    occurred_at: Option<Timestamp>,
+    source: Option<String>,
+    payload: Result<Vec<u8>, EventError>,
+}
+
+impl EventBuilder {
+    /// The event's identity; left out: a UUIDv7 at append. Appending the same id again is a
+    /// repeat and not a second event.
+    pub fn id(mut self, id: Uuid) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// The version of the payload's shape; left out: that of a `.v<N>` suffix of the type, else 1.
+    pub fn version(mut self, version: u16) -> Self {
+        self.event_version = Some(version);
+        self
+    }
+
+    /// The person whose data this is: 1 to 255 bytes without control characters.
+    pub fn subject_id(mut self, subject_id: impl Into<String>) -> Self {
+        self.subject_id = Some(subject_id.into());
+        self
+    }
+
+    /// When it happened; left out: the clock at append.
+    pub fn occurred_at(mut self, at: Timestamp) -> Self {
+        self.occurred_at = Some(at);
+        self
+    }
+
+    /// What produced it: 1 to 255 bytes without control characters; left out: the outbox's
+    /// default.
+    pub fn source(mut self, source: impl Into<String>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The payload: one JSON value of any kind. The bytes are kept as they are.
+    pub fn payload(mut self, json: impl Into<Vec<u8>>) -> Self {
+        self.payload = Ok(json.into());
+        self
+    }
+
+    /// The payload, serialised from a value.
+    pub fn payload_from(mut self, value: &impl Serialize) -> Self {
+        self.payload = serde_json::to_vec(value).map_err(EventError::PayloadNotSerialised);
+        self
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// As [`EventError`] says; the first fault in the order of the type's members.
+    pub fn build(self) -> Result<Event, EventError> {
+        let event_type = EventType::new(&self.event_type)?;
+        let event_version = event_type.version(self.event_version)?;
+        // The journal's table of ids says "not known" with it, so a repeat would be a second event.
+        if self.id.is_some_and(|id| id.is_nil()) {
+            return Err(EventError::IdNil);
+        }
+        if let Some(subject_id) = &self.subject_id {
+            check_name(subject_id).map_err(EventError::SubjectId)?;
+        }
+        if let Some(source) = &self.source {
+            check_name(source).map_err(EventError::Source)?;
+        }
+        let payload = self.payload?;
+        check_json(&payload).map_err(EventError::Payload)?;
+        Ok(Event {
+            event_type,
+            event_version,
+            id: self.id,
+            aggregate_id: self.aggregate_id,
+            subject_id: self.subject_id.map(Into::into),
+            occurred_at: self.occurred_at,
+            source: self.source.map(Into::into),
+            payload: payload.into(),
+        })
+    }
+}
+
+/// Why a text is no `subject_id` or `source`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Empty, or longer than 255 bytes.
+    #[error("{bytes} bytes long, and 1 to {MAX_NAME_BYTES} are taken")]
+    Length {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A control character, such as a line break.
+    #[error("the control character {found:?} at byte {at}")]
+    Control {
+        /// The character.
+        found: char,
+        /// Where it is.
+        at: usize,
+    },
+}
+
+/// Checks a `subject_id` or `source`.
+pub(crate) fn check_name(text: &str) -> Result<(), NameError> {
+    if !(1..=MAX_NAME_BYTES).contains(&text.len()) {
+        return Err(NameError::Length { bytes: text.len() });
+    }
+    match text
+        .char_indices()
+        .find(|(_, character)| character.is_control())
+    {
+        Some((at, found)) => Err(NameError::Control { found, at }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
