@@ -1,4 +1,63 @@
 //! A store-and-forward outbox for devices that are often offline and lose power without warning.
+//!
+//! A program hands over an [`Event`]; when [`Outbox::append`] returns, the event is durable on
+//! the device and signed. A [`Forwarder`](forwarder::Forwarder) brings it to the school's broker
+//! once there is a network, from where it left off, and whoever receives it can prove that what
+//! arrived is complete and unaltered.
+//!
+//! ```
+//! use edge_outbox::{Event, Outbox};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! let outbox = Outbox::builder(dir).open()?;
+//! let lesson = "0192f0c1-2345-7000-8000-0123456789ab".parse()?;
+//! let event = Event::builder("lesson.published.v1", lesson).payload(r#"{"title":"Tides"}"#).build()?;
+//! let place = outbox.blocking().append(event)?;
+//! println!("durable as seq {}", place.seq);
+//! outbox.blocking().close();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Events together with a program's own tables, in one commit:
+//!
+//! ```
+//! use edge_outbox::{Event, Outbox, redb::TableDefinition};
+//!
+//! const SCORES: TableDefinition<'_, &str, u64> = TableDefinition::new("scores");
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! # type Failure = Box<dyn std::error::Error + Send + Sync>;
+//! let outbox = Outbox::builder(dir).open()?;
+//! # let quiz = uuid::Uuid::nil();
+//! outbox
+//!     .transact(move |tx| {
+//!         tx.open_table(SCORES)?.insert("ada", 7)?;
+//!         tx.append(Event::builder("quiz.submitted.v1", quiz).payload(r#"{"score":7}"#).build()?)?;
+//!         Ok::<_, Failure>(())
+//!     })
+//!     .await?;
+//! # outbox.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! - **Durable**: an append that was acknowledged survives a crash of the process and of the
+//!   power, at any instant.
+//! - **Ordered**: first attempts leave in the order of their seqs. A repeat is marked as one.
+//! - **Once** in a JetStream stream, under conditions that are checked and shown.
+//! - **Authentic**: an event that was altered, reordered, injected or withheld is detected.
+//! - **Bounded**: disk within the quota; memory and start-up time independent of the backlog.
+//!
+//! It is not a broker, not a general database, not a stream processor. `docs/design.md` says how
+//! the promises are kept.
 
 #![cfg_attr(
     not(test),
@@ -16,8 +75,13 @@ mod encoding;
 pub mod envelope;
 pub mod event;
 mod identity;
+pub mod ingest;
+pub mod journal;
+pub mod ledger;
+pub mod outbox;
 pub mod seq;
 pub mod signing;
+pub mod status;
 
 pub use self::{
     clock::Timestamp,
@@ -26,6 +90,12 @@ pub use self::{
         DomainEvent, Event, EventBuilder, EventError, LearningPulseCreated, LessonPublished,
         QuizSubmitted, UserEraseRequested,
     },
+    journal::redb,
+    outbox::{
+        AppendError, Appended, Blocking, Delivery, EventStream, Found, OpenError, Outbox,
+        OutboxBuilder, ReadError, TransactError, Transaction,
+    },
     seq::Seq,
     signing::{DeviceKey, PublicKey},
+    status::Status,
 };

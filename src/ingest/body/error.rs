@@ -1,0 +1,212 @@
+//! What can be wrong with a body.
+
+use std::{borrow::Cow, fmt};
+
+use serde_json::error::Category;
+
+use crate::event::EventError;
+
+/// Why a body was refused. Nothing of it was taken.
+#[derive(Debug, thiserror::Error)]
+pub struct BodyError {
+    /// Which event it is; `None` where there is only one, or where it is none in particular.
+    pub place: Option<Place>,
+    /// The member at fault; a name that is not ours is cut off after 64 characters.
+    pub field: Option<Cow<'static, str>>,
+    /// What is wrong.
+    #[source]
+    pub fault: Fault,
+}
+
+/// Where in a body an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In this line, counted from 1, blank ones included.
+    Line(usize),
+    /// At this index of the array, counted from 0.
+    Index(usize),
+}
+
+/// What is wrong with a body. No variant holds a value that a program handed over.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// There is no event in it.
+    #[error("no event")]
+    Empty,
+    /// It begins with a byte order mark.
+    #[error("a byte order mark before the JSON")]
+    ByteOrderMark,
+    /// It is not UTF-8.
+    #[error("not UTF-8 at byte {at} of the body")]
+    NotUtf8 {
+        /// The first byte that does not fit, from 0.
+        at: usize,
+    },
+    /// It is no JSON, or there is something after it.
+    #[error("not JSON at byte {at}: {what}")]
+    NotJson {
+        /// What the parser says, without any of the text.
+        what: String,
+        /// How many bytes of the body (NDJSON: of the line) were read.
+        at: usize,
+        /// Whether more of the same would have mended it.
+        cut_off: bool,
+    },
+    /// It is JSON, but not an object.
+    #[error("an event is a JSON object, and this is something else")]
+    NotAnObject,
+    /// A member that events do not have.
+    #[error("unknown member")]
+    UnknownMember,
+    /// A member given twice.
+    #[error("given twice")]
+    DuplicateMember,
+    /// A member that every event has is not there.
+    #[error("missing")]
+    MissingMember,
+    /// A value that is no string.
+    #[error("not a string")]
+    NotAString,
+    /// A string with half a surrogate pair, which is no text.
+    #[error("a \\u escape that is half of a character")]
+    HalfACharacter,
+    /// A value that is no UUID.
+    #[error("not a UUID")]
+    NotAUuid,
+    /// A value that is no time.
+    #[error("not an RFC 3339 time")]
+    NotATime,
+    /// A value that is no version.
+    #[error("not a whole number from 1 to 65535")]
+    NotAVersion,
+    /// The event as a whole does not pass.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// The payload is larger than is taken.
+    #[error("{bytes} bytes, and at most {limit} are taken")]
+    PayloadTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More events than one commit takes.
+    #[error("more than {limit} events, the most that one commit takes")]
+    TooManyEvents {
+        /// The limit.
+        limit: usize,
+    },
+}
+
+/// What a [`BodyError`] means to whoever handed the body in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyErrorKind {
+    /// It cannot be read at all.
+    NotJson,
+    /// It is JSON, but not an event.
+    NotAnEvent,
+    /// It goes beyond a limit; smaller pieces would pass.
+    TooLarge,
+}
+
+impl Fault {
+    /// From a syntax error of the parser, whose texts quote nothing.
+    pub(super) fn not_json(error: &serde_json::Error, text: &str) -> Self {
+        let what = error.to_string();
+        // The parser counts lines and columns; one number serves a reader who has no editor open.
+        let before: usize = text
+            .split_inclusive('\n')
+            .take(error.line().saturating_sub(1))
+            .map(str::len)
+            .sum();
+        Self::NotJson {
+            what: what
+                .rsplit_once(" at line ")
+                .map_or(what.as_str(), |(what, _)| what)
+                .to_owned(),
+            at: before + error.column(),
+            cut_off: error.classify() == Category::Eof,
+        }
+    }
+
+    /// What would be right.
+    #[must_use]
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::Empty => "send one event, a JSON array of them, or one a line as NDJSON",
+            Self::ByteOrderMark => "leave it out: JSON is UTF-8 without a mark",
+            Self::NotUtf8 { .. } => "encode the body as UTF-8",
+            Self::NotJson { .. } => "one JSON object an event, nothing after it",
+            Self::NotAnObject => "an object with event_type, aggregate_id and payload",
+            Self::UnknownMember => {
+                "an event has event_type, aggregate_id, payload, and may have id, event_version, \
+                 subject_id, occurred_at, source; everything else belongs in the payload"
+            }
+            Self::DuplicateMember => "give each member once",
+            Self::MissingMember => "an event has event_type, aggregate_id and payload",
+            Self::NotAString => "a JSON string",
+            Self::HalfACharacter => "escape both halves of the character, or write it as it is",
+            Self::NotAUuid => "a string such as \"8c7f1d1e-1f0a-4f6e-9d59-0c4f1c9a2b3d\"",
+            Self::NotATime => "a string with an offset, such as \"2026-03-01T08:00:00Z\"",
+            Self::NotAVersion => "a JSON number without fraction or exponent, or leave it out",
+            Self::Event(error) => error.hint(),
+            Self::PayloadTooLarge { .. } => {
+                "a smaller payload, or a higher limit in the configuration"
+            }
+            Self::TooManyEvents { .. } => "send them in several requests",
+        }
+    }
+
+    /// What it means to whoever handed the body in.
+    #[must_use]
+    pub const fn kind(&self) -> BodyErrorKind {
+        match self {
+            Self::Empty | Self::ByteOrderMark | Self::NotUtf8 { .. } | Self::NotJson { .. } => {
+                BodyErrorKind::NotJson
+            }
+            Self::PayloadTooLarge { .. } | Self::TooManyEvents { .. } => BodyErrorKind::TooLarge,
+            _ => BodyErrorKind::NotAnEvent,
+        }
+    }
+}
+
+impl BodyError {
+    /// Whether the body broke off: more of it might have mended it.
+    pub(super) const fn is_cut_off(&self) -> bool {
+        matches!(self.fault, Fault::NotJson { cut_off: true, .. })
+    }
+}
+
+impl From<Fault> for BodyError {
+    fn from(fault: Fault) -> Self {
+        Self {
+            place: None,
+            field: None,
+            fault,
+        }
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = self.place {
+            write!(f, "{place}: ")?;
+        }
+        match (&self.field, &self.fault) {
+            // An event's own errors name the member.
+            (_, Fault::Event(error)) => write!(f, "{error}"),
+            (Some(field), fault) => write!(f, "{field}: {fault}"),
+            (None, fault) => write!(f, "{fault}"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(number) => write!(f, "line {number}"),
+            Self::Index(index) => write!(f, "event at index {index}"),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The journal: groups of signed events, cursors and dead letters in one redb file.
+//!
+//! # What it holds
+//!
+//! | table | key | value |
+//! | --- | --- | --- |
+//! | `edge_outbox.groups` | first seq of the group | the group, packed (`row`) |
+//! | `edge_outbox.checkpoint` | – | cursors and counters of a commit that appended nothing |
+//! | `edge_outbox.ids` | first seq of 1,024 | the ids of these events (`ids`) |
+//! | `edge_outbox.dead_letters` | sink, seq | reason code |
+//! | `edge_outbox.meta` | `format` | version of the file |
+//!
+//! A program's own tables, under any other name, live in the same file ([`Transaction`]).
+//!
+//! # What always holds
+//!
+//! - Seqs of the rows are consecutive from the first held to the tail; each group's `prev` is the
+//!   digest before it, except at the first event of an epoch.
+//! - `confirmed ≤ acked ≤ claimed ≤ tail` for every sink.
+//! - Tail, head digest and cursors are those of the last row or of the checkpoint, whichever has
+//!   the higher revision. The last row is never trimmed.
+//! - Ids after `ids_upto` stand in the groups, which trimming leaves until they are written.
+//!
+//! # What a crash leaves
+//!
+//! Every commit is two-phase with the allocator's state saved, so a power cut at any instant
+//! leaves the last acknowledged commit, or one later that was being acknowledged, and nothing to
+//! repair. A journal whose making was cut off is made again. A write or sync that failed leaves
+//! it open whether the commit is there: the file is reopened, read from the medium, and made
+//! durable by a commit of its own before anything else is answered or forwarded.
+//!
+//! # Limits
+//!
+//! A request holds at most [`MAX_REQUEST_EVENTS`] events and [`MAX_REQUEST_BYTES`] of payload; a
+//! group 64 events and 512 KiB (or one event); the journal as a whole its quota.
+
+mod core;
+mod cursor;
+mod error;
+mod ids;
+mod reader;
+mod row;
+mod sealed;
+mod staging;
+mod state;
+mod storage;
+mod store;
+mod transaction;
+mod writer;
+
+pub use redb;
+
+pub(crate) use self::{
+    core::{Core, Identity},
+    reader::Reader,
+    sealed::{Sealed, system_entropy},
+    staging::Limits,
+    storage::{FileStorage, sync_dir},
+    transaction::{Inside, check_name, inside},
+    writer::{Command, End, Finish, Job, Noted, QUEUE_COMMANDS, Registered, Writer},
+};
+pub use self::{
+    cursor::{Cursor, MAX_SINK_NAME_BYTES, Progress, SinkName, SinkNameError},
+    error::{AppendError, OpenError, ReadError, RejectError},
+    ids::REMEMBERED_IDS,
+    reader::Batch,
+    staging::{Appended, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS},
+    storage::{Meter, Storage},
+    transaction::{TableError, Transaction},
+    writer::{Horizon, RegisterError},
+};
+
+#[cfg(test)]
+mod tests;

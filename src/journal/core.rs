@@ -1,0 +1,633 @@
+//! The write side of the journal: a synchronous state machine over any storage.
+//!
+//! One call, one commit. Clock and randomness are handed in, and nothing here waits, spawns or
+//! sends, so a simulation can replay it from a seed. [`super::writer`] is the thread around it.
+//!
+//! What a crash leaves: the commit before or the commit whole, never a part. A commit whose
+//! write or sync failed may be either; [`Core::reopen`] finds out which before anything else is
+//! answered.
+
+mod commit;
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use self::commit::Written;
+use super::{
+    cursor::{Cursor, Cursors, Progress, SinkName},
+    error::{Fault, ReadError, RejectError, fault},
+    reader,
+    sealed::{Entropy, Sealed},
+    staging::{Appended, Limits, Staging, View},
+    state::{FORMAT, FORMAT_KEY, State, Writer},
+    storage::Storage,
+    store::{self, DEAD_LETTERS, META, Store},
+    transaction::Transaction,
+};
+use crate::{
+    clock::Stamp,
+    envelope::{DeviceName, Digest, Epoch, Kind},
+    journal::error::AppendError,
+    ledger::{EpochReason, EpochStarted, EventRejected, LedgerEvent, PreviousEpoch, SinkSkipped},
+    seq::{Seq, SeqRange},
+    signing::{DeviceKey, KeyId, Rotation},
+};
+
+/// Who writes.
+pub(crate) struct Identity {
+    /// As configured; otherwise remembered, otherwise derived from the key.
+    pub(crate) device: Option<DeviceName>,
+    /// Signs.
+    pub(crate) key: DeviceKey,
+    /// The key before, if it is at hand, to vouch for the new one.
+    pub(crate) previous_key: Option<DeviceKey>,
+    /// For events that name no source.
+    pub(crate) source: Box<str>,
+}
+
+/// How a sink takes part in commits while it is attached.
+#[derive(Clone, Copy, Debug)]
+struct Attachment {
+    window: u64,
+    /// Connected, with nothing left to send: a commit may raise the claim by itself.
+    caught_up: bool,
+    /// Learnt, and not yet durable.
+    progress: Option<Progress>,
+}
+
+/// See the module.
+pub(crate) struct Core<S> {
+    storage: S,
+    store: Store,
+    device: DeviceName,
+    key: DeviceKey,
+    key_id: KeyId,
+    source: Box<str>,
+    limits: Limits,
+    entropy: Entropy,
+    state: State,
+    sinks: BTreeMap<SinkName, Attachment>,
+    /// Reused for every row.
+    buffer: Vec<u8>,
+    /// Reused for every statement.
+    scratch: Vec<u8>,
+    commits: u64,
+    last_stamp: Stamp,
+}
+
+impl<S: Storage> Core<S> {
+    /// Opens the journal, or makes one. Ends with one durable commit: what the journal shows
+    /// might otherwise be what an earlier process wrote and never synced.
+    pub(crate) fn open(
+        mut storage: S,
+        identity: Identity,
+        limits: Limits,
+        cache_bytes: usize,
+        mut entropy: Entropy,
+        stamp: Stamp,
+    ) -> Result<Self, Fault> {
+        let existing = storage.open()?;
+        let key_id = identity.key.public_key().id();
+        let configured = identity.device;
+        let mut core = Self {
+            storage,
+            store: Store::new(cache_bytes),
+            device: match &configured {
+                Some(name) => name.clone(),
+                None => derived_name(&key_id)?,
+            },
+            key: identity.key,
+            key_id,
+            source: identity.source,
+            limits,
+            state: State::fresh(random_epoch(&mut entropy)),
+            entropy,
+            sinks: BTreeMap::new(),
+            buffer: Vec::new(),
+            scratch: Vec::new(),
+            commits: 0,
+            last_stamp: stamp,
+        };
+        let backend = match existing {
+            Some(backend) => backend,
+            None => {
+                core.create(stamp)?;
+                core.storage.open()?.ok_or_else(|| {
+                    Fault::Damaged("the journal that was just made is not there".into())
+                })?
+            }
+        };
+        let database = core.store.load(backend)?;
+        let (state, writer) = State::load(&database)?;
+        core.state = state;
+        let Writer {
+            device,
+            key_id: writer_key,
+            seal: (size, root, signature),
+        } = writer;
+        if writer_key == key_id && !core.key.public_key().verify_group(size, &root, &signature) {
+            return Err(Fault::Damaged(
+                "its last group was not signed by this device".into(),
+            ));
+        }
+        if configured.is_none() {
+            // Under another key too: a device does not become another one by rotating its key.
+            core.device = device
+                .parse()
+                .map_err(|_| Fault::Damaged("the device's name is none".into()))?;
+        }
+        let reason = if writer_key != key_id {
+            Some(EpochReason::KeyChanged)
+        } else if core.device.as_str() != device {
+            Some(EpochReason::DeviceRenamed)
+        } else {
+            None
+        };
+        let cross_signer = identity
+            .previous_key
+            .filter(|old| old.public_key().id() == writer_key);
+        core.confirm(&database, reason, writer_key, cross_signer.as_ref(), stamp)?;
+        core.store.show(database);
+        Ok(core)
+    }
+
+    /// Makes a journal apart, and puts it in place once it is whole.
+    fn create(&mut self, stamp: Stamp) -> Result<(), Fault> {
+        let backend = self.storage.create()?;
+        let database = self.store.load(backend)?;
+        let mut staging = Staging::new(&self.state, Cursors::new(), stamp);
+        let started = EpochStarted {
+            reason: EpochReason::FreshJournal,
+            public_key: self.key.public_key(),
+            previous: None,
+        };
+        staging.add_ledger(&LedgerEvent::EpochStarted(started), &mut self.entropy);
+        let transaction = store::begin(&database)?;
+        transaction
+            .open_table(META)
+            .map_err(fault)?
+            .insert(FORMAT_KEY, FORMAT)
+            .map_err(fault)?;
+        self.put(&transaction, &mut staging, Digest::ZERO)?;
+        transaction.commit().map_err(fault)?;
+        drop(database);
+        Ok(self.storage.adopt()?)
+    }
+
+    /// Makes durable what the database shows: with the first event of a new epoch where there is
+    /// a reason for one, else by writing the checkpoint again.
+    fn confirm(
+        &mut self,
+        database: &redb::Database,
+        reason: Option<EpochReason>,
+        previous_key: KeyId,
+        cross_signer: Option<&DeviceKey>,
+        stamp: Stamp,
+    ) -> Result<(), Fault> {
+        let mut staging = self.stage_cursors(stamp);
+        let mut prev = self.state.head;
+        if let Some(reason) = reason {
+            let epoch = random_epoch(&mut self.entropy);
+            let started = EpochStarted {
+                reason,
+                public_key: self.key.public_key(),
+                previous: Some(PreviousEpoch {
+                    epoch: self.state.epoch,
+                    seq: self.state.tail,
+                    digest: self.state.head,
+                    key_id: previous_key,
+                    cross_signature: cross_signer.map(|old| {
+                        let new_key = &self.key.public_key();
+                        old.sign_rotation(&Rotation {
+                            new_key,
+                            device: &self.device,
+                            epoch,
+                        })
+                    }),
+                }),
+            };
+            staging.epoch = epoch;
+            staging.add_ledger(&LedgerEvent::EpochStarted(started), &mut self.entropy);
+            prev = Digest::ZERO;
+            tracing::warn!(?reason, %epoch, "a new epoch begins");
+        }
+        staging.anchor_clock(&mut self.entropy);
+        let transaction = store::begin(database)?;
+        let written = self.put(&transaction, &mut staging, prev)?;
+        transaction.commit().map_err(fault)?;
+        self.adopt(written, staging);
+        Ok(())
+    }
+
+    /// After a failed write: opens the bytes afresh, checks that everything acknowledged is
+    /// there, and makes what is there durable. Until this succeeds nothing is read or written.
+    pub(crate) fn reopen(&mut self, stamp: Stamp) -> Result<(), Fault> {
+        self.store.close();
+        let backend = self
+            .storage
+            .open()?
+            .ok_or_else(|| Fault::Damaged("the journal's file is gone".into()))?;
+        let database = self.store.load(backend)?;
+        let (state, writer) = State::load(&database)?;
+        let acknowledged = (self.state.tail, self.state.head);
+        // A cursor can be rolled back too, and then what left is not claimed.
+        let whole = state.checkpoint.revision >= self.state.checkpoint.revision
+            && holds(&database, acknowledged, state.first_held)?;
+        let reason = (!whole).then_some(EpochReason::RolledBack);
+        if reason.is_some() {
+            // The seqs after the tail come again: what was learnt of the old ones, and whoever
+            // learnt it, must not speak for the new ones.
+            self.sinks.clear();
+        }
+        let before = std::mem::replace(&mut self.state, state);
+        if let Err(fault) = self.confirm(&database, reason, writer.key_id, None, stamp) {
+            // What was acknowledged is what the next attempt has to find.
+            self.state = before;
+            return Err(fault);
+        }
+        self.store.show(database);
+        Ok(())
+    }
+
+    /// Begins a new epoch: a sink has shown that this journal is not the newest of its device.
+    pub(crate) fn begin_epoch(&mut self, reason: EpochReason, stamp: Stamp) -> Result<(), Fault> {
+        let epoch = random_epoch(&mut self.entropy);
+        let started = EpochStarted {
+            reason,
+            public_key: self.key.public_key(),
+            previous: Some(PreviousEpoch {
+                epoch: self.state.epoch,
+                seq: self.state.tail,
+                digest: self.state.head,
+                key_id: self.key_id,
+                cross_signature: None,
+            }),
+        };
+        let mut staging = self.stage_cursors(stamp);
+        staging.epoch = epoch;
+        staging.add_ledger(&LedgerEvent::EpochStarted(started), &mut self.entropy);
+        staging.anchor_clock(&mut self.entropy);
+        self.write(staging, Digest::ZERO)
+    }
+
+    /// Begins a commit: what the sinks have learnt since the last one is in it already.
+    pub(super) fn stage(&mut self, stamp: Stamp) -> Staging {
+        let mut staging = self.stage_cursors(stamp);
+        staging.anchor_clock(&mut self.entropy);
+        staging
+    }
+
+    /// As [`Self::stage`], without an event: the first of an epoch is its start.
+    fn stage_cursors(&self, stamp: Stamp) -> Staging {
+        let cursors = self.state.checkpoint.cursors.clone();
+        let mut staging = Staging::new(&self.state, cursors, stamp);
+        self.advance(&mut staging);
+        staging
+    }
+
+    /// Takes what the sinks have learnt into the commit.
+    pub(super) fn advance(&self, staging: &mut Staging) {
+        for (name, attachment) in &self.sinks {
+            let cursor = staging.cursors.get_mut(name);
+            if let (Some(progress), Some(cursor)) = (attachment.progress, cursor) {
+                cursor.advance(progress);
+            }
+        }
+    }
+
+    /// Takes a whole request into the commit, or nothing of it.
+    pub(super) fn append(
+        &self,
+        staging: &mut Staging,
+        request: Vec<Sealed>,
+    ) -> Result<Vec<Appended>, AppendError> {
+        staging.append(self.view(), request)
+    }
+
+    /// Raises a sink's claim in the commit, to at most `acked + window` and the tail. Gives the
+    /// claim that will be in force.
+    pub(super) fn claim(&self, staging: &mut Staging, name: &SinkName, upto: Seq) -> Option<Seq> {
+        let window = self.sinks.get(name)?.window;
+        let tail = staging.tail();
+        let cursor = staging.cursors.get_mut(name)?;
+        let bound = cursor.acked.plus(window).min(tail);
+        cursor.claimed = cursor.claimed.max(upto.min(bound));
+        Some(cursor.claimed)
+    }
+
+    /// Gives an event up for one sink: dead letter, ledger and cursor, in this commit.
+    pub(super) fn reject(
+        &mut self,
+        staging: &mut Staging,
+        name: &SinkName,
+        seq: Seq,
+        code: &'static str,
+    ) -> Result<(), RejectError> {
+        if !self.is_attached(name) {
+            return Err(RejectError::Journal(ReadError::Closed));
+        }
+        let found = self
+            .store
+            .read(|transaction| {
+                let letters = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+                let known = letters.get((name.as_str(), seq.get())).map_err(fault)?;
+                if known.is_some() {
+                    return Ok(None);
+                }
+                reader::with_record(transaction, seq, |record| {
+                    (record.statement.kind, record.digest)
+                })
+            })
+            .map_err(|fault| RejectError::Journal(fault.into()))?;
+        let staged = |(other, at, _): &(SinkName, Seq, _)| other == name && *at == seq;
+        let Some((kind, digest)) = found.filter(|_| !staging.dead_letters.iter().any(staged))
+        else {
+            // Not held any more, or a dead letter already: whoever heard no answer asks again.
+            return Ok(());
+        };
+        if kind == Kind::Ledger {
+            return Err(RejectError::Ledger { seq });
+        }
+        let event = EventRejected {
+            sink: name.as_str(),
+            seq,
+            digest,
+            reason: code,
+        };
+        staging.add_ledger(&LedgerEvent::EventRejected(event), &mut self.entropy);
+        staging.dead_letters.push((name.clone(), seq, code));
+        if let Some(cursor) = staging.cursors.get_mut(name) {
+            cursor.dead_letters += 1;
+            if cursor.acked.next() == seq {
+                cursor.skip_to(seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a sink its place: the one it had, or a new one at the oldest event held. What was
+    /// trimmed before a new sink came is in the ledger.
+    pub(super) fn register(
+        &mut self,
+        staging: &mut Staging,
+        name: &SinkName,
+        required: bool,
+        window: u64,
+    ) -> Cursor {
+        let attachment = Attachment {
+            window,
+            caught_up: false,
+            progress: None,
+        };
+        self.sinks.insert(name.clone(), attachment);
+        if let Some(cursor) = staging.cursors.get_mut(name) {
+            cursor.required = required;
+            return *cursor;
+        }
+        let before = self.state.first_held.prev();
+        if let Some(range) = SeqRange::new(Seq::FIRST, before) {
+            let skipped = SinkSkipped {
+                sink: name.as_str(),
+                range,
+            };
+            staging.add_ledger(&LedgerEvent::SinkSkipped(skipped), &mut self.entropy);
+        }
+        let cursor = Cursor::after(before, required);
+        staging.cursors.insert(name.clone(), cursor);
+        cursor
+    }
+
+    /// The forwarder has gone; its place stays.
+    pub(super) fn detach(&mut self, name: &SinkName) {
+        self.sinks.remove(name);
+    }
+
+    /// Notes what a sink has learnt, for the next commit. Held to the claim in force now: of what
+    /// is claimed later, nothing had left when this was learnt.
+    pub(super) fn note_progress(&mut self, name: &SinkName, mut progress: Progress) {
+        let cursor = self.state.checkpoint.cursors.get(name);
+        if let (Some(attachment), Some(cursor)) = (self.sinks.get_mut(name), cursor) {
+            progress.acked = progress.acked.min(cursor.claimed);
+            attachment.progress = Some(progress);
+        }
+    }
+
+    /// Whether the sink's task speaks for it: not after a rollback, until it is attached anew.
+    pub(super) fn is_attached(&self, name: &SinkName) -> bool {
+        self.sinks.contains_key(name)
+    }
+
+    /// Lets commits raise the sink's claim by themselves, or no longer.
+    pub(super) fn set_caught_up(&mut self, name: &SinkName, yes: bool) {
+        if let Some(attachment) = self.sinks.get_mut(name) {
+            attachment.caught_up = yes;
+        }
+    }
+
+    /// Writes the commit, if there is anything to write. After an error nothing is known of it;
+    /// [`Self::reopen`] must follow.
+    pub(super) fn commit(&mut self, staging: Staging) -> Result<(), Fault> {
+        if !staging.changes(&self.state) && !self.makes_room(&staging)? {
+            self.forget_durable_progress();
+            return Ok(());
+        }
+        let prev = self.state.head;
+        self.write(staging, prev)
+    }
+
+    fn write(&mut self, mut staging: Staging, prev: Digest) -> Result<(), Fault> {
+        let store = self.store.clone();
+        let written = store.write(|transaction| self.put(transaction, &mut staging, prev))?;
+        self.adopt(written, staging);
+        Ok(())
+    }
+
+    /// Runs a program's closure alone in a commit, with its own tables and its appends.
+    pub(super) fn transact<T, E>(
+        &mut self,
+        staging: Staging,
+        run: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, Interrupted<T, E>> {
+        let store = self.store.clone();
+        let mut ran = None;
+        let ended = store.write(|transaction| {
+            let (value, mut staging) = Transaction::run(transaction, self.view(), staging, run)
+                .map_err(Interrupted::Program)?;
+            ran = Some(value);
+            let prev = self.state.head;
+            let written = self.put(transaction, &mut staging, prev)?;
+            Ok((written, staging))
+        });
+        match (ended, ran) {
+            (Ok((written, staging)), Some(value)) => {
+                self.adopt(written, staging);
+                Ok(value)
+            }
+            (Err(Interrupted::Fault(fault)), Some(value)) => {
+                Err(Interrupted::Committing(fault, value))
+            }
+            (Err(error), _) => Err(error),
+            (Ok(_), None) => unreachable!("a commit follows a closure that returned"),
+        }
+    }
+
+    /// Takes over what was committed.
+    fn adopt(&mut self, written: Written, staging: Staging) {
+        self.commits += 1;
+        self.last_stamp = staging.stamp;
+        self.state.epoch = staging.epoch;
+        self.state.tail = written.tail;
+        self.state.head = written.head;
+        if written.first_held > self.state.first_held {
+            self.state.short_of_room.set(false);
+        }
+        self.state.first_held = written.first_held;
+        self.state.last_row = written.last_row;
+        self.state.held_bytes = written.held_bytes;
+        self.state.checkpoint = written.checkpoint;
+        for sealed in &staging.events {
+            self.state.ids.push(sealed.id);
+        }
+        self.forget_durable_progress();
+    }
+
+    /// What a sink has learnt waits no longer once the cursor says it. One that the journal has
+    /// passed, or that says nothing new, must not wait for ever for a commit.
+    fn forget_durable_progress(&mut self) {
+        for (name, attachment) in &mut self.sinks {
+            let durable = self.state.checkpoint.cursors.get(name);
+            let done = |progress: &Progress| durable.is_some_and(|c| c.acked >= progress.acked);
+            if attachment.progress.as_ref().is_some_and(done) {
+                attachment.progress = None;
+            }
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            state: &self.state,
+            store: &self.store,
+            limits: self.limits,
+        }
+    }
+
+    /// The device's name.
+    pub(crate) fn device(&self) -> &DeviceName {
+        &self.device
+    }
+
+    /// The id of the key that signs.
+    pub(crate) fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// The current epoch.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.state.epoch
+    }
+
+    /// The last committed event.
+    pub(crate) fn tail(&self) -> Seq {
+        self.state.tail
+    }
+
+    /// The first event held.
+    pub(crate) fn first_held(&self) -> Seq {
+        self.state.first_held
+    }
+
+    /// Bytes of all rows held.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.state.held_bytes
+    }
+
+    /// The cursors as the last commit left them.
+    pub(crate) fn cursors(&self) -> &Cursors {
+        &self.state.checkpoint.cursors
+    }
+
+    /// The seq of a remembered id.
+    pub(crate) fn find(&self, id: &Uuid) -> Option<Seq> {
+        self.state.ids.find(id)
+    }
+
+    /// The clocks as the last commit read them.
+    pub(crate) fn last_stamp(&self) -> Stamp {
+        self.last_stamp
+    }
+
+    /// Whether an append was refused for want of room, and nothing has been trimmed since.
+    pub(super) fn is_short_of_room(&self) -> bool {
+        self.state.short_of_room.get()
+    }
+
+    /// Whether anything that a sink has learnt waits for a commit.
+    pub(super) fn has_progress(&self) -> bool {
+        self.sinks
+            .values()
+            .any(|attachment| attachment.progress.is_some())
+    }
+
+    /// Durable commits since open.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits
+    }
+}
+
+impl<S> Core<S> {
+    /// The way for readers.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+/// Why a program's transaction did not commit.
+pub(super) enum Interrupted<T, E> {
+    /// The closure said so; nothing was written.
+    Program(E),
+    /// The disk failed after the closure had returned its value: it may be there or not.
+    Committing(Fault, T),
+    /// The disk failed before the closure ran.
+    Fault(Fault),
+}
+
+impl<T, E> From<Fault> for Interrupted<T, E> {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A name for a device that was given none: stable as long as its key is.
+fn derived_name(key_id: &KeyId) -> Result<DeviceName, Fault> {
+    let short: String = key_id
+        .0
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("edge-{short}")
+        .parse()
+        .map_err(|_| Fault::Damaged("no name can be derived from the key".into()))
+}
+
+fn random_epoch(entropy: &mut Entropy) -> Epoch {
+    let mut bytes = [0; 16];
+    entropy(&mut bytes);
+    Epoch::from_uuid(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+/// Whether the database holds this event with this digest. One that was trimmed counts as held.
+fn holds(
+    database: &redb::Database,
+    (seq, digest): (Seq, Digest),
+    first_held: Seq,
+) -> Result<bool, Fault> {
+    use redb::ReadableDatabase;
+    if seq < first_held {
+        return Ok(true);
+    }
+    let transaction = database.begin_read().map_err(fault)?;
+    let found = reader::with_record(&transaction, seq, |record| record.digest)?;
+    Ok(found == Some(digest))
+}

@@ -1,0 +1,343 @@
+//! Putting a staged commit into a transaction: trimming, chaining, signing, rows, ids, checkpoint.
+
+use redb::{ReadableTable, Table, WriteTransaction};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        cursor::{Checkpoint, Cursors, SinkName},
+        error::{Fault, fault},
+        ids::{self, IDS_PER_ROW, REMEMBERED_IDS},
+        row::{self, ContentV1, EventV1, GroupV1, Raw},
+        sealed::Sealed,
+        staging::Staging,
+        state::frame,
+        storage::Storage,
+        store::{CHECKPOINT, DEAD_LETTERS, GROUPS, IDS},
+    },
+    Core,
+};
+use crate::{
+    envelope::{Digest, Kind, MAX_GROUP_EVENTS, Statement, Tree},
+    ledger::{LedgerEvent, SinkSkipped},
+    seq::{Seq, SeqRange},
+};
+
+/// Bytes at which a group is closed though it could hold more events. Bounds what reading one
+/// event costs.
+const MAX_GROUP_BYTES: u64 = 512 * 1024;
+
+/// Events that are trimmed at once: rarely enough that an online, quiet device writes no more
+/// pages for it.
+const TRIM_EVENTS: u64 = 1_024;
+
+/// Share of the quota from which events are trimmed one by one.
+const TRIM_AT_ONCE_NUMERATOR: u64 = 3;
+const TRIM_AT_ONCE_DENOMINATOR: u64 = 4;
+
+/// What a commit left, to be taken over once it is durable.
+pub(super) struct Written {
+    pub(super) tail: Seq,
+    pub(super) head: Digest,
+    pub(super) first_held: Seq,
+    pub(super) last_row: Seq,
+    pub(super) held_bytes: u64,
+    pub(super) checkpoint: Checkpoint,
+}
+
+impl<S: Storage> Core<S> {
+    /// Puts the staged commit into the transaction.
+    pub(super) fn put(
+        &mut self,
+        transaction: &WriteTransaction,
+        staging: &mut Staging,
+        mut prev: Digest,
+    ) -> Result<Written, Fault> {
+        let mut groups = transaction.open_table(GROUPS).map_err(fault)?;
+        let mut held_bytes = self.state.held_bytes;
+        let mut first_held = self.state.first_held;
+        if let Some(keep_from) = self.trim_point(&groups, &staging.cursors)? {
+            held_bytes = held_bytes.saturating_sub(trim(&mut groups, keep_from)?);
+            first_held = keep_from;
+            self.skip_optional_sinks(staging, keep_from);
+        }
+        let tail = staging.tail();
+        for (name, attachment) in self.sinks.iter().filter(|(_, sink)| sink.caught_up) {
+            if let Some(cursor) = staging.cursors.get_mut(name) {
+                let bound = cursor.acked.plus(attachment.window);
+                cursor.claimed = cursor.claimed.max(tail.min(bound));
+            }
+        }
+        let mut ids_table = transaction.open_table(IDS).map_err(fault)?;
+        let ids_upto = self.put_ids(&mut ids_table, staging, first_held.prev())?;
+        let mut checkpoint = Checkpoint {
+            revision: self.state.checkpoint.revision + 1,
+            held_bytes,
+            ids_upto,
+            unanchored_boot: staging.unanchored_boot,
+            cursors: staging.cursors.clone(),
+        };
+        let mut written = Written {
+            tail,
+            head: prev,
+            first_held,
+            last_row: self.state.last_row,
+            held_bytes,
+            checkpoint: checkpoint.clone(),
+        };
+        let mut first = self.state.tail.next();
+        let mut rest = staging.events.as_slice();
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(group_length(rest));
+            rest = after;
+            checkpoint.held_bytes = written.held_bytes;
+            let carried = rest.is_empty().then(|| checkpoint.clone());
+            prev = self.encode_group(staging, first, prev, chunk, carried)?;
+            groups
+                .insert(first.get(), self.buffer.as_slice())
+                .map_err(fault)?;
+            written.last_row = first;
+            written.held_bytes += self.buffer.len() as u64;
+            first = first.plus(chunk.len() as u64);
+        }
+        if staging.events.is_empty() {
+            let framed = frame(&checkpoint).map_err(unencodable)?;
+            let mut table = transaction.open_table(CHECKPOINT).map_err(fault)?;
+            table.insert((), framed.as_slice()).map_err(fault)?;
+        } else if self.state.tail == Seq::NONE {
+            // Every table exists from the first commit on, so no reader has to expect otherwise.
+            transaction.open_table(CHECKPOINT).map_err(fault)?;
+            transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+        }
+        if !staging.dead_letters.is_empty() {
+            let mut table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+            for (name, seq, code) in &staging.dead_letters {
+                table
+                    .insert((name.as_str(), seq.get()), *code)
+                    .map_err(fault)?;
+            }
+        }
+        written.head = prev;
+        written.checkpoint = checkpoint;
+        Ok(written)
+    }
+
+    /// Chains, signs and encodes one group into `self.buffer`; gives its last digest.
+    fn encode_group(
+        &mut self,
+        staging: &Staging,
+        first: Seq,
+        prev: Digest,
+        chunk: &[Sealed],
+        checkpoint: Option<Checkpoint>,
+    ) -> Result<Digest, Fault> {
+        let stamp = staging.stamp;
+        let mut digests = [Digest::ZERO; MAX_GROUP_EVENTS];
+        let mut events = Vec::with_capacity(chunk.len());
+        let mut head = prev;
+        for (index, sealed) in chunk.iter().enumerate() {
+            let event = &sealed.event;
+            let source = event.source.as_deref().unwrap_or(&self.source);
+            let occurred_at = event.occurred_at.unwrap_or(stamp.wall);
+            let statement = Statement {
+                kind: sealed.kind,
+                key_id: self.key_id,
+                device: self.device.as_str(),
+                epoch: staging.epoch,
+                seq: first.plus(index as u64),
+                id: sealed.id,
+                event_type: event.event_type.as_str(),
+                event_version: event.event_version,
+                source,
+                occurred_at,
+                clock: stamp,
+                prev: head,
+                private_digest: sealed.private_digest,
+            };
+            head = statement.digest(&mut self.scratch);
+            digests[index] = head;
+            events.push(EventV1 {
+                ledger: sealed.kind == Kind::Ledger,
+                id: sealed.id.into_bytes(),
+                event_type: event.event_type.as_str(),
+                event_version: event.event_version,
+                source,
+                occurred_at_us: occurred_at.as_micros(),
+                content: ContentV1::Held {
+                    salt: sealed.salt,
+                    aggregate_id: event.aggregate_id.into_bytes(),
+                    subject_id: event.subject_id.as_deref().unwrap_or(""),
+                    payload: Raw(&event.payload),
+                },
+            });
+        }
+        let root = Tree::new(&digests[..chunk.len()]).root();
+        let size = u8::try_from(chunk.len()).unwrap_or(u8::MAX);
+        let signature = self.key.sign_group(size, &root);
+        let group = GroupV1 {
+            device: self.device.as_str(),
+            key_id: self.key_id.0,
+            epoch: *staging.epoch.as_uuid().as_bytes(),
+            prev: prev.0,
+            wall_us: stamp.wall.as_micros(),
+            sync: stamp.sync,
+            boot_id: stamp.boot_id.into_bytes(),
+            boottime_us: stamp.boottime_us,
+            events,
+            signature: Raw(&signature.0),
+            checkpoint,
+        };
+        self.buffer.clear();
+        row::encode(first, &group, &mut self.buffer).map_err(unencodable)?;
+        Ok(head)
+    }
+
+    /// Whether the commit would trim though it changes nothing else: worth it when an append was
+    /// refused for want of room.
+    pub(super) fn makes_room(&self, staging: &Staging) -> Result<bool, Fault> {
+        if !self.is_short_of_room() {
+            return Ok(false);
+        }
+        let keep_from = self.store.read(|transaction| {
+            let groups = transaction.open_table(GROUPS).map_err(fault)?;
+            self.trim_point(&groups, &staging.cursors)
+        })?;
+        Ok(keep_from.is_some())
+    }
+
+    /// From where on events are kept, if it is worth trimming what lies before.
+    fn trim_point(
+        &self,
+        groups: &impl ReadableTable<u64, &'static [u8]>,
+        cursors: &Cursors,
+    ) -> Result<Option<Seq>, Fault> {
+        let limit = trim_limit(cursors);
+        let count = limit.next().since(self.state.first_held);
+        // A request that is large for the quota is refused before the share is reached.
+        let pressed = self.is_short_of_room()
+            || self.state.held_bytes / TRIM_AT_ONCE_NUMERATOR
+                > self.limits.max_bytes / TRIM_AT_ONCE_DENOMINATOR;
+        if count < TRIM_EVENTS && !(pressed && count > 0) {
+            return Ok(None);
+        }
+        // Whole groups only, and never the last: it holds tail, head and checkpoint.
+        let keep = groups
+            .range(..=limit.next().get())
+            .map_err(fault)?
+            .next_back()
+            .transpose()
+            .map_err(fault)?
+            .map(|(key, _)| Seq::new(key.value()));
+        Ok(keep.filter(|keep| *keep > self.state.first_held))
+    }
+
+    /// Moves sinks that nobody waits for past what was trimmed, and says so in the ledger.
+    fn skip_optional_sinks(&mut self, staging: &mut Staging, keep_from: Seq) {
+        let before = keep_from.prev();
+        let behind: Vec<(SinkName, Seq)> = staging
+            .cursors
+            .iter()
+            .filter(|(_, cursor)| cursor.acked < before)
+            .map(|(name, cursor)| (name.clone(), cursor.acked))
+            .collect();
+        for (name, acked) in behind {
+            if let Some(range) = SeqRange::new(acked.next(), before) {
+                let skipped = SinkSkipped {
+                    sink: name.as_str(),
+                    range,
+                };
+                staging.add_ledger(&LedgerEvent::SinkSkipped(skipped), &mut self.entropy);
+            }
+            if let Some(cursor) = staging.cursors.get_mut(&name) {
+                cursor.skip_to(before);
+            }
+        }
+    }
+
+    /// Writes the rows of ids that are complete, or that trimming would otherwise lose.
+    fn put_ids(
+        &self,
+        table: &mut Table<'_, u64, &'static [u8]>,
+        staging: &Staging,
+        trimmed_upto: Seq,
+    ) -> Result<Seq, Fault> {
+        let tail = staging.tail();
+        let written = self.state.checkpoint.ids_upto;
+        let due = ids::complete_upto(tail).max(trimmed_upto);
+        if due <= written {
+            return Ok(written);
+        }
+        let before = self.state.tail;
+        let id_of = |seq: Seq| -> Uuid {
+            let staged = || {
+                staging
+                    .events
+                    .get(usize::try_from(seq.since(before) - 1).ok()?)
+            };
+            match seq > before {
+                true => staged().map_or(Uuid::nil(), |sealed| sealed.id),
+                false => self.state.ids.get(seq).copied().unwrap_or(Uuid::nil()),
+            }
+        };
+        let mut first = ids::row_of(written.next());
+        let mut upto = written;
+        while first <= due {
+            upto = first.plus(IDS_PER_ROW - 1).min(tail);
+            let row: Vec<Uuid> = (first.get()..=upto.get())
+                .map(|n| id_of(Seq::new(n)))
+                .collect();
+            let encoded = ids::encode_row(first, row.iter());
+            table
+                .insert(first.get(), encoded.as_slice())
+                .map_err(fault)?;
+            first = upto.next();
+        }
+        let forgotten = ids::row_of(Seq::new(tail.get().saturating_sub(REMEMBERED_IDS as u64)));
+        table
+            .retain_in(..forgotten.get(), |_, _| false)
+            .map_err(fault)?;
+        Ok(upto)
+    }
+}
+
+/// Up to where events may be trimmed: what every required sink has confirmed. Nothing while
+/// there is no required sink.
+fn trim_limit(cursors: &Cursors) -> Seq {
+    let required = cursors.values().filter(|cursor| cursor.required);
+    required
+        .map(|cursor| cursor.confirmed)
+        .min()
+        .unwrap_or(Seq::NONE)
+}
+
+/// How many of these go into one group.
+fn group_length(events: &[Sealed]) -> usize {
+    let mut bytes = 0;
+    let fits = |sealed: &&Sealed| {
+        bytes += sealed.weight();
+        bytes <= MAX_GROUP_BYTES
+    };
+    events
+        .iter()
+        .take(MAX_GROUP_EVENTS)
+        .take_while(fits)
+        .count()
+        .max(1)
+}
+
+/// Removes every row before `keep_from`; gives their bytes.
+fn trim(groups: &mut Table<'_, u64, &'static [u8]>, keep_from: Seq) -> Result<u64, Fault> {
+    let mut bytes = 0;
+    groups
+        .retain_in(..keep_from.get(), |_, row| {
+            bytes += row.len() as u64;
+            false
+        })
+        .map_err(fault)?;
+    Ok(bytes)
+}
+
+/// An encoder that writes to memory fails for no input that passed the door.
+fn unencodable(error: postcard::Error) -> Fault {
+    Fault::Damaged(format!("a row does not encode: {error}"))
+}

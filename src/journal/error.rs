@@ -1,0 +1,233 @@
+//! What can go wrong in the journal, and what is true of the event then.
+
+use std::io;
+
+use uuid::Uuid;
+
+use super::row::RowError;
+use crate::seq::Seq;
+
+/// Why an append failed. `index` counts from 0 within the batch.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// The id is known with other content. Nothing of the batch was taken.
+    #[error("event {id} is known already, as seq {seq}, with other content")]
+    Conflict {
+        /// Which of the batch.
+        index: usize,
+        /// The id.
+        id: Uuid,
+        /// Where the first one is.
+        seq: Seq,
+    },
+    /// The payload exceeds the limit. Nothing of the batch was taken.
+    #[error("the payload has {bytes} bytes, the limit is {limit}")]
+    TooLarge {
+        /// Which of the batch.
+        index: usize,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// More events or bytes than one commit takes. Nothing was taken.
+    #[error(
+        "a batch of {events} events and {bytes} bytes is more than one commit takes \
+         ({max_events} events, {max_bytes} bytes)"
+    )]
+    BatchTooLarge {
+        /// How many events.
+        events: usize,
+        /// Their payload bytes.
+        bytes: usize,
+        /// The most events.
+        max_events: usize,
+        /// The most bytes.
+        max_bytes: usize,
+    },
+    /// The quota or the disk is full. Nothing was taken; forwarding goes on and makes room.
+    #[error("the journal is full: {bytes} of {quota_bytes} bytes are in use")]
+    Full {
+        /// Bytes in use.
+        bytes: u64,
+        /// The quota.
+        quota_bytes: u64,
+    },
+    /// A write failed under this commit: the event may or may not be there. Retry with the same
+    /// id.
+    #[error("the write failed, so the outcome is unknown; a retry with the same id is safe")]
+    OutcomeUnknown,
+    /// The journal is being reopened after a failed write. Nothing was taken.
+    #[error("the journal is being reopened after a failed write")]
+    Unavailable,
+    /// The outbox is closed. Nothing was taken.
+    #[error("the outbox is closed")]
+    Closed,
+    /// Called from inside a transaction or a read, where it would wait for itself. Nothing was
+    /// taken.
+    #[error(
+        "called from inside a transaction or a read, which would wait for itself; append through \
+         the transaction, or after the read"
+    )]
+    InsideTransaction,
+}
+
+/// Why a read, or a move of a cursor, failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The journal is being reopened after a failed write.
+    #[error("the journal is being reopened after a failed write")]
+    Unavailable,
+    /// What is stored does not decode or does not match its checksum.
+    #[error("the journal is damaged at seq {seq}: {what}")]
+    Damaged {
+        /// Where.
+        seq: Seq,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The disk would not read.
+    #[error("reading the journal failed: {0}")]
+    Io(String),
+    /// The outbox is closed.
+    #[error("the outbox is closed")]
+    Closed,
+}
+
+/// Why a dead letter was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RejectError {
+    /// The event belongs to the loss ledger: losing it would hide a loss. The sink has to halt.
+    #[error("event {seq} belongs to the loss ledger, which is never given up")]
+    Ledger {
+        /// Which.
+        seq: Seq,
+    },
+    /// The journal did not take it.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
+}
+
+/// Why a journal does not open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it open.
+    #[error("{0} is in use by another process")]
+    InUse(String),
+    /// It was written by a newer version. It has not been changed.
+    #[error("{path} was written in format {found}, this program reads up to {known}")]
+    Newer {
+        /// The file.
+        path: String,
+        /// Its format.
+        found: u8,
+        /// The newest format this program knows.
+        known: u8,
+    },
+    /// What is stored does not decode or does not match its checksum.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The disk would not read or write.
+    #[error("{path} cannot be opened: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The source for events that name none has the wrong length or a control character, which
+    /// would stand in every envelope.
+    #[error("source: {0}")]
+    Source(#[source] crate::event::NameError),
+    /// The signing key cannot be had.
+    #[error(transparent)]
+    Key(#[from] crate::signing::KeyError),
+}
+
+/// What redb and the rows say, folded into what the journal acts on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Damaged(String),
+    #[error("the row of seq {seq}: {source}")]
+    Row { seq: Seq, source: RowError },
+    #[error("in use by another process")]
+    InUse,
+    #[error("written in format {0}")]
+    Newer(u8),
+    #[error("the journal is being reopened after a failed write")]
+    Unavailable,
+}
+
+/// Folds any of redb's errors. A function, not `From`, because redb has an enum for each call.
+pub(super) fn fault(error: impl Into<redb::Error>) -> Fault {
+    match error.into() {
+        redb::Error::Io(error) => Fault::Io(error),
+        redb::Error::DatabaseAlreadyOpen => Fault::InUse,
+        redb::Error::PreviousIo => Fault::Io(io::Error::other(
+            "an earlier read or write failed; reopening",
+        )),
+        other => Fault::Damaged(other.to_string()),
+    }
+}
+
+impl From<Fault> for ReadError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unavailable => Self::Unavailable,
+            Fault::Io(error) => Self::Io(error.to_string()),
+            Fault::Row { seq, source } => Self::Damaged {
+                seq,
+                what: source.to_string(),
+            },
+            other => Self::Damaged {
+                seq: Seq::NONE,
+                what: other.to_string(),
+            },
+        }
+    }
+}
+
+impl Fault {
+    /// The error of opening `path`.
+    pub(crate) fn opening(self, path: &std::path::Path) -> OpenError {
+        let path = path.display().to_string();
+        match self {
+            Self::InUse => OpenError::InUse(path),
+            Self::Newer(found)
+            | Self::Row {
+                source: RowError::Newer(found),
+                ..
+            } => OpenError::Newer {
+                path,
+                found,
+                known: super::row::ROW_VERSION,
+            },
+            // Two processes make a journal here at once: the other one was faster.
+            Self::Io(source)
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                OpenError::InUse(path)
+            }
+            Self::Io(source) => OpenError::Io { path, source },
+            other => OpenError::Damaged {
+                path,
+                what: other.to_string(),
+            },
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Reading the journal: short reads that copy rows out, decoded outside the transaction.
+
+use redb::ReadTransaction;
+
+use super::{
+    cursor::SinkName,
+    error::{Fault, ReadError, fault},
+    row::Group,
+    store::{DEAD_LETTERS, GROUPS, Store},
+};
+use crate::{
+    envelope::Record,
+    seq::{Seq, SeqRange},
+};
+
+/// Calls `look` with the event of this seq; `None` where it is not held.
+pub(super) fn with_record<T>(
+    transaction: &ReadTransaction,
+    seq: Seq,
+    look: impl FnOnce(&Record<'_>) -> T,
+) -> Result<Option<T>, Fault> {
+    let groups = transaction.open_table(GROUPS).map_err(fault)?;
+    let mut range = groups.range(..=seq.get()).map_err(fault)?;
+    let Some(entry) = range.next_back() else {
+        return Ok(None);
+    };
+    let (key, value) = entry.map_err(fault)?;
+    let first = Seq::new(key.value());
+    let group =
+        Group::decode(first, value.value()).map_err(|source| Fault::Row { seq: first, source })?;
+    Ok(group.record(seq).map(|record| look(&record)))
+}
+
+/// A cheap clone that reads.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    store: Store,
+}
+
+impl Reader {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Events from `from` on, without a hole, until one of the limits is passed; at least one
+    /// where there is one. Begins later than `from` where that was trimmed.
+    pub(crate) fn batch(
+        &self,
+        from: Seq,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Result<Batch, ReadError> {
+        let rows = self.store.read(|transaction| {
+            let groups = transaction.open_table(GROUPS).map_err(fault)?;
+            let start = groups
+                .range(..=from.get())
+                .map_err(fault)?
+                .next_back()
+                .transpose()
+                .map_err(fault)?
+                .map_or(from.get(), |(key, _)| key.value());
+            let mut rows: Vec<Row> = Vec::new();
+            let mut bytes = 0;
+            for entry in groups.range(start..).map_err(fault)? {
+                let (key, value) = entry.map_err(fault)?;
+                let first = Seq::new(key.value());
+                let value = value.value();
+                let full = first.since(from) as usize >= max_events || bytes >= max_bytes;
+                if full && !rows.is_empty() {
+                    break;
+                }
+                bytes += value.len();
+                rows.push(Row {
+                    first,
+                    bytes: value.into(),
+                });
+            }
+            Ok(rows)
+        })?;
+        Ok(Batch {
+            from,
+            rows,
+            max_events,
+        })
+    }
+
+    /// Calls `look` with the event of this seq; `None` where it is not held.
+    pub(crate) fn record<T>(
+        &self,
+        seq: Seq,
+        look: impl FnOnce(&Record<'_>) -> T,
+    ) -> Result<Option<T>, ReadError> {
+        Ok(self
+            .store
+            .read(|transaction| with_record(transaction, seq, look))?)
+    }
+
+    /// The seqs in the range that are dead letters of this sink, ascending.
+    pub(crate) fn rejected(&self, sink: &SinkName, range: SeqRange) -> Result<Vec<Seq>, ReadError> {
+        Ok(self.store.read(|transaction| {
+            let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+            let span = (sink.as_str(), range.first().get())..=(sink.as_str(), range.last().get());
+            table
+                .range(span)
+                .map_err(fault)?
+                .map(|entry| entry.map(|(key, _)| Seq::new(key.value().1)).map_err(fault))
+                .collect()
+        })?)
+    }
+
+    /// The reason code, where this event is a dead letter of this sink.
+    pub(crate) fn rejection(&self, sink: &SinkName, seq: Seq) -> Result<Option<String>, ReadError> {
+        Ok(self.store.read(|transaction| {
+            let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+            let code = table.get((sink.as_str(), seq.get())).map_err(fault)?;
+            Ok(code.map(|code| code.value().to_owned()))
+        })?)
+    }
+
+    /// A read of the program's own tables.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
+
+struct Row {
+    first: Seq,
+    bytes: Box<[u8]>,
+}
+
+/// Events read from the journal, as they were stored.
+pub struct Batch {
+    from: Seq,
+    rows: Vec<Row>,
+    max_events: usize,
+}
+
+impl Batch {
+    /// The events, ascending and without a hole. Digests and proofs are recomputed on the way; a
+    /// row that does not match its checksum ends the run with an error.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, ReadError>> {
+        self.rows
+            .iter()
+            .flat_map(|row| match Group::decode(row.first, &row.bytes) {
+                Ok(group) => Records::Group {
+                    next: group.first().max(self.from),
+                    group,
+                },
+                Err(source) => Records::Failed(Some(ReadError::Damaged {
+                    seq: row.first,
+                    what: source.to_string(),
+                })),
+            })
+            .take(self.max_events)
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one exists at a time; a box would cost an allocation a group"
+)]
+enum Records<'a> {
+    Group { group: Group<'a>, next: Seq },
+    Failed(Option<ReadError>),
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Group { group, next } => {
+                let record = group.record(*next)?;
+                *next = next.next();
+                Some(Ok(record))
+            }
+            Self::Failed(error) => error.take().map(Err),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! An event on its way into the journal: checked, with its id and its salted private digest.
+//!
+//! Sealing hashes the payload in the caller's thread, so the writer's thread hashes only
+//! statements, whose length does not depend on it.
+
+use uuid::Uuid;
+
+use super::error::AppendError;
+use crate::{
+    envelope::{Digest, Kind, Private, Record},
+    event::{Event, EventType},
+    ledger::LedgerEvent,
+};
+
+/// Bytes of a row that an event costs beside its texts and its payload, at most.
+const FIXED_BYTES: u64 = 80;
+
+/// Fills a buffer with random bytes. Handed in, so that a simulation can replay them.
+pub(crate) type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// The operating system's randomness.
+pub(crate) fn system_entropy() -> Entropy {
+    Box::new(|buffer| {
+        // A salt that is not random would let an erased payload be guessed from its digest, so
+        // there is nothing to fall back to.
+        #[expect(clippy::expect_used, reason = "no kernel this runs on fails here")]
+        getrandom::fill(buffer).expect("the operating system gives randomness");
+    })
+}
+
+/// A sealed event.
+pub(crate) struct Sealed {
+    pub(super) kind: Kind,
+    pub(super) id: Uuid,
+    pub(super) salt: [u8; 16],
+    pub(super) private_digest: Digest,
+    pub(super) event: Event,
+}
+
+impl Sealed {
+    /// Seals a program's event; `index` is its place in the batch, for the error.
+    pub(crate) fn seal(
+        event: Event,
+        index: usize,
+        max_payload_bytes: usize,
+        entropy: &mut Entropy,
+    ) -> Result<Self, AppendError> {
+        if event.payload.len() > max_payload_bytes {
+            return Err(AppendError::TooLarge {
+                index,
+                bytes: event.payload.len(),
+                limit: max_payload_bytes,
+            });
+        }
+        let id = event.id.unwrap_or_else(Uuid::now_v7);
+        Ok(Self::new(Kind::Program, id, event, entropy))
+    }
+
+    /// Seals an event of the ledger. `aggregate` is what it is about: the epoch it is in.
+    pub(super) fn ledger(
+        ledger: &LedgerEvent<'_>,
+        aggregate: Uuid,
+        entropy: &mut Entropy,
+    ) -> Result<Self, serde_json::Error> {
+        let mut id = [0; 16];
+        entropy(&mut id);
+        let event = Event {
+            event_type: EventType::ledger(ledger.event_type()),
+            event_version: 1,
+            id: None,
+            aggregate_id: aggregate,
+            subject_id: None,
+            occurred_at: None,
+            source: None,
+            payload: ledger.payload()?.into(),
+        };
+        let id = uuid::Builder::from_random_bytes(id).into_uuid();
+        Ok(Self::new(Kind::Ledger, id, event, entropy))
+    }
+
+    fn new(kind: Kind, id: Uuid, event: Event, entropy: &mut Entropy) -> Self {
+        let mut salt = [0; 16];
+        entropy(&mut salt);
+        let private_digest = Private {
+            salt,
+            aggregate_id: event.aggregate_id,
+            subject_id: event.subject_id.as_deref().unwrap_or(""),
+            payload: &event.payload,
+        }
+        .digest();
+        Self {
+            kind,
+            id,
+            salt,
+            private_digest,
+            event,
+        }
+    }
+
+    /// About how many bytes of the journal it takes.
+    pub(super) fn weight(&self) -> u64 {
+        let texts = self.event.event_type.as_str().len()
+            + self.event.subject_id.as_deref().map_or(0, str::len)
+            + self.event.source.as_deref().map_or(0, str::len);
+        FIXED_BYTES + (texts + self.event.payload.len()) as u64
+    }
+
+    /// Whether what the caller supplied is what another event with the same id was made from.
+    /// What the caller left to the outbox (time, source) is not the caller's word.
+    pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
+        let (a, b) = (&self.event, &other.event);
+        self.kind == other.kind
+            && a.event_type == b.event_type
+            && a.event_version == b.event_version
+            && a.aggregate_id == b.aggregate_id
+            && a.subject_id == b.subject_id
+            && (a.occurred_at.is_none() || a.occurred_at == b.occurred_at)
+            && (a.source.is_none() || a.source == b.source)
+            && a.payload == b.payload
+    }
+
+    /// As [`Self::says_the_same_as`], against an event that is held. An erased one cannot
+    /// contradict.
+    pub(super) fn agrees_with(&self, held: &Record<'_>) -> bool {
+        let event = &self.event;
+        let statement = &held.statement;
+        let public = self.kind == statement.kind
+            && event.event_type.as_str() == statement.event_type
+            && event.event_version == statement.event_version
+            && event
+                .occurred_at
+                .is_none_or(|at| at == statement.occurred_at)
+            && event
+                .source
+                .as_deref()
+                .is_none_or(|source| source == statement.source);
+        public
+            && held.private.as_ref().is_none_or(|private| {
+                event.aggregate_id == private.aggregate_id
+                    && event.subject_id.as_deref().unwrap_or("") == private.subject_id
+                    && *event.payload == *private.payload
+            })
+    }
+}

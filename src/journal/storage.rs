@@ -1,0 +1,264 @@
+//! Where the journal's bytes live.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    ops::Bound,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use redb::{BackendError, StorageBackend, backends::FileBackend};
+
+/// The name of the journal's file in the data directory.
+pub(crate) const JOURNAL_FILE: &str = "journal.redb";
+
+/// What it is called while it is being made.
+const UNFINISHED_FILE: &str = "journal.redb.new";
+
+/// Something that a journal can be made on, opened on, and opened on again after a fault.
+pub trait Storage: Send + 'static {
+    /// What redb reads and writes.
+    type Backend: StorageBackend;
+
+    /// Opens the journal's bytes afresh; `None` where there is no journal yet. What is then read
+    /// must come from the medium, not from a cache that still shows what a failed sync did not
+    /// write.
+    ///
+    /// # Errors
+    /// Whatever the medium says.
+    fn open(&mut self) -> io::Result<Option<Self::Backend>>;
+
+    /// Gives an empty place to make a journal in, apart from where `open` looks. What an earlier,
+    /// unfinished attempt left there is discarded.
+    ///
+    /// # Errors
+    /// Whatever the medium says.
+    fn create(&mut self) -> io::Result<Self::Backend>;
+
+    /// Puts what was made where `open` looks: wholly or not at all, and durable on return. redb
+    /// refuses a file whose making was cut off, and nobody comes to a classroom to delete it.
+    ///
+    /// # Errors
+    /// Whatever the medium says.
+    fn adopt(&mut self) -> io::Result<()>;
+}
+
+/// A file in the data directory.
+#[derive(Debug)]
+pub(crate) struct FileStorage {
+    path: PathBuf,
+    unfinished: PathBuf,
+    /// The directory, locked while a journal is being made in it.
+    making: Option<File>,
+}
+
+impl FileStorage {
+    /// In this directory, which exists.
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self {
+            path: dir.join(JOURNAL_FILE),
+            unfinished: dir.join(UNFINISHED_FILE),
+            making: None,
+        }
+    }
+}
+
+impl Storage for FileStorage {
+    type Backend = FileBackend;
+
+    fn open(&mut self) -> io::Result<Option<FileBackend>> {
+        match OpenOptions::new().read(true).write(true).open(&self.path) {
+            Ok(file) => {
+                drop_cached_pages(&file)?;
+                backend(file).map(Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create(&mut self) -> io::Result<FileBackend> {
+        // From the first byte to the final name one process makes a journal, and nobody who found
+        // none before: what he would empty may be in place already. The file's own lock is not
+        // enough, for redb gives it up before the file has its name.
+        let dir = File::open(self.dir())?;
+        if let Err(TryLockError::WouldBlock) = dir.try_lock() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if self.path.try_exists()? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.making = Some(dir);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&self.unfinished)?;
+        file.set_len(0)?;
+        backend(file)
+    }
+
+    fn adopt(&mut self) -> io::Result<()> {
+        // A hard link, unlike a rename, never replaces a journal that has appeared meanwhile.
+        std::fs::hard_link(&self.unfinished, &self.path)
+            .or_else(|_| rename_noreplace(&self.unfinished, &self.path))?;
+        let _ = std::fs::remove_file(&self.unfinished);
+        sync_dir(self.dir())?;
+        self.making = None;
+        Ok(())
+    }
+}
+
+impl FileStorage {
+    fn dir(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+}
+
+/// For file systems without hard links (FAT on a card, for one).
+fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
+    if to.try_exists()? {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    std::fs::rename(from, to)
+}
+
+fn backend(file: File) -> io::Result<FileBackend> {
+    FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// A new name in a directory is there after a power cut only once the directory is synced.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// After a failed fsync the kernel marks the pages clean and goes on showing them, though the
+/// medium never took them. Dropped, they are read from where a power cut would find them.
+fn drop_cached_pages(file: &File) -> io::Result<()> {
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
+    Ok(())
+}
+
+/// What was asked of the storage since the journal was opened.
+#[derive(Debug, Default)]
+pub struct Meter {
+    writes: AtomicU64,
+    bytes_written: AtomicU64,
+    syncs: AtomicU64,
+}
+
+impl Meter {
+    /// Write calls.
+    pub fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes handed to write calls.
+    pub fn bytes_written(&self) -> u64 {
+        self.bytes_written.load(Ordering::Relaxed)
+    }
+
+    /// Syncs.
+    pub fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts what goes to the storage beneath: how flash wears is a promise, and promises are
+/// measured.
+#[derive(Debug)]
+pub(super) struct Metered<B> {
+    pub(super) inner: B,
+    pub(super) meter: Arc<Meter>,
+}
+
+impl<B: StorageBackend> StorageBackend for Metered<B> {
+    fn len(&self) -> io::Result<u64> {
+        self.inner.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.inner.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.inner.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.meter.syncs.fetch_add(1, Ordering::Relaxed);
+        self.inner.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.meter.writes.fetch_add(1, Ordering::Relaxed);
+        self.meter
+            .bytes_written
+            .fetch_add(data.len() as u64, Ordering::Relaxed);
+        self.inner.write(offset, data)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.inner.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.inner.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
+        self.inner.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.inner.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.inner.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.inner.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.inner.query_lock_range(start, end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_process_makes_another_does_not_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut one, mut other) = (FileStorage::new(dir.path()), FileStorage::new(dir.path()));
+        assert!(one.open().unwrap().is_none());
+        assert!(other.open().unwrap().is_none());
+        let making = one.create().unwrap();
+        making.write(0, b"whole").unwrap();
+        drop(making);
+        assert!(other.create().is_err(), "while it is being made");
+        // A crash before the second of its two names is gone.
+        std::fs::hard_link(&one.unfinished, &one.path).unwrap();
+        drop(one);
+        assert!(other.create().is_err(), "once it is in place");
+        let found = other.open().unwrap().unwrap();
+        let mut bytes = [0; 5];
+        found.read(0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"whole");
+    }
+}

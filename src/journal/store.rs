@@ -1,0 +1,118 @@
+//! The one place that holds redb's `Database`.
+//!
+//! Neither it nor a transaction of it ever leaves this module's callers: everybody else gets
+//! short reads. That is what makes closing, reopening and compacting possible at any time.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
+    WriteTransaction,
+};
+
+use super::{
+    error::{Fault, fault},
+    storage::{Meter, Metered},
+};
+
+/// Every table of ours begins with this; a program's own tables must not.
+pub(crate) const RESERVED_PREFIX: &str = "edge_outbox.";
+
+/// Groups by their first seq. See [`super::row`].
+pub(super) const GROUPS: TableDefinition<'_, u64, &[u8]> =
+    TableDefinition::new("edge_outbox.groups");
+/// One row, the checkpoint of the last commit that appended nothing.
+pub(super) const CHECKPOINT: TableDefinition<'_, (), &[u8]> =
+    TableDefinition::new("edge_outbox.checkpoint");
+/// Ids of events, 1,024 to a row. See [`super::ids`].
+pub(super) const IDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("edge_outbox.ids");
+/// Reason code by sink and seq.
+pub(super) const DEAD_LETTERS: TableDefinition<'_, (&str, u64), &str> =
+    TableDefinition::new("edge_outbox.dead_letters");
+/// The version of the format, under `format`.
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("edge_outbox.meta");
+
+/// A cheap clone of the way to the database.
+#[derive(Clone)]
+pub(crate) struct Store {
+    slot: Arc<RwLock<Option<Database>>>,
+    meter: Arc<Meter>,
+    cache_bytes: usize,
+}
+
+impl Store {
+    /// Holds nothing yet.
+    pub(super) fn new(cache_bytes: usize) -> Self {
+        Self {
+            slot: Arc::default(),
+            meter: Arc::default(),
+            cache_bytes,
+        }
+    }
+
+    /// What was asked of the storage so far.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+
+    /// Opens the bytes, without showing them to readers yet.
+    pub(super) fn load(&self, backend: impl StorageBackend) -> Result<Database, Fault> {
+        redb::Builder::new()
+            .set_cache_size(self.cache_bytes)
+            .create_with_backend(Metered {
+                inner: backend,
+                meter: self.meter(),
+            })
+            .map_err(fault)
+    }
+
+    /// Lets readers and the writer at the database.
+    pub(super) fn show(&self, database: Database) {
+        *self.slot.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
+    }
+
+    /// Closes the database once every read under way has ended.
+    pub(crate) fn close(&self) {
+        *self.slot.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A short read. Nothing of the transaction may outlive the closure.
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let slot = self.slot();
+        let database = slot.as_ref().ok_or(Fault::Unavailable)?;
+        read(&database.begin_read().map_err(fault)?)
+    }
+
+    /// One durable commit: when this returns `Ok`, a power cut cannot take it back. Dropped
+    /// without a commit when the closure fails or panics.
+    pub(super) fn write<T, E: From<Fault>>(
+        &self,
+        write: impl FnOnce(&WriteTransaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let slot = self.slot();
+        let database = slot.as_ref().ok_or(Fault::Unavailable)?;
+        let transaction = begin(database)?;
+        let value = write(&transaction)?;
+        transaction.commit().map_err(fault)?;
+        Ok(value)
+    }
+
+    fn slot(&self) -> RwLockReadGuard<'_, Option<Database>> {
+        // A panic in a program's transaction does not harm the slot.
+        self.slot.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A write transaction whose commit is durable and leaves nothing to repair: two-phase, with the
+/// allocator's state saved, so that opening after a power cut takes milliseconds at any size.
+pub(super) fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
+    let mut transaction = database.begin_write().map_err(fault)?;
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(fault)?;
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}

@@ -1,0 +1,421 @@
+//! What a hostile reader of the write side tried, and what it must withstand.
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::*;
+use crate::{
+    clock::{Clock, Stamp},
+    envelope::{Chain, Envelope, Unverified, Verifier},
+    journal::{Command, Job, QUEUE_COMMANDS, Reader, Registered, Writer, cursor::Progress},
+    ledger::EpochReason,
+    seq::{Incarnation, Position, Seq},
+    signing::DeviceKey,
+    status::{ClockStatus, JournalState, JournalStatus, Status},
+};
+
+fn fresh() -> (FaultyStorage, Core<FaultyStorage>) {
+    let storage = FaultyStorage::new(1);
+    let core = open(&storage, LIMITS).unwrap();
+    (storage, core)
+}
+
+fn progress(acked: u64) -> Progress {
+    Progress {
+        acked: Seq::new(acked),
+        floor: Position(acked),
+        incarnation: Incarnation(1),
+    }
+}
+
+fn attach(core: &mut Core<FaultyStorage>) {
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), true, 16);
+    core.commit(staging).unwrap();
+}
+
+fn claim(core: &mut Core<FaultyStorage>) {
+    let mut staging = core.stage(stamp());
+    let tail = core.tail();
+    core.claim(&mut staging, &nats(), tail);
+    core.commit(staging).unwrap();
+}
+
+/// A write fails, and when the medium is looked at it is in an older state than it said.
+fn roll_back(storage: &FaultyStorage, core: &mut Core<FaultyStorage>, older: Vec<u8>) {
+    storage.fail_after(1, storage::Fault::Once);
+    assert!(append(core, vec![sealed(99, "{}")]).is_err());
+    storage.restore(older);
+}
+
+/// Whether everything held is one chain, as a hub would see it.
+fn chain(core: &Core<FaultyStorage>, keys: &[&DeviceKey]) -> Result<(), String> {
+    let mut verifier = Verifier::new();
+    for key in keys {
+        verifier.trust(key.public_key());
+    }
+    let reader = Reader::new(core.store().clone());
+    let batch = reader
+        .batch(core.first_held(), usize::MAX, usize::MAX)
+        .unwrap();
+    let (mut chain, mut line) = (Chain::new(), Vec::new());
+    for record in batch.records() {
+        line.clear();
+        record.unwrap().render(false, true, &mut line);
+        let envelope = Envelope::<Unverified>::parse(&line).unwrap();
+        let envelope = verifier.verify(envelope).unwrap();
+        chain.extend(&envelope).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// The writer wakes for what is noted; what cannot be noted any better must not wake it for ever.
+#[test]
+fn progress_that_says_nothing_new_is_done_with() {
+    let (_, mut core) = fresh();
+    attach(&mut core);
+    claim(&mut core);
+    core.note_progress(&nats(), progress(1));
+    let staging = core.stage(stamp());
+    core.commit(staging).unwrap();
+    assert!(!core.has_progress());
+    core.note_progress(&nats(), progress(1));
+    let staging = core.stage(stamp());
+    core.commit(staging).unwrap();
+    assert!(!core.has_progress(), "what is durable already");
+    core.note_progress(&nats(), progress(0));
+    let staging = core.stage(stamp());
+    core.commit(staging).unwrap();
+    assert!(!core.has_progress(), "what the journal has passed");
+    core.note_progress(&nats(), progress(99));
+    let staging = core.stage(stamp());
+    core.commit(staging).unwrap();
+    assert!(!core.has_progress(), "what was never claimed");
+}
+
+/// A sink that confirms what was never handed to it must not have later events counted as
+/// delivered.
+#[test]
+fn a_confirmation_of_what_was_never_claimed_loses_nothing() {
+    let (_, mut core) = fresh();
+    attach(&mut core);
+    claim(&mut core);
+    core.note_progress(&nats(), progress(99));
+    append(&mut core, vec![sealed(1, "{}")]).unwrap().unwrap();
+    claim(&mut core);
+    append(&mut core, vec![sealed(2, "{}")]).unwrap().unwrap();
+    assert_eq!(core.cursors()[&nats()].acked, Seq::new(1));
+}
+
+/// The recovery from a rollback fails itself: the next attempt still knows what was acknowledged.
+#[test]
+fn a_rollback_is_not_forgotten_when_its_recovery_fails_too() {
+    let mut call = 1;
+    loop {
+        let (storage, mut core) = fresh();
+        append(&mut core, vec![sealed(1, "1")]).unwrap().unwrap();
+        let older = storage.snapshot();
+        append(&mut core, vec![sealed(2, "2")]).unwrap().unwrap();
+        let epoch = core.epoch();
+        roll_back(&storage, &mut core, older);
+        storage.fail_after(call, storage::Fault::Once);
+        let failed = core.reopen(stamp()).is_err();
+        storage.crash_is_over();
+        if failed {
+            core.reopen(stamp()).unwrap();
+        }
+        assert_ne!(core.epoch(), epoch, "call {call}: seq 3 will be used twice");
+        if !failed {
+            break;
+        }
+        call += 1;
+    }
+    assert!(call > 5, "{call}");
+}
+
+/// A medium that takes an acknowledged cursor back has rolled back too.
+#[test]
+fn a_claim_that_the_medium_forgot_is_a_rollback() {
+    let (storage, mut core) = fresh();
+    attach(&mut core);
+    let older = storage.snapshot();
+    claim(&mut core);
+    let (epoch, claimed) = (core.epoch(), core.cursors()[&nats()].claimed);
+    roll_back(&storage, &mut core, older);
+    core.reopen(stamp()).unwrap();
+    assert!(
+        core.cursors()[&nats()].claimed >= claimed || core.epoch() != epoch,
+        "it left, and nothing says so"
+    );
+}
+
+/// After a rollback the seqs come again: what a sink confirmed of the old ones says nothing of
+/// the new ones.
+#[test]
+fn what_was_confirmed_before_a_rollback_does_not_confirm_what_comes_after() {
+    let (storage, mut core) = fresh();
+    attach(&mut core);
+    let older = storage.snapshot();
+    append(&mut core, (0..5).map(|n| sealed(n, "{}")).collect())
+        .unwrap()
+        .unwrap();
+    claim(&mut core);
+    core.set_caught_up(&nats(), true);
+    core.note_progress(&nats(), progress(6));
+    roll_back(&storage, &mut core, older);
+    core.reopen(stamp()).unwrap();
+    for number in 10..13 {
+        append(&mut core, vec![sealed(number, "{}")])
+            .unwrap()
+            .unwrap();
+    }
+    let cursor = core.cursors()[&nats()];
+    assert_eq!(cursor.acked, Seq::NONE, "nothing of these ever left");
+    assert_eq!(cursor.claimed, Seq::NONE);
+}
+
+/// The clock was set, and before anything was appended the device got another key.
+#[test]
+fn an_epoch_begins_with_its_start_though_the_clock_was_set_meanwhile() {
+    let (storage, mut core) = fresh();
+    let unset = Stamp {
+        sync: ClockSync::No,
+        ..stamp()
+    };
+    let mut staging = core.stage(unset);
+    core.append(&mut staging, vec![sealed(1, "1")]).unwrap();
+    core.commit(staging).unwrap();
+    drop(core);
+    let other = Identity {
+        key: DeviceKey::from_pkcs8_base64(OTHER_KEY).unwrap(),
+        ..identity()
+    };
+    let core = Core::open(storage, other, LIMITS, 1 << 20, entropy(9), stamp()).unwrap();
+    let other = DeviceKey::from_pkcs8_base64(OTHER_KEY).unwrap();
+    assert_eq!(chain(&core, &[&identity().key, &other]), Ok(()));
+    assert_eq!(core.tail(), Seq::new(4), "and the boot is anchored");
+}
+
+/// A device that is given no name keeps the one it has, under whatever key.
+#[test]
+fn another_key_does_not_rename_the_device() {
+    let (storage, core) = fresh();
+    drop(core);
+    let other = Identity {
+        device: None,
+        key: DeviceKey::from_pkcs8_base64(OTHER_KEY).unwrap(),
+        ..identity()
+    };
+    let core = Core::open(storage, other, LIMITS, 1 << 20, entropy(9), stamp()).unwrap();
+    assert_eq!(core.device().as_str(), "kiosk-1");
+}
+
+/// All that is held is confirmed, yet too little for trimming to be worth it, and too much for the
+/// next request.
+#[test]
+fn a_refusal_for_want_of_room_makes_room() {
+    let storage = FaultyStorage::new(1);
+    let limits = Limits {
+        max_bytes: 1 << 20,
+        ..LIMITS
+    };
+    let mut core = open(&storage, limits).unwrap();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), true, 1 << 10);
+    core.commit(staging).unwrap();
+    let payload = format!("\"{}\"", "x".repeat(60_000));
+    let mut number = 0;
+    let mut more = |count: u64| -> Vec<Sealed> {
+        number += count;
+        (number - count..number)
+            .map(|n| sealed(n, &payload))
+            .collect()
+    };
+    for _ in 0..10 {
+        append(&mut core, more(1)).unwrap().unwrap();
+    }
+    claim(&mut core);
+    core.note_progress(&nats(), progress(core.tail().get()));
+    let full = append(&mut core, more(8)).unwrap();
+    assert!(matches!(full, Err(AppendError::Full { .. })));
+    append(&mut core, more(8)).unwrap().unwrap();
+}
+
+/// Whoever heard no answer asks again; and a sink may know without sending that an event will not
+/// pass.
+#[test]
+fn a_rejection_that_is_asked_for_again_is_one_and_keeps_the_cursor_whole() {
+    let (_, mut core) = fresh();
+    attach(&mut core);
+    append(&mut core, vec![sealed(1, "1")]).unwrap().unwrap();
+    claim(&mut core);
+    core.note_progress(&nats(), progress(1));
+    append(&mut core, vec![sealed(2, "2")]).unwrap().unwrap();
+    for _ in 0..2 {
+        for seq in [2, 3, 3] {
+            let mut staging = core.stage(stamp());
+            core.reject(&mut staging, &nats(), Seq::new(seq), "too_large")
+                .unwrap();
+            core.reject(&mut staging, &nats(), Seq::new(seq), "too_large")
+                .unwrap();
+            core.commit(staging).unwrap();
+        }
+    }
+    let cursor = core.cursors()[&nats()];
+    assert_eq!((cursor.dead_letters, core.tail()), (2, Seq::new(5)));
+    assert_eq!((cursor.acked, cursor.claimed), (Seq::new(3), Seq::new(3)));
+}
+
+/// The nil id stands for "unknown" in the table of ids, so an event must not have it.
+#[test]
+fn the_nil_id_is_no_id() {
+    let event = Event::builder("quiz.submitted.v1", Uuid::from_u128(7))
+        .id(Uuid::nil())
+        .payload("1")
+        .build();
+    assert_eq!(event.unwrap_err().field(), "id");
+}
+
+struct Ticking;
+
+impl Clock for Ticking {
+    fn stamp(&self) -> Stamp {
+        stamp()
+    }
+}
+
+fn empty_status() -> Status {
+    let now = stamp();
+    Status {
+        device: String::new(),
+        key_id: String::new(),
+        public_key: String::new(),
+        epoch: String::new(),
+        tail: Seq::NONE,
+        journal: JournalStatus {
+            dir: "".into(),
+            bytes: 0,
+            quota_bytes: 0,
+            first_held: Seq::NONE,
+            state: JournalState::Open,
+            commits: 0,
+            reopened: 0,
+            last_error: None,
+        },
+        clock: ClockStatus {
+            wall: now.wall,
+            sync: now.sync,
+        },
+        sinks: std::collections::BTreeMap::new(),
+        listening: Vec::new(),
+        version: String::new(),
+    }
+}
+
+/// A writer on its thread, and the way to it.
+fn serving(core: Core<FaultyStorage>) -> (mpsc::Sender<Command>, JoinHandle<()>) {
+    let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
+    let (board, _) = watch::channel(empty_status());
+    let writer = Writer::new(core, Ticking, queue, Duration::ZERO, board);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    (
+        commands,
+        thread::spawn(move || runtime.block_on(writer.run())),
+    )
+}
+
+fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> oneshot::Receiver<T> {
+    let (reply, answer) = oneshot::channel();
+    assert!(commands.blocking_send(command(reply)).is_ok());
+    answer
+}
+
+fn place(commands: &mpsc::Sender<Command>) -> Registered {
+    let register = |reply| Command::Register {
+        name: nats(),
+        kind: "nats",
+        required: true,
+        window: 16,
+        reply,
+    };
+    ask(commands, register).blocking_recv().unwrap().unwrap()
+}
+
+/// A commit is in hand when a sink notes what it has learnt and asks for it to be made durable.
+#[test]
+fn settling_makes_durable_what_was_noted_while_a_commit_was_in_hand() {
+    let (_, core) = fresh();
+    let (commands, writer) = serving(core);
+    let sink = place(&commands);
+    let claim = |reply| Command::Claim {
+        name: nats(),
+        upto: Seq::new(1),
+        reply,
+    };
+    ask(&commands, claim).blocking_recv().unwrap().unwrap();
+    let noted = Arc::clone(&sink.noted);
+    let (enter, entered) = std::sync::mpsc::channel();
+    let (settling, go_on) = std::sync::mpsc::channel();
+    let job: Job = Box::new(move |_| {
+        enter.send(()).unwrap();
+        noted.note(progress(1));
+        go_on.recv().unwrap();
+        Ok(Box::new(|_| {}))
+    });
+    assert!(commands.blocking_send(Command::Transact(job)).is_ok());
+    entered.recv().unwrap();
+    let settled = ask(&commands, |reply| Command::Settle { reply });
+    settling.send(()).unwrap();
+    settled.blocking_recv().unwrap().unwrap();
+    drop(sink);
+    assert_eq!(place(&commands).cursor.acked, Seq::new(1));
+    drop(commands);
+    writer.join().unwrap();
+}
+
+/// A task that holds a place from before a rollback is told that it has none any more.
+#[test]
+fn a_rollback_ends_the_horizon_of_every_sink() {
+    let (storage, core) = fresh();
+    let older = storage.snapshot();
+    let (commands, writer) = serving(core);
+    let mut sink = place(&commands);
+    storage.restore_at_fault(older);
+    let settled = ask(&commands, |reply| Command::BeginEpoch {
+        reason: EpochReason::RolledBack,
+        reply,
+    });
+    assert!(settled.blocking_recv().unwrap().is_err());
+    let anew = place(&commands);
+    assert_eq!(anew.cursor.acked, Seq::NONE);
+    sink.horizon.borrow_and_update();
+    assert!(sink.horizon.has_changed().is_err());
+    drop(commands);
+    writer.join().unwrap();
+}
+
+/// Nothing should make the writer panic; where something does, nobody takes it for alive.
+#[test]
+fn a_writer_that_panics_closes_the_journal() {
+    let (_, core) = fresh();
+    let store = core.store().clone();
+    let (commands, writer) = serving(core);
+    let mut sink = place(&commands);
+    let job: Job = Box::new(|_| panic!("a fault of ours"));
+    assert!(commands.blocking_send(Command::Transact(job)).is_ok());
+    assert!(writer.join().is_err());
+    assert!(store.read(|_| Ok(())).is_err());
+    sink.horizon.borrow_and_update();
+    assert!(sink.horizon.has_changed().is_err());
+}

@@ -1,0 +1,295 @@
+use super::*;
+use crate::{
+    envelope::{Chain, Envelope, Unverified, Verifier},
+    journal::{Reader, cursor::Progress},
+    seq::{Incarnation, Position, Seq},
+};
+
+fn fresh() -> (FaultyStorage, Core<FaultyStorage>) {
+    let storage = FaultyStorage::new(1);
+    let core = open(&storage, LIMITS).unwrap();
+    (storage, core)
+}
+
+fn progress(acked: u64) -> Progress {
+    Progress {
+        acked: Seq::new(acked),
+        floor: Position(acked),
+        incarnation: Incarnation(1),
+    }
+}
+
+/// Every event held, verified under the device's key and as one chain.
+fn verified(core: &Core<FaultyStorage>) -> Vec<Envelope<crate::envelope::Verified>> {
+    let mut verifier = Verifier::new();
+    verifier.trust(identity().key.public_key());
+    let reader = Reader::new(core.store().clone());
+    let batch = reader
+        .batch(core.first_held(), usize::MAX, usize::MAX)
+        .unwrap();
+    let mut line = Vec::new();
+    batch
+        .records()
+        .map(|record| {
+            line.clear();
+            record.unwrap().render(false, true, &mut line);
+            verifier
+                .verify(Envelope::<Unverified>::parse(&line).unwrap())
+                .unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn a_fresh_journal_begins_with_the_start_of_its_epoch() {
+    let (_, core) = fresh();
+    let events = verified(&core);
+    assert_eq!(core.tail(), Seq::FIRST);
+    assert_eq!(events[0].statement().event_type, "outbox.epoch_started.v1");
+}
+
+#[test]
+fn what_was_appended_is_there_after_reopening_and_forms_one_chain() {
+    let (storage, mut core) = fresh();
+    for number in 0..300 {
+        let places = append(&mut core, vec![sealed(number, "{\"n\":1}")])
+            .unwrap()
+            .unwrap();
+        assert_eq!(places[0].seq, Seq::new(number + 2));
+    }
+    let batch = (300..1000).map(|number| sealed(number, "[1, 2]")).collect();
+    append(&mut core, batch).unwrap().unwrap();
+    drop(core);
+    let core = open(&storage, LIMITS).unwrap();
+    assert_eq!(core.tail(), Seq::new(1001));
+    let mut chain = Chain::new();
+    for envelope in verified(&core) {
+        chain.extend(&envelope).unwrap();
+    }
+    for number in 0..1000 {
+        assert_eq!(
+            core.find(&Uuid::from_u64_pair(number, 1)),
+            Some(Seq::new(number + 2))
+        );
+    }
+}
+
+#[test]
+fn a_known_id_gives_the_first_seq_again_and_other_content_is_a_conflict() {
+    let (_, mut core) = fresh();
+    let first = append(&mut core, vec![sealed(1, "1"), sealed(2, "2")])
+        .unwrap()
+        .unwrap();
+    let commits = core.commits();
+    let again = append(&mut core, vec![sealed(2, "2")]).unwrap().unwrap();
+    assert_eq!((again[0].seq, again[0].repeated), (first[1].seq, true));
+    assert_eq!(core.commits(), commits, "a repeat writes nothing");
+    let tail = core.tail();
+    let other = append(&mut core, vec![sealed(3, "3"), sealed(1, "\"other\"")]).unwrap();
+    assert!(matches!(other, Err(AppendError::Conflict { index: 1, .. })));
+    assert_eq!(core.tail(), tail, "nothing of the batch was taken");
+    assert_eq!(core.find(&Uuid::from_u64_pair(3, 1)), None);
+    let twice = append(&mut core, vec![sealed(4, "4"), sealed(4, "4")])
+        .unwrap()
+        .unwrap();
+    assert_eq!(twice[0].seq, twice[1].seq);
+    assert!(!twice[0].repeated && twice[1].repeated);
+    let contrary = append(&mut core, vec![sealed(5, "5"), sealed(5, "6")]).unwrap();
+    assert!(matches!(
+        contrary,
+        Err(AppendError::Conflict { index: 1, .. })
+    ));
+}
+
+#[test]
+fn a_full_journal_refuses_and_takes_again_once_a_required_sink_has_confirmed() {
+    let storage = FaultyStorage::new(1);
+    let limits = Limits {
+        max_bytes: 256 << 10,
+        ..LIMITS
+    };
+    let mut core = open(&storage, limits).unwrap();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), true, 1 << 20);
+    core.commit(staging).unwrap();
+    let payload = format!("\"{}\"", "x".repeat(1000));
+    let mut number = 0;
+    let full = loop {
+        number += 1;
+        if let Err(error) = append(&mut core, vec![sealed(number, &payload)]).unwrap() {
+            break error;
+        }
+    };
+    assert!(matches!(full, AppendError::Full { .. }));
+    assert!(number > 100, "{number}");
+    let tail = core.tail();
+    let mut staging = core.stage(stamp());
+    core.claim(&mut staging, &nats(), tail);
+    core.commit(staging).unwrap();
+    core.note_progress(&nats(), progress(tail.get()));
+    let staging = core.stage(stamp());
+    core.commit(staging).unwrap();
+    append(&mut core, vec![sealed(number, &payload)])
+        .unwrap()
+        .unwrap();
+    assert!(core.first_held() > Seq::new(100));
+    assert_eq!(
+        core.find(&Uuid::from_u64_pair(1, 1)),
+        Some(Seq::new(2)),
+        "trimmed, and known"
+    );
+    drop(core);
+    let core = open(&storage, limits).unwrap();
+    assert_eq!(core.find(&Uuid::from_u64_pair(1, 1)), Some(Seq::new(2)));
+}
+
+#[test]
+fn an_online_quiet_device_pays_one_commit_an_event() {
+    let (_, mut core) = fresh();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), true, 1024);
+    core.commit(staging).unwrap();
+    core.set_caught_up(&nats(), true);
+    let before = core.commits();
+    for number in 0..5000 {
+        append(&mut core, vec![sealed(number, "{}")])
+            .unwrap()
+            .unwrap();
+        let cursor = core.cursors()[&nats()];
+        assert_eq!(
+            cursor.claimed,
+            core.tail(),
+            "it may leave as soon as it is durable"
+        );
+        core.note_progress(&nats(), progress(core.tail().get()));
+    }
+    assert_eq!(core.commits() - before, 5000);
+    assert!(
+        core.tail().since(core.first_held()) < 2100,
+        "what is delivered is trimmed"
+    );
+    assert_eq!(core.find(&Uuid::from_u64_pair(17, 1)), Some(Seq::new(19)));
+}
+
+#[test]
+fn a_claim_never_passes_the_window_or_the_tail() {
+    let (_, mut core) = fresh();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), true, 10);
+    assert_eq!(
+        core.claim(&mut staging, &nats(), Seq::new(99)),
+        Some(Seq::new(1))
+    );
+    core.commit(staging).unwrap();
+    append(&mut core, (0..50).map(|n| sealed(n, "{}")).collect())
+        .unwrap()
+        .unwrap();
+    let mut staging = core.stage(stamp());
+    assert_eq!(
+        core.claim(&mut staging, &nats(), Seq::new(99)),
+        Some(Seq::new(10))
+    );
+    core.commit(staging).unwrap();
+    core.note_progress(&nats(), progress(4));
+    core.set_caught_up(&nats(), true);
+    append(&mut core, vec![sealed(50, "{}")]).unwrap().unwrap();
+    let cursor = core.cursors()[&nats()];
+    assert_eq!((cursor.acked, cursor.claimed), (Seq::new(4), Seq::new(14)));
+}
+
+#[test]
+fn a_rejection_is_one_commit_with_its_ledger_event_and_the_ledger_is_never_rejected() {
+    let (_, mut core) = fresh();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), true, 10);
+    core.commit(staging).unwrap();
+    append(&mut core, vec![sealed(1, "{}")]).unwrap().unwrap();
+    let commits = core.commits();
+    let mut staging = core.stage(stamp());
+    core.reject(&mut staging, &nats(), Seq::new(2), "payload_too_large")
+        .unwrap();
+    let ledger = core.reject(&mut staging, &nats(), Seq::new(1), "payload_too_large");
+    assert!(
+        ledger.is_err(),
+        "the start of the epoch belongs to the ledger"
+    );
+    core.commit(staging).unwrap();
+    assert_eq!(core.commits() - commits, 1);
+    let events = verified(&core);
+    let last = events.last().unwrap();
+    assert_eq!(last.statement().event_type, "outbox.event_rejected.v1");
+    let payload = std::str::from_utf8(last.private().unwrap().payload)
+        .unwrap()
+        .to_owned();
+    assert!(payload.contains(r#""sink":"nats","seq":2,"#), "{payload}");
+    let reader = Reader::new(core.store().clone());
+    let code = reader.rejection(&nats(), Seq::new(2)).unwrap();
+    assert_eq!(code.as_deref(), Some("payload_too_large"));
+    assert_eq!(core.cursors()[&nats()].dead_letters, 1);
+}
+
+#[test]
+fn an_optional_sink_that_falls_behind_what_is_trimmed_is_told_in_the_ledger() {
+    let (_, mut core) = fresh();
+    let slow = SinkName::new("slow").unwrap();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), true, 10_000);
+    core.register(&mut staging, &slow, false, 10);
+    core.commit(staging).unwrap();
+    append(&mut core, (0..3000).map(|n| sealed(n, "{}")).collect())
+        .unwrap()
+        .unwrap();
+    let mut staging = core.stage(stamp());
+    core.claim(&mut staging, &nats(), Seq::new(3001));
+    core.commit(staging).unwrap();
+    core.note_progress(&nats(), progress(3001));
+    let staging = core.stage(stamp());
+    core.commit(staging).unwrap();
+    let events = verified(&core);
+    assert_eq!(
+        events.last().unwrap().statement().event_type,
+        "outbox.sink_skipped.v1"
+    );
+    assert_eq!(core.cursors()[&slow].acked, core.first_held().prev());
+}
+
+#[test]
+fn another_key_or_another_name_begins_an_epoch() {
+    let (storage, core) = fresh();
+    let first = core.epoch();
+    drop(core);
+    let renamed = Identity {
+        device: Some("kiosk-2".parse().unwrap()),
+        ..identity()
+    };
+    let core = Core::open(storage, renamed, LIMITS, 1 << 20, entropy(9), stamp()).unwrap();
+    assert_ne!(core.epoch(), first);
+    assert_eq!(core.tail(), Seq::new(2));
+    let events = verified(&core);
+    let payload = events[1].private().unwrap().payload.to_vec();
+    let payload = String::from_utf8(payload).unwrap();
+    assert!(
+        payload.contains(r#""reason":"device_renamed""#),
+        "{payload}"
+    );
+    assert!(
+        payload.contains(&format!(r#""epoch":"{first}","seq":1"#)),
+        "{payload}"
+    );
+}
+
+#[test]
+fn a_request_that_is_too_large_by_itself_still_forms_groups_within_bounds() {
+    let (_, mut core) = fresh();
+    let payload = format!("\"{}\"", "y".repeat(60_000));
+    append(&mut core, (0..40).map(|n| sealed(n, &payload)).collect())
+        .unwrap()
+        .unwrap();
+    let events = verified(&core);
+    assert_eq!(events.len(), 41);
+    assert!(
+        events
+            .iter()
+            .all(|event| event.record().size <= 8 || event.record().size == 1)
+    );
+}

@@ -1,0 +1,561 @@
+//! The thread that owns the write side: it drains a bounded queue, commits, answers.
+//!
+//! Whatever waits when the writer is free goes into one commit. Nobody is answered before the
+//! commit is durable. After a failed write everybody in that commit hears that the outcome is
+//! unknown, and everybody after them that the journal is being reopened, until it is.
+
+mod command;
+mod waiting;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub(crate) use self::command::{Command, End, Finish, Job, Noted, Registered};
+pub use self::command::{Horizon, RegisterError};
+use self::waiting::Waiting;
+use super::{
+    core::{Core, Interrupted},
+    cursor::SinkName,
+    error::{AppendError, Fault, ReadError},
+    staging::Staging,
+    storage::Storage,
+    transaction,
+};
+use crate::{
+    clock::{Clock, Stamp},
+    ledger::EpochReason,
+    seq::Seq,
+    status::{ClockStatus, Guarantee, GuaranteeLevel, JournalState, SinkState, SinkStatus, Status},
+};
+
+/// Commands that may wait for the writer.
+pub(crate) const QUEUE_COMMANDS: usize = 1_024;
+
+/// Commands that one commit takes at most.
+const COMMIT_COMMANDS: usize = 2_048;
+
+/// How long what a sink confirmed may wait for a commit that it can ride on.
+const PROGRESS_ALONE_AFTER: Duration = Duration::from_secs(60);
+
+/// Between attempts to reopen a journal, at first and at most.
+const REOPEN_FIRST: Duration = Duration::from_millis(100);
+const REOPEN_MOST: Duration = Duration::from_secs(5);
+
+/// An attached sink.
+struct Port {
+    horizon: watch::Sender<Horizon>,
+    /// Gone when the task is.
+    noted: Weak<Noted>,
+}
+
+/// Whether the journal can be used.
+enum Health {
+    Open,
+    /// A write failed; the next attempt to reopen is due.
+    Broken {
+        next: Instant,
+        pause: Duration,
+    },
+}
+
+/// The writer: the core, and whoever talks to it.
+pub(crate) struct Writer<S, C> {
+    core: Core<S>,
+    clock: C,
+    commands: mpsc::Receiver<Command>,
+    linger: Duration,
+    ports: BTreeMap<SinkName, Port>,
+    board: watch::Sender<Status>,
+    health: Health,
+    /// When the oldest progress that is not durable was noted.
+    noted_since: Option<Instant>,
+    reopened: u64,
+    /// Bytes held when an append was last refused for want of room.
+    full_at: Option<u64>,
+    pace: Pace,
+}
+
+impl<S: Storage, C: Clock> Writer<S, C> {
+    pub(crate) fn new(
+        core: Core<S>,
+        clock: C,
+        commands: mpsc::Receiver<Command>,
+        linger: Duration,
+        board: watch::Sender<Status>,
+    ) -> Self {
+        let writer = Self {
+            core,
+            clock,
+            commands,
+            linger,
+            ports: BTreeMap::new(),
+            board,
+            health: Health::Open,
+            noted_since: None,
+            reopened: 0,
+            full_at: None,
+            pace: Pace::default(),
+        };
+        writer.publish();
+        writer
+    }
+
+    /// Serves until told to close, or until nobody is left who could ask.
+    pub(crate) async fn run(mut self) {
+        let mut waiting = Vec::new();
+        loop {
+            let command = match self.deadline() {
+                None => self.commands.recv().await,
+                Some(at) => match tokio::time::timeout_at(at.into(), self.commands.recv()).await {
+                    Ok(command) => command,
+                    Err(_) => Some(Command::Noted),
+                },
+            };
+            let Some(command) = command else { break };
+            if matches!(command, Command::Append { .. }) {
+                match self.linger.is_zero() {
+                    true => self.pace.gather(|| self.commands.len() + 1),
+                    false => tokio::time::sleep(self.linger).await,
+                }
+            }
+            if self.serve(command, &mut waiting) {
+                break;
+            }
+        }
+        let stamp = self.clock.stamp();
+        self.collect_progress();
+        let staging = self.core.stage(stamp);
+        self.flush(staging, &mut waiting);
+        self.core.store().close();
+        self.commands.close();
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Append { reply, .. } = command {
+                drop(reply.send(Err(AppendError::Closed)));
+            }
+        }
+    }
+
+    /// When there is something to do although nobody asks.
+    fn deadline(&self) -> Option<Instant> {
+        match self.health {
+            Health::Broken { next, .. } => Some(next),
+            Health::Open => self.noted_since.map(|since| since + PROGRESS_ALONE_AFTER),
+        }
+    }
+
+    /// Takes this command and whatever waits behind it into one commit; true when closing.
+    fn serve(&mut self, command: Command, waiting: &mut Vec<Waiting>) -> bool {
+        self.try_reopen();
+        self.collect_progress();
+        let mut stamp = self.clock.stamp();
+        let mut staging = self.core.stage(stamp);
+        let mut next = Some(command);
+        let mut taken = 0;
+        let mut closing = false;
+        let mut alone = false;
+        while let Some(command) = next {
+            taken += 1;
+            match command {
+                Command::Close => {
+                    closing = true;
+                    break;
+                }
+                Command::Transact(job) => {
+                    // Alone in its commit: what came before it is committed first.
+                    self.flush(staging, waiting);
+                    self.transact(job, stamp);
+                    // A program's closure may have taken its time.
+                    stamp = self.clock.stamp();
+                    staging = self.core.stage(stamp);
+                }
+                Command::BeginEpoch { reason, reply } => {
+                    self.flush(staging, waiting);
+                    self.begin_epoch(reason, reply, stamp);
+                    staging = self.core.stage(stamp);
+                }
+                Command::Noted => alone |= self.overdue(),
+                Command::Settle { reply } => {
+                    alone = true;
+                    // Noted since this commit was begun, it may be.
+                    self.collect_progress();
+                    self.core.advance(&mut staging);
+                    waiting.push(Waiting::Done(reply));
+                }
+                other => self.stage(other, &mut staging, waiting),
+            }
+            next = match taken < COMMIT_COMMANDS {
+                true => self.commands.try_recv().ok(),
+                false => None,
+            };
+        }
+        // Progress by itself is no reason for a commit before its time, unless it makes room.
+        alone |= self.core.is_short_of_room();
+        if alone || !waiting.is_empty() || closing || !staging.events.is_empty() {
+            self.flush(staging, waiting);
+        }
+        closing
+    }
+
+    /// Whether an append was refused and no room has been made since.
+    fn is_full(&self) -> bool {
+        self.full_at
+            .is_some_and(|bytes| self.core.held_bytes() >= bytes)
+    }
+
+    fn overdue(&self) -> bool {
+        self.noted_since
+            .is_some_and(|since| since.elapsed() >= PROGRESS_ALONE_AFTER)
+    }
+
+    fn stage(&mut self, command: Command, staging: &mut Staging, waiting: &mut Vec<Waiting>) {
+        let broken = matches!(self.health, Health::Broken { .. });
+        match command {
+            Command::Append { reply, .. } if broken => {
+                drop(reply.send(Err(AppendError::Unavailable)));
+            }
+            Command::Append {
+                request,
+                reply,
+                budget,
+            } => match self.core.append(staging, request) {
+                Ok(places) => {
+                    self.full_at = None;
+                    waiting.push(Waiting::Append {
+                        reply,
+                        places,
+                        _budget: budget,
+                    });
+                }
+                Err(error) => {
+                    if matches!(error, AppendError::Full { .. }) {
+                        self.full_at = Some(self.core.held_bytes());
+                        self.publish();
+                    }
+                    drop(reply.send(Err(error)));
+                }
+            },
+            Command::Find { id, reply } => drop(reply.send(self.core.find(&id))),
+            Command::CaughtUp { name, yes } => self.core.set_caught_up(&name, yes),
+            Command::Claim { name, upto, reply } => {
+                let claimed = self.core.claim(staging, &name, upto);
+                waiting.push(Waiting::Claim(reply, claimed));
+            }
+            Command::Reject {
+                name,
+                seq,
+                code,
+                reply,
+            } => match self.core.reject(staging, &name, seq, code) {
+                Ok(()) => waiting.push(Waiting::Reject(reply)),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            Command::Register {
+                name,
+                kind,
+                required,
+                window,
+                reply,
+            } => {
+                self.register(name, kind, required, window, reply, staging, waiting);
+            }
+            Command::Transact(_)
+            | Command::BeginEpoch { .. }
+            | Command::Noted
+            | Command::Settle { .. }
+            | Command::Close => {}
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one command")]
+    fn register(
+        &mut self,
+        name: SinkName,
+        kind: &'static str,
+        required: bool,
+        window: u64,
+        reply: oneshot::Sender<Result<Registered, RegisterError>>,
+        staging: &mut Staging,
+        waiting: &mut Vec<Waiting>,
+    ) {
+        if self
+            .ports
+            .get(&name)
+            .is_some_and(|port| port.noted.strong_count() > 0)
+        {
+            drop(reply.send(Err(RegisterError::Taken(name))));
+            return;
+        }
+        let cursor = self.core.register(staging, &name, required, window);
+        let available = matches!(self.health, Health::Open);
+        let seen = Horizon {
+            tail: self.core.tail(),
+            claimed: cursor.claimed,
+            available,
+        };
+        let (horizon, receiver) = watch::channel(seen);
+        let noted = Arc::new(Noted::default());
+        let port = Port {
+            horizon,
+            noted: Arc::downgrade(&noted),
+        };
+        self.ports.insert(name.clone(), port);
+        self.board.send_modify(|status| {
+            let sink = status
+                .sinks
+                .entry(name.to_string())
+                .or_insert_with(absent_sink);
+            kind.clone_into(&mut sink.kind);
+            sink.state = SinkState::Connecting;
+        });
+        waiting.push(Waiting::Register(
+            reply,
+            Registered {
+                cursor,
+                horizon: receiver,
+                noted,
+            },
+        ));
+    }
+
+    fn transact(&mut self, job: Job, stamp: Stamp) {
+        // What a program's values do when they are dropped runs on this thread too.
+        let _inside = transaction::Inside::enter();
+        if matches!(self.health, Health::Broken { .. }) {
+            let (Ok(finish) | Err(finish)) = job(None);
+            return finish(End::NotTaken);
+        }
+        let staging = self.core.stage(stamp);
+        match self
+            .core
+            .transact(staging, |transaction| job(Some(transaction)))
+        {
+            Ok(finish) => {
+                self.publish();
+                finish(End::Committed);
+            }
+            Err(Interrupted::Program(finish)) => finish(End::NotTaken),
+            Err(Interrupted::Committing(fault, finish)) => {
+                self.broken(&fault);
+                finish(End::Unknown);
+            }
+            Err(Interrupted::Fault(fault)) => self.broken(&fault),
+        }
+    }
+
+    fn begin_epoch(
+        &mut self,
+        reason: EpochReason,
+        reply: oneshot::Sender<Result<(), ReadError>>,
+        stamp: Stamp,
+    ) {
+        let answer = match self.health {
+            Health::Broken { .. } => Err(ReadError::Unavailable),
+            Health::Open => self.core.begin_epoch(reason, stamp).map_err(|fault| {
+                self.broken(&fault);
+                ReadError::Unavailable
+            }),
+        };
+        self.publish();
+        drop(reply.send(answer));
+    }
+
+    /// Commits and tells everybody.
+    fn flush(&mut self, staging: Staging, waiting: &mut Vec<Waiting>) {
+        if matches!(self.health, Health::Broken { .. }) {
+            waiting
+                .drain(..)
+                .for_each(|one| one.fail(AppendError::Unavailable));
+            return;
+        }
+        let begin = Instant::now();
+        match self.core.commit(staging) {
+            Ok(()) => {
+                if !self.core.has_progress() {
+                    self.noted_since = None;
+                }
+                self.pace = Pace {
+                    answered: waiting.len(),
+                    took: begin.elapsed(),
+                };
+                self.publish();
+                waiting.drain(..).for_each(Waiting::answer);
+            }
+            Err(fault) => {
+                self.broken(&fault);
+                waiting
+                    .drain(..)
+                    .for_each(|one| one.fail(AppendError::OutcomeUnknown));
+            }
+        }
+    }
+
+    /// Takes over what the sinks' tasks have noted, and lets go of tasks that are gone.
+    fn collect_progress(&mut self) {
+        let core = &mut self.core;
+        let mut any = false;
+        self.ports.retain(|name, port| {
+            let Some(noted) = port.noted.upgrade() else {
+                core.detach(name);
+                return false;
+            };
+            if let Some(progress) = noted.take() {
+                core.note_progress(name, progress);
+                any = true;
+            }
+            true
+        });
+        if any && self.noted_since.is_none() {
+            self.noted_since = Some(Instant::now());
+        }
+    }
+
+    fn broken(&mut self, fault: &Fault) {
+        tracing::error!(%fault, "a write to the journal failed; reopening it");
+        self.health = Health::Broken {
+            next: Instant::now(),
+            pause: REOPEN_FIRST,
+        };
+        self.board
+            .send_modify(|status| status.journal.last_error = Some(fault.to_string()));
+        self.publish();
+        self.try_reopen();
+    }
+
+    fn try_reopen(&mut self) {
+        let Health::Broken { next, pause } = self.health else {
+            return;
+        };
+        if Instant::now() < next {
+            return;
+        }
+        match self.core.reopen(self.clock.stamp()) {
+            Ok(()) => {
+                tracing::info!(tail = %self.core.tail(), "the journal is open again");
+                // After a rollback no task has its place any more; a horizon that ends says so.
+                let core = &self.core;
+                self.ports.retain(|name, _| core.is_attached(name));
+                self.health = Health::Open;
+                self.reopened += 1;
+            }
+            Err(fault) => {
+                let pause = (pause * 2).min(REOPEN_MOST);
+                self.health = Health::Broken {
+                    next: Instant::now() + pause,
+                    pause,
+                };
+                self.board
+                    .send_modify(|status| status.journal.last_error = Some(fault.to_string()));
+            }
+        }
+        self.publish();
+    }
+
+    /// Tells the sinks' tasks and the board what is durable now.
+    fn publish(&self) {
+        let available = matches!(self.health, Health::Open);
+        let tail = self.core.tail();
+        for (name, port) in &self.ports {
+            let claimed = self
+                .core
+                .cursors()
+                .get(name)
+                .map_or(Seq::NONE, |c| c.claimed);
+            let seen = Horizon {
+                tail,
+                claimed,
+                available,
+            };
+            port.horizon
+                .send_if_modified(|before| std::mem::replace(before, seen) != seen);
+        }
+        let stamp = self.core.last_stamp();
+        self.board.send_modify(|status| {
+            status.tail = tail;
+            status.epoch = self.core.epoch().to_string();
+            status.clock = ClockStatus {
+                wall: stamp.wall,
+                sync: stamp.sync,
+            };
+            let journal = &mut status.journal;
+            journal.bytes = self.core.held_bytes();
+            journal.first_held = self.core.first_held();
+            journal.commits = self.core.commits();
+            journal.reopened = self.reopened;
+            journal.state = match available {
+                true if self.is_full() => JournalState::Full,
+                true => JournalState::Open,
+                false => JournalState::Reopening,
+            };
+            for (name, cursor) in self.core.cursors() {
+                let sink = match status.sinks.get_mut(name.as_str()) {
+                    Some(sink) => sink,
+                    None => status
+                        .sinks
+                        .entry(name.to_string())
+                        .or_insert_with(absent_sink),
+                };
+                sink.required = cursor.required;
+                sink.claimed = cursor.claimed;
+                sink.acked = sink.acked.max(cursor.acked);
+                sink.pending = tail.since(sink.acked);
+                sink.dead_letters = cursor.dead_letters;
+            }
+        });
+    }
+}
+
+impl<S, C> Drop for Writer<S, C> {
+    /// However it ends, by a panic too: nobody must go on reading, or showing as open, what
+    /// nobody writes any more.
+    fn drop(&mut self) {
+        self.core.store().close();
+        self.board
+            .send_modify(|status| status.journal.state = JournalState::Closed);
+    }
+}
+
+/// What the last commit was like.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    /// How many were answered.
+    answered: usize,
+    took: Duration,
+}
+
+impl Pace {
+    /// Gives way to the producers that were just answered until as many ask again, for a quarter
+    /// of a commit's time at most. Without it the first to come back pays for a commit alone and
+    /// the others wait for the next: with 64 producers, twice as many commits for as many events.
+    /// A single producer never waits.
+    fn gather(self, waiting: impl Fn() -> usize) {
+        let begin = Instant::now();
+        while waiting() < self.answered && begin.elapsed() < self.took / 4 {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// A sink with a place in the journal and no task.
+fn absent_sink() -> SinkStatus {
+    SinkStatus {
+        kind: String::new(),
+        state: SinkState::Absent,
+        required: false,
+        claimed: Seq::NONE,
+        acked: Seq::NONE,
+        pending: 0,
+        dead_letters: 0,
+        guarantee: Guarantee {
+            level: GuaranteeLevel::Unknown,
+            unmet: Vec::new(),
+        },
+        last_error: None,
+        last_delivery: None,
+        next_attempt: None,
+    }
+}

@@ -1,0 +1,133 @@
+//! What the writer is asked for, and what those who ask share with it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use uuid::Uuid;
+
+use super::super::{
+    cursor::{Cursor, Progress, SinkName, SinkNameError},
+    error::{AppendError, ReadError, RejectError},
+    sealed::Sealed,
+    staging::Appended,
+    transaction::Transaction,
+};
+use crate::{ledger::EpochReason, seq::Seq};
+
+/// What a sink's task sees of the journal, as last made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Horizon {
+    /// The last event.
+    pub tail: Seq,
+    /// What may be handed to the network, up to here.
+    pub claimed: Seq,
+    /// Whether the journal can be read; false while it is being reopened after a failed write.
+    pub available: bool,
+}
+
+/// How a closure's transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Durable.
+    Committed,
+    /// A write failed: it may be there or not.
+    Unknown,
+    /// Nothing was written.
+    NotTaken,
+}
+
+/// Tells whoever waits for a transaction how it ended.
+pub(crate) type Finish = Box<dyn FnOnce(End) + Send>;
+
+/// A program's closure. It is called without a transaction where there can be none; `Err` asks
+/// for nothing to be written.
+pub(crate) type Job = Box<dyn FnOnce(Option<&Transaction<'_>>) -> Result<Finish, Finish> + Send>;
+
+/// Asks the writer for something.
+pub(crate) enum Command {
+    Append {
+        request: Vec<Sealed>,
+        reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+        /// Given back once the request has left memory.
+        budget: OwnedSemaphorePermit,
+    },
+    Transact(Job),
+    Find {
+        id: Uuid,
+        reply: oneshot::Sender<Option<Seq>>,
+    },
+    Register {
+        name: SinkName,
+        kind: &'static str,
+        required: bool,
+        window: u64,
+        reply: oneshot::Sender<Result<Registered, RegisterError>>,
+    },
+    Claim {
+        name: SinkName,
+        upto: Seq,
+        reply: oneshot::Sender<Result<Seq, ReadError>>,
+    },
+    Reject {
+        name: SinkName,
+        seq: Seq,
+        code: &'static str,
+        reply: oneshot::Sender<Result<(), RejectError>>,
+    },
+    CaughtUp {
+        name: SinkName,
+        yes: bool,
+    },
+    /// Progress was noted where there was none.
+    Noted,
+    Settle {
+        reply: oneshot::Sender<Result<(), ReadError>>,
+    },
+    BeginEpoch {
+        reason: EpochReason,
+        reply: oneshot::Sender<Result<(), ReadError>>,
+    },
+    Close,
+}
+
+/// A sink's place, given to its task.
+pub(crate) struct Registered {
+    pub(crate) cursor: Cursor,
+    pub(crate) horizon: watch::Receiver<Horizon>,
+    pub(crate) noted: Arc<Noted>,
+}
+
+/// Why a sink was not given its place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// Another task of this process has the place.
+    #[error("sink {0:?} is being forwarded to already")]
+    Taken(SinkName),
+    /// The name is none.
+    #[error(transparent)]
+    Name(#[from] SinkNameError),
+    /// The journal did not take it.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
+}
+
+/// What a sink's task has learnt and the writer has not made durable yet. Only the latest counts,
+/// so there is nothing to queue. It lives as long as the task holds the sink's place.
+#[derive(Default)]
+pub(crate) struct Noted(Mutex<Option<Progress>>);
+
+impl Noted {
+    /// Notes it; true where nothing was noted before, and the writer has to be told.
+    pub(crate) fn note(&self, progress: Progress) -> bool {
+        self.slot().replace(progress).is_none()
+    }
+
+    pub(super) fn take(&self) -> Option<Progress> {
+        self.slot().take()
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Progress>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

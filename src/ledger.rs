@@ -1,0 +1,133 @@
+//! The loss ledger: the outbox's own events, one type each.
+//!
+//! They share the journal, the chain and the seqs with the program's events, so a hub that is
+//! missing a seq finds the reason in the same stream. Reasons are codes, never a server's text,
+//! which can quote data.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    clock::Timestamp,
+    envelope::{Digest, Epoch},
+    seq::{Seq, SeqRange},
+    signing::{KeyId, PublicKey, Signature},
+};
+
+/// Why an epoch began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EpochReason {
+    /// There was no journal.
+    FreshJournal,
+    /// The device signs with another key than before.
+    KeyChanged,
+    /// The device has another name than before.
+    DeviceRenamed,
+    /// The journal is older than what this device has already sent or acknowledged.
+    RolledBack,
+}
+
+/// `outbox.epoch_started.v1`: the first event of each epoch.
+#[derive(Clone, Debug, Serialize)]
+pub struct EpochStarted {
+    /// Why.
+    pub reason: EpochReason,
+    /// The key of this epoch, so that the chain of keys can be followed from the stream itself.
+    pub public_key: PublicKey,
+    /// What came before; absent in a fresh journal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousEpoch>,
+}
+
+/// Where the epoch before ended, as far as this device knows.
+#[derive(Clone, Debug, Serialize)]
+pub struct PreviousEpoch {
+    /// Its identity.
+    pub epoch: Epoch,
+    /// Its last known seq.
+    pub seq: Seq,
+    /// The digest of that seq.
+    pub digest: Digest,
+    /// The key that signed it.
+    pub key_id: KeyId,
+    /// The old key's word for the new one, where the key changed and the old one was at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cross_signature: Option<Signature>,
+}
+
+/// `outbox.event_rejected.v1`: one sink refused an event for good.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventRejected<'a> {
+    /// Which sink.
+    pub sink: &'a str,
+    /// Which event.
+    pub seq: Seq,
+    /// Its digest.
+    pub digest: Digest,
+    /// A code, such as `payload_too_large`.
+    pub reason: &'a str,
+}
+
+/// `outbox.sink_skipped.v1`: a new or optional sink will not get these, for they were trimmed.
+#[derive(Clone, Debug, Serialize)]
+pub struct SinkSkipped<'a> {
+    /// Which sink.
+    pub sink: &'a str,
+    /// Which events.
+    pub range: SeqRange,
+}
+
+/// `outbox.clock_synced.v1`: ties the boot's own time to the true time.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClockSynced {
+    /// The boot.
+    pub boot_id: Uuid,
+    /// Microseconds since boot at the moment of `wall`.
+    pub boottime_us: u64,
+    /// The wall clock, now set.
+    pub wall: Timestamp,
+}
+
+/// An event of the ledger.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made one at a time and serialised at once"
+)]
+#[derive(Clone, Debug)]
+pub enum LedgerEvent<'a> {
+    /// See [`EpochStarted`].
+    EpochStarted(EpochStarted),
+    /// See [`EventRejected`].
+    EventRejected(EventRejected<'a>),
+    /// See [`SinkSkipped`].
+    SinkSkipped(SinkSkipped<'a>),
+    /// See [`ClockSynced`].
+    ClockSynced(ClockSynced),
+}
+
+impl LedgerEvent<'_> {
+    /// The event type.
+    #[must_use]
+    pub fn event_type(&self) -> &'static str {
+        match self {
+            Self::EpochStarted(_) => "outbox.epoch_started.v1",
+            Self::EventRejected(_) => "outbox.event_rejected.v1",
+            Self::SinkSkipped(_) => "outbox.sink_skipped.v1",
+            Self::ClockSynced(_) => "outbox.clock_synced.v1",
+        }
+    }
+
+    /// The payload.
+    ///
+    /// # Errors
+    /// None that can occur: no map with odd keys, no foreign `Serialize`.
+    pub fn payload(&self) -> serde_json::Result<Vec<u8>> {
+        match self {
+            Self::EpochStarted(event) => serde_json::to_vec(event),
+            Self::EventRejected(event) => serde_json::to_vec(event),
+            Self::SinkSkipped(event) => serde_json::to_vec(event),
+            Self::ClockSynced(event) => serde_json::to_vec(event),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Opening an outbox.
+
+use std::{
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{OpenError, Outbox, Shared};
+use crate::{
+    clock::{Clock, SystemClock},
+    envelope::DeviceName,
+    event::check_name,
+    ingest::Door,
+    journal::{
+        Core, FileStorage, Identity, Limits, QUEUE_COMMANDS, Reader, Writer, sync_dir,
+        system_entropy,
+    },
+    signing::DeviceKey,
+    status::{ClockStatus, JournalState, JournalStatus, Status},
+};
+
+/// The name of the key's file in the data directory.
+const KEY_FILE: &str = "signing-key.pem";
+
+/// The name of the journal's file in the data directory.
+pub(crate) const JOURNAL_FILE: &str = "journal.redb";
+
+/// The quota unless told otherwise: 1 GiB.
+pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
+
+/// The largest payload unless told otherwise: 256 KiB.
+pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 256 * 1024;
+
+/// redb's page cache unless told otherwise.
+const DEFAULT_CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Source of events that name none, unless told otherwise.
+const DEFAULT_SOURCE: &str = "edge-outbox";
+
+/// Opens an [`Outbox`].
+pub struct OutboxBuilder {
+    dir: PathBuf,
+    device: Option<DeviceName>,
+    source: Box<str>,
+    key: Option<DeviceKey>,
+    limits: Limits,
+    linger: Duration,
+    cache_bytes: usize,
+}
+
+impl OutboxBuilder {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            device: None,
+            source: DEFAULT_SOURCE.into(),
+            key: None,
+            limits: Limits {
+                max_bytes: DEFAULT_MAX_BYTES,
+                max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+            },
+            linger: Duration::ZERO,
+            cache_bytes: DEFAULT_CACHE_BYTES,
+        }
+    }
+
+    /// The device's name. Default: the one the journal remembers, else one derived from the key.
+    /// Another name than the one remembered begins a new epoch.
+    #[must_use]
+    pub fn device(mut self, name: DeviceName) -> Self {
+        self.device = Some(name);
+        self
+    }
+
+    /// The source of events that name none: 1 to 255 bytes without control characters. Default:
+    /// `edge-outbox`.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<Box<str>>) -> Self {
+        self.source = source.into();
+        self
+    }
+
+    /// The key that signs. Default: `signing-key.pem` in the directory, made at first start.
+    /// Another key than the journal's begins a new epoch; where the old one is still in that
+    /// file, it vouches for the new one.
+    #[must_use]
+    pub fn signing_key(mut self, key: DeviceKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The largest payload, in bytes. Default: 256 KiB.
+    #[must_use]
+    pub fn max_payload_bytes(mut self, bytes: usize) -> Self {
+        self.limits.max_payload_bytes = bytes;
+        self
+    }
+
+    /// The quota, in bytes of events held. Default: 1 GiB.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.limits.max_bytes = bytes;
+        self
+    }
+
+    /// How long the first event of a commit waits for others, which saves flash and costs time.
+    /// Default: not at all.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
+        self
+    }
+
+    /// redb's page cache, in bytes. Default: 4 MiB.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Opens the journal, or makes directory, key and journal. Takes a few milliseconds, whatever
+    /// the backlog. A crash in the middle leaves nothing that the next open would stumble on.
+    ///
+    /// # Errors
+    /// As [`OpenError`] says.
+    pub fn open(self) -> Result<Outbox, OpenError> {
+        check_name(&self.source).map_err(OpenError::Source)?;
+        make_dir(&self.dir).map_err(|source| io_error(&self.dir, source))?;
+        let key_file = self.dir.join(KEY_FILE);
+        let (key, previous_key) = match self.key {
+            Some(key) => (key, DeviceKey::load(&key_file).ok()),
+            None => (DeviceKey::load_or_create(&key_file)?, None),
+        };
+        sync_dir(&self.dir).map_err(|source| io_error(&self.dir, source))?;
+        let public_key = key.public_key();
+        let clock = SystemClock::new();
+        let identity = Identity {
+            device: self.device,
+            key,
+            previous_key,
+            source: self.source,
+        };
+        let core = Core::open(
+            FileStorage::new(&self.dir),
+            identity,
+            self.limits,
+            self.cache_bytes,
+            system_entropy(),
+            clock.stamp(),
+        )
+        .map_err(|fault| fault.opening(&self.dir.join(JOURNAL_FILE)))?;
+        let device = core.device().clone();
+        let reader = Reader::new(core.store().clone());
+        let stamp = clock.stamp();
+        let (board, _) = watch::channel(Status {
+            device: device.to_string(),
+            key_id: core.key_id().to_string(),
+            public_key: public_key.to_string(),
+            epoch: core.epoch().to_string(),
+            tail: core.tail(),
+            journal: JournalStatus {
+                dir: self.dir.clone(),
+                bytes: core.held_bytes(),
+                quota_bytes: self.limits.max_bytes,
+                first_held: core.first_held(),
+                state: JournalState::Open,
+                commits: core.commits(),
+                reopened: 0,
+                last_error: None,
+            },
+            clock: ClockStatus {
+                wall: stamp.wall,
+                sync: stamp.sync,
+            },
+            sinks: std::collections::BTreeMap::new(),
+            listening: Vec::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        });
+        let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
+        let writer = Writer::new(core, clock, queue, self.linger, board.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|source| io_error(&self.dir, source))?;
+        let handle = runtime.handle().clone();
+        let thread = thread::Builder::new()
+            .name("journal".into())
+            .spawn(move || runtime.block_on(writer.run()))
+            .map_err(|source| io_error(&self.dir, source))?;
+        let shared = Shared {
+            door: Door::new(commands.clone(), self.limits.max_payload_bytes),
+            dir: self.dir,
+            commands,
+            reader,
+            board,
+            device,
+            public_key,
+            runtime: handle,
+            writer: Mutex::new(Some(thread)),
+        };
+        Ok(Outbox {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Io {
+        path: path.display().to_string(),
+        source,
+    }
+}
+
+/// Makes the directory for us alone; one that is there is left as it is.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        // Perhaps made by a start that was cut off before it was synced. Where that is refused,
+        // somebody else made it.
+        if !dir.join(JOURNAL_FILE).exists() {
+            let _ = sync_dir(above(dir));
+        }
+        return Ok(());
+    }
+    let made: Vec<&Path> = dir.ancestors().take_while(|path| is_new(path)).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    // Each name that is new, not only the last, is there after a power cut once it is synced.
+    made.into_iter().try_for_each(|path| sync_dir(above(path)))
+}
+
+fn is_new(path: &Path) -> bool {
+    !path.as_os_str().is_empty() && !path.is_dir()
+}
+
+/// The directory that this name is in.
+fn above(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,200 @@
+//! A sink's place in the journal, held by the task that forwards to it.
+
+use std::sync::Arc;
+
+use tokio::sync::{oneshot, watch};
+
+use super::{Outbox, ReadError, RejectError};
+use crate::{
+    clock::Timestamp,
+    envelope::Digest,
+    journal::{self, Batch, Command, Cursor, Horizon, Noted, Progress, SinkName},
+    ledger::EpochReason,
+    seq::{Seq, SeqRange},
+    status::SinkStatus,
+};
+
+/// What a sink's task asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The sink's name; under another name it is another sink.
+    pub name: String,
+    /// `nats`, `stdout`, …, for the status.
+    pub kind: &'static str,
+    /// Whether trimming waits for it.
+    pub required: bool,
+    /// How far the claim may run ahead of what is confirmed, in events.
+    pub window: u32,
+}
+
+/// A sink's place. Dropped, the place is free for another task.
+pub struct SinkHandle {
+    outbox: Outbox,
+    name: SinkName,
+    cursor: Cursor,
+    horizon: watch::Receiver<Horizon>,
+    noted: Arc<Noted>,
+}
+
+impl SinkHandle {
+    pub(super) fn new(
+        outbox: Outbox,
+        name: SinkName,
+        cursor: Cursor,
+        horizon: watch::Receiver<Horizon>,
+        noted: Arc<Noted>,
+    ) -> Self {
+        Self {
+            outbox,
+            name,
+            cursor,
+            horizon,
+            noted,
+        }
+    }
+
+    /// The sink's name.
+    #[must_use]
+    pub fn name(&self) -> &SinkName {
+        &self.name
+    }
+
+    /// The outbox it is a place in.
+    #[must_use]
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The cursor as it was durable when the place was given.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// How far the journal goes and what is claimed, as last made durable.
+    #[must_use]
+    pub fn horizon(&self) -> watch::Receiver<Horizon> {
+        self.horizon.clone()
+    }
+
+    /// Raises the claim towards `upto`, to at most `acked + window` and the tail. Durable when it
+    /// returns; gives the claim in force, and only up to there may anything leave.
+    ///
+    /// # Errors
+    /// The claim may or may not have been raised; it is safe to ask again.
+    pub async fn claim(&self, upto: Seq) -> Result<Seq, ReadError> {
+        let name = self.name.clone();
+        self.ask(|reply| Command::Claim { name, upto, reply })
+            .await?
+    }
+
+    /// Notes what the sink has confirmed. It becomes durable with the next commit, or after 60 s
+    /// alone. Never waits.
+    pub fn progress(&self, progress: Progress) {
+        if self.noted.note(progress) {
+            // A full queue means that the writer is about to look anyway.
+            drop(self.outbox.shared.commands.try_send(Command::Noted));
+        }
+        self.report(|sink| {
+            if progress.acked > sink.acked {
+                sink.acked = progress.acked;
+                sink.last_delivery = Some(Timestamp::now());
+            }
+        });
+    }
+
+    /// Makes durable what was noted.
+    ///
+    /// # Errors
+    /// It may or may not be durable; it is safe to ask again.
+    pub async fn settle(&self) -> Result<(), ReadError> {
+        self.ask(|reply| Command::Settle { reply }).await?
+    }
+
+    /// Gives an event up for this sink, in one commit: dead letter, ledger and cursor.
+    ///
+    /// # Errors
+    /// [`RejectError::Ledger`] for an event of the ledger: the sink has to halt.
+    pub async fn reject(&self, seq: Seq, code: &'static str) -> Result<(), RejectError> {
+        let name = self.name.clone();
+        self.ask(|reply| Command::Reject {
+            name,
+            seq,
+            code,
+            reply,
+        })
+        .await?
+    }
+
+    /// The dead letters of this sink in the range, ascending: they are not sent again.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn rejected(&self, range: SeqRange) -> Result<Vec<Seq>, ReadError> {
+        self.outbox.shared.reader.rejected(&self.name, range)
+    }
+
+    /// While true, commits of new events raise the claim by themselves, so that an event can
+    /// leave as soon as it is durable.
+    pub async fn caught_up(&self, yes: bool) {
+        let command = Command::CaughtUp {
+            name: self.name.clone(),
+            yes,
+        };
+        // Closed: there will be no commit to raise anything.
+        drop(self.outbox.shared.commands.send(command).await);
+    }
+
+    /// Reads events from `from` on: without a hole, at least one where there is one, and no
+    /// further once one of the limits is passed. Begins later where `from` was trimmed. Blocks
+    /// for a short read.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn batch(
+        &self,
+        from: Seq,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Result<Batch, ReadError> {
+        self.outbox.shared.reader.batch(from, max_events, max_bytes)
+    }
+
+    /// Changes this sink's part of the status.
+    pub fn report(&self, change: impl FnOnce(&mut SinkStatus)) {
+        self.outbox.shared.board.send_modify(|status| {
+            let tail = status.tail;
+            if let Some(sink) = status.sinks.get_mut(self.name.as_str()) {
+                change(sink);
+                sink.pending = tail.since(sink.acked);
+            }
+        });
+    }
+
+    /// A sink holds another event under a seq of this epoch: this journal was rolled back, or its
+    /// card cloned. What follows goes into a new epoch.
+    ///
+    /// # Errors
+    /// The epoch may or may not have begun.
+    pub async fn foreign(&self, seq: Seq, digest: Digest) -> Result<(), ReadError> {
+        tracing::error!(sink = %self.name, %seq, ?digest, "the sink holds another event under a seq of ours: this journal is not the newest of its device");
+        self.ask(|reply| Command::BeginEpoch {
+            reason: EpochReason::RolledBack,
+            reply,
+        })
+        .await?
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, ReadError> {
+        if journal::inside() {
+            return Err(ReadError::Closed);
+        }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.outbox.shared.commands.send(command(reply)).await;
+        sent.map_err(|_| ReadError::Closed)?;
+        answer.await.map_err(|_| ReadError::Closed)
+    }
+}
