@@ -74,13 +74,16 @@ mod digest;
 mod encoding;
 pub mod envelope;
 pub mod event;
+pub mod forwarder;
 mod identity;
 pub mod ingest;
 pub mod journal;
 pub mod ledger;
 pub mod outbox;
+pub mod secret;
 pub mod seq;
 pub mod signing;
+pub mod sink;
 pub mod status;
 
 pub use self::{

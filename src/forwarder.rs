@@ -1,0 +1,300 @@
+//! The forwarder: brings what the journal holds to every sink, each from its own cursor.
+//!
+//! Each sink has a thread of its own, so that a dead one slows no other and the caller's runtime,
+//! of whatever flavour, is left alone. Each connection has a runtime of its own on that thread,
+//! dropped with the connection: nothing that a client library still held can leave afterwards.
+//!
+//! What is decided, and when, is in a state machine without I/O (`delivery`); threads, sessions
+//! and reads are a shell around it.
+//!
+//! A crash at any moment leaves the durable cursor: what lies in (acked, claimed] is read back
+//! from the sink where that is possible, and sent again, marked, where it is not found.
+
+mod backoff;
+mod courier;
+mod delivery;
+mod doubt;
+mod feed;
+mod report;
+mod round;
+mod window;
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, watch};
+
+use self::{
+    courier::{Arrived, Courier, Goal},
+    delivery::Terms,
+};
+use crate::{
+    outbox::{Outbox, RegisterError, Registration},
+    sink::Sink,
+};
+
+/// How far the claim runs ahead of what is confirmed unless a sink says otherwise, in events.
+pub const DEFAULT_WINDOW: u32 = 1_024;
+
+/// One sink and how it is to be served.
+pub struct SinkSpec {
+    /// Its name, `[a-z0-9_-]{1,64}`: under another name it is another sink.
+    pub name: String,
+    /// Where the events go.
+    pub sink: Sink,
+    /// Whether trimming waits for it.
+    pub required: bool,
+    /// How far the claim may run ahead of what is confirmed, in events; 0 counts as 1. It bounds
+    /// memory, what is in doubt after a crash, and what is on its way at once.
+    pub window: u32,
+    /// Whether an event waits until the one before it is stored or given up.
+    pub strict_order: bool,
+}
+
+impl SinkSpec {
+    /// A sink with the defaults: a window of [`DEFAULT_WINDOW`], others than standard output
+    /// required, first attempts in order and no more.
+    #[must_use]
+    pub fn new(name: impl Into<String>, sink: Sink) -> Self {
+        Self {
+            name: name.into(),
+            required: !matches!(sink, Sink::Stdout(_)),
+            sink,
+            window: DEFAULT_WINDOW,
+            strict_order: false,
+        }
+    }
+}
+
+/// Forwards to a set of sinks.
+pub struct Forwarder {
+    outbox: Outbox,
+    sinks: Vec<SinkSpec>,
+}
+
+/// How far a drain came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Every sink, as they were given.
+    pub sinks: Vec<DrainedSink>,
+}
+
+impl Drained {
+    /// Events that are still pending, over all sinks; 0 when everything is delivered.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.sinks.iter().map(|sink| sink.left).sum()
+    }
+}
+
+/// How far a drain came at one sink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainedSink {
+    /// Its name.
+    pub name: String,
+    /// Events that were confirmed, or given up with an entry in the loss ledger.
+    pub delivered: u64,
+    /// Events that are still pending.
+    pub left: u64,
+}
+
+/// Why forwarding ended before it was told to. What was confirmed is durable, or in doubt and
+/// sorted out at the next start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForwardError {
+    /// A sink did not get its place in the journal. Nothing was forwarded to any.
+    #[error("sink {name:?} has no place in the journal: {source}")]
+    Register {
+        /// Which.
+        name: String,
+        /// Why.
+        source: RegisterError,
+    },
+    /// The system gave no thread or runtime for a sink.
+    #[error("sink {name:?} cannot be served: {source}")]
+    System {
+        /// Which.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A sink's thread panicked: a fault in this program.
+    #[error("the task of sink {name:?} panicked")]
+    Panicked {
+        /// Which.
+        name: String,
+    },
+}
+
+/// One sink's thread has ended.
+struct Ended {
+    index: usize,
+    /// `None` after a panic.
+    how: Option<io::Result<Arrived>>,
+}
+
+/// The running threads. Dropped, it tells them to stop.
+struct Crew {
+    names: Vec<String>,
+    stop: watch::Sender<bool>,
+    ended: mpsc::UnboundedReceiver<Ended>,
+}
+
+impl Forwarder {
+    /// For these sinks. Nothing happens before [`Forwarder::run`] or [`Forwarder::drain`].
+    #[must_use]
+    pub fn new(outbox: Outbox, sinks: Vec<SinkSpec>) -> Self {
+        Self { outbox, sinks }
+    }
+
+    /// Forwards until `shutdown` resolves or the outbox is closed, then stops every sink within
+    /// 2 s, in whatever state. Works on any runtime; dropping the future stops the sinks too.
+    ///
+    /// Trouble at a sink is no error: it is in the status, and tried again.
+    ///
+    /// # Errors
+    /// As [`ForwardError`] says. The other sinks are stopped first.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ForwardError> {
+        if self.sinks.is_empty() {
+            shutdown.await;
+            return Ok(());
+        }
+        let mut crew = self.start(None).await?;
+        let stop = crew.stop.clone();
+        let mut all = pin!(crew.all_ended());
+        tokio::select! {
+            ended = &mut all => return ended.map(drop),
+            () = shutdown => {}
+        }
+        stop.send_replace(true);
+        all.await.map(drop)
+    }
+
+    /// Forwards what is pending now, then stops; after `limit` at the latest.
+    ///
+    /// # Errors
+    /// As [`ForwardError`] says. That something is left is no error: [`Drained`] says it.
+    pub async fn drain(self, limit: Duration) -> Result<Drained, ForwardError> {
+        let mut crew = self.start(Some(limit)).await?;
+        let arrived = crew.all_ended().await?;
+        let sinks = crew
+            .names
+            .into_iter()
+            .zip(arrived)
+            .map(|(name, arrived)| DrainedSink {
+                name,
+                delivered: arrived.acked.since(arrived.acked_before),
+                left: arrived.tail.since(arrived.acked),
+            });
+        Ok(Drained {
+            sinks: sinks.collect(),
+        })
+    }
+
+    async fn start(self, limit: Option<Duration>) -> Result<Crew, ForwardError> {
+        let until = limit.map(|limit| Instant::now() + limit);
+        let (stop, stopping) = watch::channel(false);
+        let (report, ended) = mpsc::unbounded_channel();
+        let mut crew = Crew {
+            names: Vec::new(),
+            stop,
+            ended,
+        };
+        let mut couriers = Vec::new();
+        for SinkSpec {
+            name,
+            sink,
+            required,
+            window,
+            strict_order,
+        } in self.sinks
+        {
+            let window = window.max(1);
+            let registration = Registration {
+                name: name.clone(),
+                kind: sink.kind(),
+                required,
+                window,
+            };
+            let handle = match self.outbox.sink(registration.clone()).await {
+                Ok(handle) => handle,
+                Err(source) => return Err(ForwardError::Register { name, source }),
+            };
+            let upto = handle.horizon().borrow().tail;
+            couriers.push(Courier {
+                sink,
+                registration,
+                handle,
+                terms: Terms {
+                    window,
+                    strict_order,
+                },
+                seed: seed(),
+                goal: until.map(|until| Goal { upto, until }),
+                stop: stopping.clone(),
+            });
+            crew.names.push(name);
+        }
+        for (index, courier) in couriers.into_iter().enumerate() {
+            let name = &crew.names[index];
+            let report = report.clone();
+            let work = move || {
+                let how = catch_unwind(AssertUnwindSafe(|| courier.work())).ok();
+                // Nobody waits any more where the future was dropped.
+                drop(report.send(Ended { index, how }));
+            };
+            let thread = thread::Builder::new().name(format!("sink {name}"));
+            if let Err(source) = thread.spawn(work) {
+                return Err(ForwardError::System {
+                    name: name.clone(),
+                    source,
+                });
+            }
+        }
+        Ok(crew)
+    }
+}
+
+impl Crew {
+    /// Waits for every thread. One that fails stops the others.
+    async fn all_ended(&mut self) -> Result<Vec<Arrived>, ForwardError> {
+        let mut arrived = vec![None; self.names.len()];
+        let mut failed = None;
+        while let Some(Ended { index, how }) = self.ended.recv().await {
+            let name = || self.names[index].clone();
+            let error = match how {
+                Some(Ok(how)) => {
+                    arrived[index] = Some(how);
+                    continue;
+                }
+                Some(Err(source)) => ForwardError::System {
+                    name: name(),
+                    source,
+                },
+                None => ForwardError::Panicked { name: name() },
+            };
+            failed.get_or_insert(error);
+            self.stop.send_replace(true);
+        }
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(arrived.into_iter().flatten().collect()),
+        }
+    }
+}
+
+/// Where the waits of a sink begin: devices that lose their network together must not return
+/// together.
+fn seed() -> u64 {
+    // Without randomness the time will do: it only spreads the waits.
+    getrandom::u64().unwrap_or_else(|_| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.map_or(0, |since| u64::from(since.subsec_nanos()))
+    })
+}

@@ -1,0 +1,636 @@
+//! What one sink's forwarder does next: a state machine without I/O, clock or randomness of its
+//! own. What happened goes in through the methods, what to do comes out of [`Delivery::next`], and
+//! the same calls with the same seed give the same effects.
+//!
+//! # Invariants, asserted on entry
+//!
+//! - `acked ≤ sent ≤ claimed ≤ tail`: nothing beyond the durable claim is ever handed to a session.
+//! - `claimed ≤ acked + window`, or what was claimed already when it started: memory is bounded.
+//! - No copy of anything after `acked` lies at or below `floor`, so that after a crash a walk from
+//!   `floor + 1` finds whatever of (acked, claimed] arrived.
+//! - What was handed to a session before, in this process or perhaps in an earlier one, is marked
+//!   when it is sent again; nothing else is.
+//!
+//! What a crash leaves is the durable cursor; everything here is rebuilt from it.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{
+    backoff::{BASE, Backoff},
+    window::{Standing, Window},
+};
+use crate::{
+    outbox::{Cursor, Horizon, Progress},
+    seq::{Incarnation, Position, Seq, SeqRange},
+    status::SinkState,
+};
+
+/// The longest time from the start of one attempt to connect to the start of the next while a
+/// backlog waits. An attempt takes 4 s at most, so delivery resumes within 5 s of the fault's end.
+const ATTEMPT_EVERY: Duration = Duration::from_secs(4);
+
+/// The longest wait for the next attempt to connect with nothing to deliver.
+const IDLE_CAP: Duration = Duration::from_secs(30);
+
+/// The longest wait before what was refused for now is sent again.
+const REFUSED_CAP: Duration = Duration::from_secs(4);
+
+/// A session that lasted this long was well: what ends it is new trouble, not the old one.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
+
+/// Servers say odd things while they start: in the first part of a halt attempts are frequent.
+const HALT_SOON: Duration = Duration::from_secs(5);
+const HALT_SOON_FOR: Duration = Duration::from_secs(60);
+const HALT_LATER: Duration = Duration::from_secs(30);
+
+/// So many rejections in a row by a limit of the server are a wrong setting.
+const LIMIT_ROW: usize = 3;
+
+/// What to do next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Effect {
+    /// Make one attempt to connect; answer with `connected` or `broken`.
+    Connect,
+    /// Ask the session what of `doubt` arrived; answer with `read_back` or `broken`. Before that,
+    /// say with `missing` and `dead_letter` which of these events need not be asked for.
+    ReadBack {
+        /// What is in doubt; `None` when nothing is, which is worth asking too: whatever else is
+        /// there of this epoch was written by another journal.
+        doubt: Option<SeqRange>,
+        /// Where the walk begins: nothing in doubt lies at or below.
+        floor: Position,
+        /// The container of `floor`.
+        incarnation: Incarnation,
+    },
+    /// Drop the session and everything its client still holds.
+    HangUp,
+    /// Note the progress. Comes before any claim that needs it.
+    Progress(Progress),
+    /// Raise the claim durably; answer with `claimed` or `broken`.
+    Claim(Seq),
+    /// Make a dead letter; answer with `rejected` or `broken`.
+    Reject {
+        /// Of which event.
+        seq: Seq,
+        /// Why.
+        code: &'static str,
+    },
+    /// Let appends raise the claim by themselves, or not; answer with `told`.
+    CaughtUp(bool),
+    /// Hand these to the session, in this order.
+    Send {
+        /// Which.
+        run: SeqRange,
+        /// Whether earlier copies may have arrived.
+        redelivered: bool,
+    },
+}
+
+/// Why the session, or the attempt to have one, is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Breakage {
+    /// Passes by itself.
+    Retry,
+    /// Somebody has to mend something.
+    Halt,
+}
+
+/// Why the session did not store an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    /// Passes by itself.
+    Retry,
+    /// This event can never pass.
+    Reject {
+        /// The reason for the ledger.
+        code: &'static str,
+        /// Whether a limit of the server's is the reason.
+        limit: bool,
+    },
+    /// Somebody has to mend something.
+    Halt,
+}
+
+/// What a new session knows of the other side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Footing {
+    /// The container.
+    pub(super) incarnation: Incarnation,
+    /// Its last position.
+    pub(super) head: Position,
+    /// How many unanswered parcels the client bears.
+    pub(super) max_in_flight: usize,
+}
+
+/// What a sink's configuration decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Terms {
+    /// How far the claim may run ahead of what is confirmed, in events; at least 1.
+    pub(super) window: u32,
+    /// Whether an event waits until the one before is resolved.
+    pub(super) strict_order: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// No session; the next attempt is due at `until`.
+    Apart {
+        until: Duration,
+        /// Whether `until` was chosen with nothing to deliver.
+        idle: bool,
+    },
+    Connecting,
+    /// A session is there and has not been asked for what is in doubt.
+    Connected {
+        footing: Footing,
+        floor: Position,
+    },
+    ReadingBack(Footing),
+    Sending {
+        max_in_flight: usize,
+    },
+}
+
+/// A rejection by a limit of the server's that is not believed yet.
+#[derive(Clone, Copy)]
+struct Suspect {
+    seq: Seq,
+    code: &'static str,
+}
+
+/// One sink's delivery. Times are durations since any one moment.
+pub(super) struct Delivery {
+    terms: Terms,
+    backoff: Backoff,
+    phase: Phase,
+    /// The session of the last phase is to be dropped.
+    hang_up: bool,
+    tail: Seq,
+    claimed: Seq,
+    claimed_at_start: Seq,
+    available: bool,
+    window: Window,
+    incarnation: Incarnation,
+    /// The highest position known.
+    head: Position,
+    /// What was told of progress last.
+    noted: Progress,
+    /// What was told of being caught up last.
+    caught_up: bool,
+    /// An answer of the journal's writer is outstanding.
+    journal_busy: bool,
+    /// Failures to have a session since the last one that was any good.
+    failures: u32,
+    attempt_at: Duration,
+    halted_since: Option<Duration>,
+    /// When what was refused for now is sent again.
+    retry_at: Option<Duration>,
+    suspects: Vec<Suspect>,
+    /// Rejections by a limit that were believed since the last confirmation.
+    limit_row: usize,
+    verdicts: VecDeque<Suspect>,
+}
+
+impl Delivery {
+    /// Takes up where the durable cursor says. The first attempt to connect is due at once.
+    pub(super) fn new(
+        terms: Terms,
+        cursor: Cursor,
+        horizon: Horizon,
+        now: Duration,
+        seed: u64,
+    ) -> Self {
+        Self {
+            terms,
+            backoff: Backoff::new(seed),
+            phase: Phase::Apart {
+                until: now,
+                idle: false,
+            },
+            hang_up: false,
+            tail: horizon.tail.max(horizon.claimed).max(cursor.claimed),
+            claimed: horizon.claimed.max(cursor.claimed),
+            claimed_at_start: cursor.claimed,
+            available: horizon.available,
+            window: Window::new(cursor.acked, cursor.claimed, cursor.floor),
+            incarnation: cursor.incarnation,
+            head: cursor.floor,
+            noted: Progress {
+                acked: cursor.acked,
+                floor: cursor.floor,
+                incarnation: cursor.incarnation,
+            },
+            caught_up: false,
+            journal_busy: false,
+            failures: 0,
+            attempt_at: now,
+            halted_since: None,
+            retry_at: None,
+            suspects: Vec::with_capacity(LIMIT_ROW),
+            limit_row: 0,
+            verdicts: VecDeque::new(),
+        }
+    }
+
+    /// What to do now; `None` until something happens or [`Delivery::deadline`] passes.
+    pub(super) fn next(&mut self, now: Duration) -> Option<Effect> {
+        self.check();
+        if std::mem::take(&mut self.hang_up) {
+            return Some(Effect::HangUp);
+        }
+        let progress = self.progress();
+        if progress != self.noted {
+            self.noted = progress;
+            return Some(Effect::Progress(progress));
+        }
+        match self.phase {
+            Phase::Apart { .. } if self.caught_up && !self.journal_busy => self.tell(false),
+            Phase::Apart { until, .. } if until <= now && self.available => {
+                self.attempt_at = now;
+                self.phase = Phase::Connecting;
+                Some(Effect::Connect)
+            }
+            Phase::Connected { footing, floor } => {
+                self.phase = Phase::ReadingBack(footing);
+                let doubt = SeqRange::new(self.acked().next(), self.sent());
+                Some(Effect::ReadBack {
+                    doubt,
+                    floor,
+                    incarnation: self.incarnation,
+                })
+            }
+            Phase::Apart { .. } | Phase::Connecting | Phase::ReadingBack(_) => None,
+            Phase::Sending { max_in_flight } => self.send(max_in_flight, now),
+        }
+    }
+
+    /// When [`Delivery::next`] has something to do at the latest, if nothing happens before.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Apart { until, .. } => self.available.then_some(until),
+            Phase::Sending { .. } => self.retry_at,
+            Phase::Connecting | Phase::Connected { .. } | Phase::ReadingBack(_) => None,
+        }
+    }
+
+    /// When the next attempt to connect is due, while there is none.
+    pub(super) const fn next_attempt(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Apart { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// The contiguous prefix that is resolved.
+    pub(super) const fn acked(&self) -> Seq {
+        self.window.acked()
+    }
+
+    /// Nothing beyond was ever handed to a session.
+    pub(super) fn sent(&self) -> Seq {
+        self.window.sent()
+    }
+
+    /// The newest event known.
+    pub(super) const fn tail(&self) -> Seq {
+        self.tail
+    }
+
+    /// Whether the session in hand is still of use.
+    pub(super) const fn has_session(&self) -> bool {
+        !matches!(self.phase, Phase::Apart { .. } | Phase::Connecting)
+    }
+
+    /// What a crash at this moment may go by, once it is durable.
+    pub(super) fn progress(&self) -> Progress {
+        Progress {
+            acked: self.acked(),
+            floor: self.window.low().unwrap_or(self.head),
+            incarnation: self.incarnation,
+        }
+    }
+
+    /// What to tell people.
+    pub(super) fn state(&self) -> SinkState {
+        if self.halted_since.is_some() {
+            return SinkState::Halted;
+        }
+        match self.phase {
+            Phase::Apart { .. } => SinkState::Waiting,
+            Phase::Connecting => SinkState::Connecting,
+            Phase::Connected { .. } | Phase::ReadingBack(_) => SinkState::ReadingBack,
+            Phase::Sending { .. } if self.acked() == self.tail => SinkState::CaughtUp,
+            Phase::Sending { .. } => SinkState::Draining,
+        }
+    }
+
+    /// Whether delivery goes on as it should: a session that takes what it is given.
+    pub(super) fn is_well(&self) -> bool {
+        matches!(self.phase, Phase::Sending { .. })
+            && self.halted_since.is_none()
+            && self.window.troubled() == 0
+            && self.window.count(Standing::Condemned) == 0
+            && (self.failures == 0 || self.acked() == self.tail)
+    }
+
+    /// The journal's durable state changed.
+    pub(super) fn horizon(&mut self, horizon: Horizon, now: Duration) {
+        self.check();
+        self.available = horizon.available;
+        self.claimed = self.claimed.max(horizon.claimed);
+        self.tail = self.tail.max(horizon.tail).max(self.claimed);
+        if let Phase::Apart { until, idle: true } = self.phase
+            && self.has_backlog()
+            && self.halted_since.is_none()
+        {
+            // Drawn once: a draw at each append would end up near nothing.
+            let wait = self.backoff.wait(self.failures, ATTEMPT_EVERY);
+            self.phase = Phase::Apart {
+                until: until.min(now + wait),
+                idle: false,
+            };
+        }
+    }
+
+    /// There is a session.
+    pub(super) fn connected(&mut self, footing: Footing) {
+        self.check();
+        assert_eq!(
+            self.phase,
+            Phase::Connecting,
+            "a session that was not asked for"
+        );
+        let same = footing.incarnation == self.incarnation && footing.head >= self.progress().floor;
+        if !same {
+            // Another container, an older state of it, or the first one ever seen.
+            self.window.forget_positions();
+            self.incarnation = footing.incarnation;
+            self.head = Position::default();
+        }
+        // The head is raised only once the answer is there: whoever walks from a floor that was
+        // raised before would not find what another journal wrote below.
+        let floor = match self.window.low() {
+            None if !same => footing.head,
+            low => low.unwrap_or(self.head),
+        };
+        self.phase = Phase::Connected { footing, floor };
+    }
+
+    /// The journal no longer holds these, which were to be read back or sent: they were dropped,
+    /// and its ledger says so.
+    pub(super) fn missing(&mut self, run: SeqRange) {
+        self.check();
+        self.window.set_run(run, Standing::Resolved);
+    }
+
+    /// An event in doubt is a dead letter already.
+    pub(super) fn dead_letter(&mut self, seq: Seq) {
+        self.check();
+        self.window.set(seq, Standing::Resolved);
+    }
+
+    /// The session has said what of the in-doubt range it holds. The rest is sent again.
+    pub(super) fn read_back(&mut self, found: impl IntoIterator<Item = (Seq, Position)>) {
+        self.check();
+        let Phase::ReadingBack(footing) = self.phase else {
+            unreachable!("an answer that was not asked for, in {:?}", self.phase);
+        };
+        self.head = self.head.max(footing.head);
+        for (seq, position) in found {
+            self.head = self.head.max(position);
+            self.window.set(seq, Standing::Resolved);
+        }
+        self.window.sweep(&[Standing::InDoubt], Standing::Due);
+        self.phase = Phase::Sending {
+            max_in_flight: footing.max_in_flight.max(1),
+        };
+    }
+
+    /// The session has stored an event.
+    pub(super) fn stored(&mut self, seq: Seq, position: Position) {
+        self.check();
+        self.head = self.head.max(position);
+        self.failures = 0;
+        self.halted_since = None;
+        self.limit_row = 0;
+        // Something passes, so the setting is right and it was the events.
+        self.verdicts.extend(self.suspects.drain(..));
+        if self.window.standing(seq) != Some(Standing::Condemned) {
+            self.window.set(seq, Standing::Resolved);
+        }
+        if self.window.count(Standing::Refused) == 0 {
+            self.retry_at = None;
+        }
+    }
+
+    /// The session has not stored an event, and goes on.
+    pub(super) fn refused(&mut self, seq: Seq, refusal: Refusal, now: Duration) {
+        self.check();
+        if self.window.standing(seq) != Some(Standing::InFlight) {
+            return;
+        }
+        match refusal {
+            Refusal::Retry => {
+                let refusals = self.window.refuse(seq);
+                // One time for all that are refused: they are sent again in their order.
+                let wait = self.backoff.wait(refusals, REFUSED_CAP);
+                self.retry_at.get_or_insert(now + wait);
+            }
+            Refusal::Reject { code, limit: false } => {
+                self.window.set(seq, Standing::Condemned);
+                self.verdicts.push_back(Suspect { seq, code });
+            }
+            Refusal::Reject { code, limit: true } => {
+                self.window.set(seq, Standing::Condemned);
+                self.suspects.push(Suspect { seq, code });
+                if self.limit_row + self.suspects.len() >= LIMIT_ROW {
+                    self.broken(Breakage::Halt, now);
+                }
+            }
+            Refusal::Halt => self.broken(Breakage::Halt, now),
+        }
+    }
+
+    /// The claim is durable up to `claimed`.
+    pub(super) fn claimed(&mut self, claimed: Seq) {
+        self.check();
+        self.journal_busy = false;
+        self.claimed = self.claimed.max(claimed);
+        self.tail = self.tail.max(self.claimed);
+    }
+
+    /// The event is a dead letter.
+    pub(super) fn rejected(&mut self, seq: Seq) {
+        self.check();
+        self.journal_busy = false;
+        self.window.set(seq, Standing::Resolved);
+    }
+
+    /// The journal was told whether this sink is caught up.
+    pub(super) const fn told(&mut self) {
+        self.journal_busy = false;
+    }
+
+    /// The session, the attempt to have one, or the journal failed: everything unanswered is in
+    /// doubt, and another attempt is made in time.
+    pub(super) fn broken(&mut self, breakage: Breakage, now: Duration) {
+        self.check();
+        let lasted = now.saturating_sub(self.attempt_at);
+        if matches!(self.phase, Phase::Sending { .. }) && lasted >= STEADY_AFTER {
+            self.failures = 0;
+        }
+        self.hang_up = !matches!(self.phase, Phase::Apart { .. });
+        self.window.sweep(
+            &[
+                Standing::Due,
+                Standing::InFlight,
+                Standing::Refused,
+                Standing::Condemned,
+            ],
+            Standing::InDoubt,
+        );
+        self.suspects.clear();
+        self.verdicts.clear();
+        self.retry_at = None;
+        self.journal_busy = false;
+        self.phase = match breakage {
+            Breakage::Halt => {
+                let since = *self.halted_since.get_or_insert(now);
+                let soon = now.saturating_sub(since) < HALT_SOON_FOR;
+                let wait = if soon { HALT_SOON } else { HALT_LATER };
+                Phase::Apart {
+                    until: now + wait,
+                    idle: false,
+                }
+            }
+            Breakage::Retry => {
+                self.halted_since = None;
+                let idle = !self.has_backlog();
+                let cap = if idle {
+                    IDLE_CAP
+                } else {
+                    ATTEMPT_EVERY.saturating_sub(lasted)
+                };
+                let wait = self.backoff.wait(self.failures, cap.max(BASE));
+                self.failures = self.failures.saturating_add(1);
+                Phase::Apart {
+                    until: now + wait,
+                    idle,
+                }
+            }
+        };
+    }
+
+    fn send(&mut self, max_in_flight: usize, now: Duration) -> Option<Effect> {
+        if self.acked() == self.tail {
+            self.halted_since = None;
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.window.sweep(&[Standing::Refused], Standing::Due);
+        }
+        if !self.available {
+            return None;
+        }
+        if !self.journal_busy {
+            if let Some(Suspect { seq, code }) = self.verdicts.pop_front() {
+                self.journal_busy = true;
+                return Some(Effect::Reject { seq, code });
+            }
+            if let Some(upto) = self.wanted_claim() {
+                self.journal_busy = true;
+                return Some(Effect::Claim(upto));
+            }
+        }
+        if let Some(effect) = self.next_run(max_in_flight) {
+            return Some(effect);
+        }
+        let nothing_to_come = self.window.count(Standing::InFlight) == 0 && !self.journal_busy;
+        if nothing_to_come && !self.suspects.is_empty() {
+            // Nothing is on its way that could still clear the setting or condemn it.
+            self.limit_row += self.suspects.len();
+            self.verdicts.extend(self.suspects.drain(..));
+            return self.send(max_in_flight, now);
+        }
+        let caught_up = self.claimed == self.tail;
+        (caught_up != self.caught_up && !self.journal_busy)
+            .then(|| self.tell(caught_up))
+            .flatten()
+    }
+
+    /// Large steps, so that a drain costs few commits: half a window, or all there is. A step is
+    /// asked for as soon as it is large enough, while there is still as much to send.
+    fn wanted_claim(&self) -> Option<Seq> {
+        let target = self.tail.min(self.furthest());
+        let step = target.since(self.claimed);
+        // Nothing on its way could make the step larger: something holds up `acked`.
+        let dry = self.sent() == self.claimed && self.window.count(Standing::InFlight) == 0;
+        let large = step >= u64::from(self.terms.window.div_ceil(2));
+        let enough = large || dry || target == self.tail;
+        (step > 0 && enough).then_some(target)
+    }
+
+    fn next_run(&mut self, max_in_flight: usize) -> Option<Effect> {
+        let in_flight = self.window.count(Standing::InFlight);
+        let room = if self.terms.strict_order {
+            // What was resolved has left the front, so anything due or new but there has to wait.
+            let front = self.window.standing(self.acked().next());
+            usize::from(matches!(front, None | Some(Standing::Due)))
+        } else {
+            max_in_flight.saturating_sub(in_flight)
+        };
+        if room == 0 {
+            return None;
+        }
+        let room = room as u64;
+        if let Some(run) = self.window.send_due(room) {
+            return Some(Effect::Send {
+                run,
+                redelivered: true,
+            });
+        }
+        // Not simply the claim: where events were dropped, the journal has raised it further.
+        let fresh = self
+            .claimed
+            .min(self.furthest())
+            .since(self.sent())
+            .min(room);
+        let run = self.window.send_first(fresh, self.head)?;
+        Some(Effect::Send {
+            run,
+            redelivered: false,
+        })
+    }
+
+    fn tell(&mut self, caught_up: bool) -> Option<Effect> {
+        self.caught_up = caught_up;
+        self.journal_busy = true;
+        Some(Effect::CaughtUp(caught_up))
+    }
+
+    /// Where the window ends.
+    fn furthest(&self) -> Seq {
+        self.acked().plus(self.terms.window.max(1).into())
+    }
+
+    fn has_backlog(&self) -> bool {
+        self.acked() < self.tail
+    }
+
+    fn check(&self) {
+        let (acked, sent) = (self.acked(), self.sent());
+        assert!(
+            acked <= sent && sent <= self.claimed && self.claimed <= self.tail,
+            "acked {acked} ≤ sent {sent} ≤ claimed {} ≤ tail {} does not hold",
+            self.claimed,
+            self.tail,
+        );
+        assert!(
+            sent <= self.furthest().max(self.claimed_at_start),
+            "sent {sent} runs further ahead of acked {acked} than the window"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

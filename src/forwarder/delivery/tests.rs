@@ -1,0 +1,535 @@
+//! The state machine against a model of everything around it.
+
+mod world;
+
+use self::world::{LEDGER_EVERY, LIMIT_CODE, Link, Mood, World};
+use super::*;
+
+const TERMS: Terms = Terms {
+    window: 16,
+    strict_order: false,
+};
+
+fn seqs(range: std::ops::RangeInclusive<u64>) -> Vec<Seq> {
+    range.map(Seq::new).collect()
+}
+
+fn stored(world: &World) -> Vec<Seq> {
+    world.stream.iter().map(|(_, seq)| *seq).collect()
+}
+
+/// Connected, nothing in doubt, nothing to do.
+fn idle_world(terms: Terms) -> World {
+    let mut world = World::new(1, terms);
+    world.run_out();
+    world
+}
+
+/// What the driver may do besides letting things take their course.
+#[derive(Clone, Copy)]
+struct Faults {
+    /// 1 in so many steps is a fault.
+    rarity: u64,
+    recreate: bool,
+    drop_oldest: bool,
+}
+
+fn random_life(seed: u64, faults: Faults) {
+    let mut dice = world::Rng::new(!seed);
+    let window = [1, 2, 3, 8, 32][usize::try_from(dice.below(5)).unwrap()];
+    let terms = Terms {
+        window,
+        strict_order: dice.one_in(6),
+    };
+    let mut world = World::new(seed, terms);
+    world.max_in_flight = usize::try_from(1 + dice.below(40)).unwrap();
+    world.can_read_back = !dice.one_in(5);
+    let steps = 50 + dice.below(500);
+    for _ in 0..steps {
+        ordinary_step(&mut world);
+        if world.rng.one_in(faults.rarity) {
+            fault(&mut world, faults);
+        }
+        if !world.rng.one_in(4) {
+            world.pump();
+        }
+    }
+    world.set_available(true);
+    world.moods.retain(|_, mood| *mood == Mood::Never);
+    world
+        .moods
+        .retain(|seq, _| !seq.get().is_multiple_of(LEDGER_EVERY));
+    let (halted, backlog) = (world.core.state() == SinkState::Halted, world.core.acked());
+    let backlog = backlog < world.tail;
+    let first = world.run_out();
+    if let Some(first) = first.filter(|_| backlog) {
+        let limit = if halted {
+            HALT_LATER
+        } else {
+            Duration::from_secs(5)
+        };
+        assert!(first <= limit, "delivery resumed only after {first:?}");
+    }
+    for seq in seqs(1..=world.tail.get()) {
+        assert!(world.is_settled(seq), "{seq} is lost");
+        let in_stream = world
+            .stream
+            .iter()
+            .filter(|(_, stored)| *stored == seq)
+            .count();
+        assert!(
+            !(world.dead.contains_key(&seq) && in_stream > 0),
+            "{seq} is stored and dead"
+        );
+    }
+}
+
+fn ordinary_step(world: &mut World) {
+    match world.rng.below(12) {
+        0 => {
+            let count = 1 + world.rng.below(6);
+            let first = world.tail.next();
+            world.append(count);
+            if world.rng.one_in(3) {
+                let mood = match world.rng.below(8) {
+                    0..=3 => Mood::Later(1 + u8::try_from(world.rng.below(5)).unwrap()),
+                    4 | 5 => Mood::Never,
+                    6 => Mood::TooLarge,
+                    _ => Mood::Halts(1),
+                };
+                world.moods.insert(first, mood);
+            }
+        }
+        1 | 2 => world.notify(),
+        3 => {
+            let others = world.rng.below(4);
+            world.bustle(others);
+        }
+        4 => world.now += Duration::from_millis(world.rng.below(3_000)),
+        5 => world.now = world.core.deadline().unwrap_or_default().max(world.now),
+        6 | 7 => world.finish_op(),
+        8 if world.link == Link::Connecting => world.accept(),
+        8 if world.link == Link::Asking => world.answer_read_back(),
+        8 | 9 => world.serve(),
+        _ => drop(world.answer(false)),
+    }
+}
+
+fn fault(world: &mut World, faults: Faults) {
+    let breakage = if world.rng.one_in(4) {
+        Breakage::Halt
+    } else {
+        Breakage::Retry
+    };
+    match world.rng.below(8) {
+        0 | 1 => world.crash(),
+        2 | 3 if world.link != Link::None => world.lose(breakage),
+        4 => world.fail_op(),
+        5 => world.set_available(!world.available),
+        6 if faults.recreate => {
+            let connected = world.link != Link::None;
+            world.recreate();
+            if connected {
+                world.core.broken(Breakage::Retry, world.now);
+            }
+        }
+        7 if faults.drop_oldest => {
+            let spread = world.tail.get() / 3;
+            let upto = world.rng.below(spread);
+            world.drop_oldest(Seq::new(upto));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn whatever_happens_every_event_is_stored_once_or_given_up() {
+    for seed in 0..3_000 {
+        let rarity = [6, 15, 60][usize::try_from(seed % 3).unwrap()];
+        random_life(
+            seed,
+            Faults {
+                rarity,
+                recreate: false,
+                drop_oldest: false,
+            },
+        );
+    }
+}
+
+#[test]
+fn neither_a_recreated_stream_nor_dropped_events_confuse_it() {
+    for seed in 10_000..12_000 {
+        let rarity = [6, 15, 60][usize::try_from(seed % 3).unwrap()];
+        random_life(
+            seed,
+            Faults {
+                rarity,
+                recreate: true,
+                drop_oldest: true,
+            },
+        );
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_life() {
+    let sent = |seed| {
+        let mut world = World::new(seed, TERMS);
+        for _ in 0..2_000 {
+            ordinary_step(&mut world);
+            if world.rng.one_in(20) {
+                fault(
+                    &mut world,
+                    Faults {
+                        rarity: 20,
+                        recreate: true,
+                        drop_oldest: true,
+                    },
+                );
+            }
+            world.pump();
+        }
+        (world.sent, world.now)
+    };
+    assert_eq!(sent(3), sent(3));
+    assert_ne!(sent(3), sent(4));
+}
+
+#[test]
+fn a_long_drain_costs_one_claim_for_each_half_window() {
+    for max_in_flight in [1, 100, 256, 1_024] {
+        let mut world = World::new(
+            1,
+            Terms {
+                window: 1_024,
+                strict_order: false,
+            },
+        );
+        world.max_in_flight = max_in_flight;
+        world.append(20_480);
+        world.run_out();
+        assert!(
+            world.claims <= 41,
+            "{} claims with {max_in_flight} in flight",
+            world.claims
+        );
+        assert_eq!(world.sent.len(), 20_480);
+    }
+}
+
+#[test]
+fn the_next_claim_is_asked_for_before_sending_has_to_wait() {
+    let mut world = World::new(
+        1,
+        Terms {
+            window: 1_024,
+            strict_order: false,
+        },
+    );
+    world.max_in_flight = 256;
+    world.append(5_000);
+    while stored(&world).len() < 3_000 {
+        world.notify();
+        world.pump();
+        match world.link {
+            Link::Connecting => world.accept(),
+            Link::Asking => world.answer_read_back(),
+            _ if world.op.is_some() && world.claims > 0 => {
+                // A commit that takes as long as a fifth of the window to be stored.
+                for _ in 0..205 {
+                    world.serve();
+                    world.answer(true);
+                    world.pump();
+                    assert_eq!(world.uplink.len(), 256, "the pipeline runs dry");
+                }
+                world.finish_op();
+            }
+            _ if world.op.is_some() => world.finish_op(),
+            _ => {
+                world.serve();
+                world.answer(true);
+            }
+        }
+    }
+}
+
+#[test]
+fn online_and_quiet_an_event_costs_no_commit_of_its_own() {
+    let mut world = idle_world(TERMS);
+    for _ in 0..100 {
+        world.append(1);
+        world.run_out();
+    }
+    assert_eq!(stored(&world), seqs(1..=100));
+    assert_eq!(world.claims, 0, "the append raises the claim");
+}
+
+#[test]
+fn what_is_refused_for_now_waits_by_itself_and_is_marked() {
+    let mut world = idle_world(TERMS);
+    world.moods.insert(Seq::new(3), Mood::Later(2));
+    world.append(10);
+    world.run_out();
+    assert_eq!(
+        stored(&world),
+        [1, 2, 4, 5, 6, 7, 8, 9, 10, 3].map(Seq::new)
+    );
+    let repeats: Vec<_> = world
+        .sent
+        .iter()
+        .filter(|sent| sent.1)
+        .map(|sent| sent.0)
+        .collect();
+    assert_eq!(repeats, [3, 3].map(Seq::new));
+}
+
+#[test]
+fn an_event_that_is_refused_again_and_again_holds_up_nothing_within_the_window() {
+    let mut world = World::new(1, TERMS);
+    world.max_in_flight = 4;
+    world.run_out();
+    world.moods.insert(Seq::new(3), Mood::Later(u8::MAX));
+    world.append(100);
+    let well = (0..400).filter(|_| {
+        step(&mut world);
+        world.now += Duration::from_millis(50);
+        let attempts = world.sent.iter().filter(|sent| sent.0 == Seq::new(3));
+        attempts.count() > 1 && world.core.is_well()
+    });
+    assert_eq!(well.count(), 0, "the trouble lasts through its attempts");
+    let window = seqs(1..=2 + u64::from(TERMS.window))
+        .into_iter()
+        .filter(|seq| seq.get() != 3);
+    assert_eq!(stored(&world), window.collect::<Vec<_>>());
+    world.run_out();
+    assert!(world.core.is_well());
+}
+
+#[test]
+fn what_is_refused_together_is_sent_again_in_order() {
+    let mut world = idle_world(TERMS);
+    for seq in seqs(1..=10) {
+        world.moods.insert(seq, Mood::Later(1));
+    }
+    world.append(10);
+    world.run_out();
+    assert_eq!(stored(&world), seqs(1..=10));
+}
+
+#[test]
+fn in_strict_order_nothing_passes_an_event_that_is_refused() {
+    let mut world = idle_world(Terms {
+        window: 16,
+        strict_order: true,
+    });
+    world.moods.insert(Seq::new(3), Mood::Later(4));
+    world.append(50);
+    world.run_out();
+    assert_eq!(stored(&world), seqs(1..=50));
+    assert!(
+        world.claims <= 7,
+        "{} claims: an order is no reason for more commits",
+        world.claims
+    );
+}
+
+#[test]
+fn a_poison_event_becomes_a_dead_letter_and_the_others_pass() {
+    let mut world = idle_world(TERMS);
+    world.moods.insert(Seq::new(3), Mood::Never);
+    world.append(10);
+    world.run_out();
+    assert_eq!(
+        world.dead.keys().copied().collect::<Vec<_>>(),
+        [Seq::new(3)]
+    );
+    assert_eq!(
+        stored(&world),
+        [1, 2, 4, 5, 6, 7, 8, 9, 10, 11].map(Seq::new)
+    );
+}
+
+#[test]
+fn a_rejected_ledger_event_halts() {
+    let mut world = idle_world(Terms {
+        window: 64,
+        strict_order: false,
+    });
+    world.moods.insert(Seq::new(LEDGER_EVERY), Mood::Never);
+    world.append(LEDGER_EVERY);
+    while world.core.state() != SinkState::Halted {
+        step(&mut world);
+    }
+    assert!(world.dead.is_empty());
+}
+
+/// One thing that is due happens.
+fn step(world: &mut World) {
+    world.notify();
+    world.pump();
+    match world.link {
+        Link::Connecting => world.accept(),
+        Link::Asking => world.answer_read_back(),
+        _ if world.op.is_some() => world.finish_op(),
+        _ if !world.uplink.is_empty() => world.serve(),
+        _ => drop(world.answer(true)),
+    }
+}
+
+#[test]
+fn three_rejections_in_a_row_by_a_limit_halt_and_none_of_them_is_given_up() {
+    let mut world = idle_world(TERMS);
+    for seq in seqs(2..=9) {
+        world.moods.insert(seq, Mood::TooLarge);
+    }
+    world.append(10);
+    while world.core.state() != SinkState::Halted {
+        step(&mut world);
+    }
+    assert!(world.dead.is_empty());
+    world.moods.clear();
+    world.run_out();
+    assert_eq!(world.core.acked(), Seq::new(10));
+    assert!(world.dead.is_empty());
+}
+
+#[test]
+fn two_events_over_the_limit_are_given_up_once_another_passes_or_nothing_else_comes() {
+    for others in [0, 5] {
+        let mut world = idle_world(TERMS);
+        world.moods.insert(Seq::new(1), Mood::TooLarge);
+        world.moods.insert(Seq::new(2), Mood::TooLarge);
+        world.append(2 + others);
+        world.run_out();
+        let dead: Vec<_> = world
+            .dead
+            .iter()
+            .map(|(seq, code)| (seq.get(), *code))
+            .collect();
+        assert_eq!(dead, [(1, LIMIT_CODE), (2, LIMIT_CODE)]);
+    }
+}
+
+#[test]
+fn events_over_the_limit_that_trickle_in_halt_too() {
+    let mut world = idle_world(TERMS);
+    // Each dead letter adds an event to the ledger, which is over the limit as well.
+    for seq in seqs(1..=20) {
+        world.moods.insert(seq, Mood::TooLarge);
+    }
+    world.append(1);
+    while world.core.state() != SinkState::Halted {
+        step(&mut world);
+    }
+    assert_eq!(world.dead.len(), 2);
+}
+
+fn broken_at(world: &mut World, breakage: Breakage) -> Duration {
+    let before = world.now;
+    world.lose(breakage);
+    world.pump();
+    world.now = world
+        .core
+        .deadline()
+        .expect("another attempt")
+        .max(world.now);
+    world.pump();
+    assert_eq!(world.link, Link::Connecting);
+    world.now - before
+}
+
+#[test]
+fn a_halt_is_tried_every_5_s_for_a_minute_and_every_30_s_after() {
+    let mut world = World::new(1, TERMS);
+    world.pump();
+    for attempt in 0..20 {
+        let wait = broken_at(&mut world, Breakage::Halt);
+        let due = if attempt < 12 { HALT_SOON } else { HALT_LATER };
+        assert_eq!(wait, due, "attempt {attempt}");
+        assert_eq!(world.core.state(), SinkState::Halted);
+    }
+    // Once it delivers, or has nothing to deliver, a later halt is a new one.
+    world.run_out();
+    assert_eq!(world.core.state(), SinkState::CaughtUp);
+    assert_eq!(broken_at(&mut world, Breakage::Halt), HALT_SOON);
+}
+
+#[test]
+fn with_a_backlog_attempts_begin_at_most_5_s_apart_however_long_each_takes() {
+    for took in [0, 1_000, 3_000, 4_000].map(Duration::from_millis) {
+        let mut world = World::new(1, TERMS);
+        world.append(1);
+        world.notify();
+        world.pump();
+        for _ in 0..200 {
+            let began = world.now;
+            world.now += took;
+            broken_at(&mut world, Breakage::Retry);
+            assert!(world.now - began <= Duration::from_secs(5));
+        }
+    }
+}
+
+#[test]
+fn with_nothing_to_deliver_attempts_are_rarer_until_there_is() {
+    let mut world = World::new(1, TERMS);
+    world.pump();
+    let waits: Vec<_> = (0..40)
+        .map(|_| broken_at(&mut world, Breakage::Retry))
+        .collect();
+    assert!(waits.iter().all(|wait| *wait <= IDLE_CAP));
+    assert!(waits.iter().any(|wait| *wait > Duration::from_secs(15)));
+    while world
+        .core
+        .deadline()
+        .is_none_or(|at| at < world.now + Duration::from_secs(10))
+    {
+        if world.link == Link::None {
+            world.now = world.core.deadline().unwrap().max(world.now);
+            world.pump();
+        }
+        world.lose(Breakage::Retry);
+        world.pump();
+    }
+    world.append(1);
+    world.notify();
+    let due = world.core.deadline().unwrap();
+    assert!(due <= world.now + ATTEMPT_EVERY);
+    world.append(1);
+    world.notify();
+    assert_eq!(
+        world.core.deadline(),
+        Some(due),
+        "each append would bring the attempt nearer"
+    );
+}
+
+#[test]
+fn no_attempt_is_made_while_the_journal_cannot_be_read() {
+    let mut world = World::new(1, TERMS);
+    world.append(5);
+    world.set_available(false);
+    world.pump();
+    assert_eq!((world.link, world.core.deadline()), (Link::None, None));
+    world.set_available(true);
+    world.run_out();
+    assert_eq!(stored(&world), seqs(1..=5));
+}
+
+#[test]
+fn what_another_journal_wrote_is_asked_for_even_with_nothing_in_doubt() {
+    let mut world = idle_world(TERMS);
+    world.append(3);
+    world.run_out();
+    world.lose(Breakage::Retry);
+    world.now += Duration::from_secs(1);
+    world.bustle(10);
+    world.pump();
+    world.accept();
+    // The walk begins after what this journal knows of, not after what is there now.
+    let Some(Effect::ReadBack { floor, .. }) = world.core.next(world.now) else {
+        panic!("does not ask")
+    };
+    assert_eq!(floor, Position(3));
+}

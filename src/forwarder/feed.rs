@@ -1,0 +1,369 @@
+//! What is to be sent, read from the journal and rendered ahead of need.
+//!
+//! Reading and rendering run beside the connection on a thread of its runtime, so that neither a
+//! slow card nor the hashing of proofs holds up what is on its way. Orders are served strictly in
+//! turn. What is read ahead lies beyond the claim at times; only an order lets it out.
+//!
+//! Memory: at most two chunks of read-ahead, and one of what is sent again.
+
+use std::{collections::VecDeque, future::pending, sync::Arc};
+
+use bytes::Bytes;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::doubt::nothing_held;
+use crate::{
+    outbox::{ReadError, SinkHandle},
+    seq::{Seq, SeqRange},
+    sink::Parcel,
+};
+
+/// One read takes no more once it holds so many bytes of stored events.
+const CHUNK_BYTES: usize = 128 * 1024;
+
+/// One read takes at most so many events.
+const CHUNK_EVENTS: usize = 1_024;
+
+/// More is read ahead while fewer bytes than this are ready.
+const READ_AHEAD_BELOW_BYTES: usize = CHUNK_BYTES;
+
+/// Event types that are remembered, so that an event of a known type costs no allocation for it.
+const KNOWN_TYPES: usize = 64;
+
+/// Parcels in the order in which they are to be sent.
+pub(super) struct Feed {
+    handle: Arc<SinkHandle>,
+    orders: VecDeque<Order>,
+    first_attempts: Lane,
+    repeats: Lane,
+    press: Option<Press>,
+    reading: Option<Reading>,
+    /// Reading ahead failed. Nobody waits for it, so it is no trouble yet: what is on its way can
+    /// still be answered. The next order finds out whether it still fails.
+    blocked: bool,
+}
+
+struct Order {
+    run: SeqRange,
+    redelivered: bool,
+}
+
+struct Reading {
+    from: Seq,
+    redelivered: bool,
+    task: JoinHandle<(Press, Result<Vec<Parcel>, ReadError>)>,
+}
+
+/// The next step of an order.
+pub(super) enum Step {
+    /// To be sent now.
+    Send(Parcel),
+    /// Ordered, and held by the journal no longer.
+    Missing(SeqRange),
+}
+
+impl Feed {
+    /// For one session, whose first attempts begin after `sent`.
+    pub(super) fn new(handle: Arc<SinkHandle>, one_line: bool, sent: Seq) -> Self {
+        Self {
+            handle,
+            orders: VecDeque::new(),
+            first_attempts: Lane::at(sent.next()),
+            repeats: Lane::at(sent.next()),
+            press: Some(Press {
+                one_line,
+                types: Vec::new(),
+                body_bytes: 0,
+            }),
+            reading: None,
+            blocked: false,
+        }
+    }
+
+    /// These are to be sent, after what was ordered before.
+    pub(super) fn order(&mut self, run: SeqRange, redelivered: bool) {
+        self.orders.push_back(Order { run, redelivered });
+    }
+
+    /// The next step; `None` until more is read.
+    pub(super) fn next(&mut self) -> Option<Step> {
+        let order = self.orders.front_mut()?;
+        let lane = match order.redelivered {
+            true => &mut self.repeats,
+            false => &mut self.first_attempts,
+        };
+        let (step, done) = lane.step(order.run)?;
+        match SeqRange::new(done.next(), order.run.last()) {
+            Some(rest) => order.run = rest,
+            None => drop(self.orders.pop_front()),
+        }
+        Some(step)
+    }
+
+    /// Starts the next read where one is worth it: for the order at hand, or ahead up to `tail`.
+    /// Comes after [`Feed::next`] has nothing left.
+    pub(super) fn read_on(&mut self, tail: Seq) {
+        let ahead = self.first_attempts.next;
+        let (from, events, redelivered) = match self.orders.front() {
+            Some(Order { run, redelivered }) => {
+                let count = if *redelivered { run.len() } else { u64::MAX };
+                let count = usize::try_from(count).unwrap_or(usize::MAX);
+                (run.first(), count.min(CHUNK_EVENTS), *redelivered)
+            }
+            None if self.blocked || ahead > tail => return,
+            None if self.first_attempts.bytes >= READ_AHEAD_BELOW_BYTES => return,
+            None => (ahead, CHUNK_EVENTS, false),
+        };
+        if self.reading.is_some() {
+            return;
+        }
+        let Some(mut press) = self.press.take() else {
+            return;
+        };
+        let handle = self.handle.clone();
+        let task = spawn_blocking(move || {
+            let parcels = press.parcels(&handle, from, events, redelivered);
+            (press, parcels)
+        });
+        self.reading = Some(Reading {
+            from,
+            redelivered,
+            task,
+        });
+    }
+
+    /// Waits for the read under way; for ever when there is none. Cancel-safe.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub(super) async fn read(&mut self) -> Result<(), ReadError> {
+        let Some(reading) = &mut self.reading else {
+            return pending().await;
+        };
+        let (from, redelivered) = (reading.from, reading.redelivered);
+        let ended = (&mut reading.task).await;
+        self.reading = None;
+        let (press, parcels) = match ended {
+            Ok(ended) => ended,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        self.press = Some(press);
+        self.blocked = parcels.is_err();
+        if self.blocked && self.orders.is_empty() {
+            return Ok(());
+        }
+        let lane = match redelivered {
+            true => &mut self.repeats,
+            false => &mut self.first_attempts,
+        };
+        lane.extend(from, parcels?);
+        Ok(())
+    }
+}
+
+/// What was read of one kind: everything in `from..next` that the journal holds.
+struct Lane {
+    from: Seq,
+    next: Seq,
+    parcels: VecDeque<Parcel>,
+    bytes: usize,
+}
+
+impl Lane {
+    fn at(seq: Seq) -> Self {
+        Self {
+            from: seq,
+            next: seq,
+            parcels: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The next step of a run, and the last seq that it deals with. `None` where that was not
+    /// read, or was let out before.
+    fn step(&mut self, run: SeqRange) -> Option<(Step, Seq)> {
+        let first = run.first();
+        if first < self.from || first >= self.next {
+            return None;
+        }
+        while self
+            .parcels
+            .front()
+            .is_some_and(|parcel| parcel.seq < first)
+        {
+            self.pop();
+        }
+        let held = self.parcels.front().map_or(self.next, |parcel| parcel.seq);
+        let (step, done) = if held == first {
+            (Step::Send(self.pop()?), first)
+        } else {
+            let last = run.last().min(held.prev());
+            (Step::Missing(SeqRange::new(first, last)?), last)
+        };
+        self.from = done.next();
+        Some((step, done))
+    }
+
+    /// Takes in what a read from `from` on gave. It holds no hole, so whatever it lacks at its
+    /// beginning is gone.
+    fn extend(&mut self, from: Seq, parcels: Vec<Parcel>) {
+        if self.next != from {
+            *self = Self::at(from);
+        }
+        self.next = parcels.last().map_or(from, |last| last.seq.next());
+        self.bytes += parcels
+            .iter()
+            .map(|parcel| parcel.body.len())
+            .sum::<usize>();
+        self.parcels.extend(parcels);
+    }
+
+    fn pop(&mut self) -> Option<Parcel> {
+        let parcel = self.parcels.pop_front()?;
+        self.bytes -= parcel.body.len();
+        Some(parcel)
+    }
+}
+
+/// Turns what the journal holds into parcels.
+struct Press {
+    one_line: bool,
+    types: Vec<Arc<str>>,
+    /// What the bodies of the last chunk took: the next one will take about as much.
+    body_bytes: usize,
+}
+
+impl Press {
+    fn parcels(
+        &mut self,
+        handle: &SinkHandle,
+        from: Seq,
+        events: usize,
+        redelivered: bool,
+    ) -> Result<Vec<Parcel>, ReadError> {
+        let batch = handle.batch(from, events, CHUNK_BYTES)?;
+        let mut parcels = Vec::new();
+        let mut ends = Vec::new();
+        // One buffer for all bodies, shared by the parcels: an allocation a chunk, not an event.
+        let mut bodies = Vec::with_capacity(self.body_bytes);
+        for record in batch.records() {
+            let record = match record {
+                Ok(record) => record,
+                // What comes before it can be sent; the next read begins here and fails.
+                Err(_) if !parcels.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            record.render(redelivered, self.one_line, &mut bodies);
+            ends.push(bodies.len());
+            parcels.push(Parcel {
+                seq: record.statement.seq,
+                digest: record.digest,
+                event_type: self.event_type(record.statement.event_type),
+                body: Bytes::new(),
+                redelivered,
+            });
+        }
+        if parcels.is_empty() {
+            return Err(nothing_held(from));
+        }
+        self.body_bytes = bodies.len();
+        let bodies = Bytes::from(bodies);
+        let mut begin = 0;
+        for (parcel, end) in parcels.iter_mut().zip(ends) {
+            parcel.body = bodies.slice(begin..end);
+            begin = end;
+        }
+        Ok(parcels)
+    }
+
+    fn event_type(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.types.iter().find(|known| known.as_ref() == name) {
+            return known.clone();
+        }
+        let new: Arc<str> = name.into();
+        if self.types.len() == KNOWN_TYPES {
+            self.types.clear();
+        }
+        self.types.push(new.clone());
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Digest;
+
+    fn parcels(seqs: impl IntoIterator<Item = u64>) -> Vec<Parcel> {
+        let parcel = |seq| Parcel {
+            seq: Seq::new(seq),
+            digest: Digest::ZERO,
+            event_type: "quiz.submitted.v1".into(),
+            body: Bytes::from_static(b"{}"),
+            redelivered: false,
+        };
+        seqs.into_iter().map(parcel).collect()
+    }
+
+    fn run(first: u64, last: u64) -> SeqRange {
+        SeqRange::new(Seq::new(first), Seq::new(last)).unwrap()
+    }
+
+    /// What a lane gives for a run: seqs to send, and runs that are missing.
+    fn steps(lane: &mut Lane, first: u64, last: u64) -> (Vec<u64>, Vec<SeqRange>) {
+        let (mut sent, mut missing) = (Vec::new(), Vec::new());
+        let mut rest = Some(run(first, last));
+        while let Some((step, done)) = rest.and_then(|rest| lane.step(rest)) {
+            match step {
+                Step::Send(parcel) => sent.push(parcel.seq.get()),
+                Step::Missing(run) => missing.push(run),
+            }
+            rest = SeqRange::new(done.next(), Seq::new(last));
+        }
+        (sent, missing)
+    }
+
+    #[test]
+    fn what_a_read_lacks_at_its_beginning_is_missing_and_nothing_else_is() {
+        let mut lane = Lane::at(Seq::new(10));
+        assert_eq!(
+            steps(&mut lane, 10, 12),
+            (vec![], vec![]),
+            "nothing was read yet"
+        );
+        lane.extend(Seq::new(10), parcels(15..=17));
+        assert_eq!(steps(&mut lane, 10, 12), (vec![], vec![run(10, 12)]));
+        assert_eq!(
+            steps(&mut lane, 13, 20),
+            (vec![15, 16, 17], vec![run(13, 14)])
+        );
+        assert_eq!(
+            steps(&mut lane, 18, 20),
+            (vec![], vec![]),
+            "the rest was not read"
+        );
+        assert_eq!(lane.bytes, 0);
+    }
+
+    #[test]
+    fn what_was_let_out_before_is_read_again_and_not_taken_for_missing() {
+        let mut lane = Lane::at(Seq::new(1));
+        lane.extend(Seq::new(5), parcels(5..=9));
+        assert_eq!(steps(&mut lane, 5, 6), (vec![5, 6], vec![]));
+        assert_eq!(steps(&mut lane, 5, 5), (vec![], vec![]));
+        assert_eq!(steps(&mut lane, 3, 3), (vec![], vec![]));
+        lane.extend(Seq::new(5), parcels(5..=5));
+        assert_eq!(steps(&mut lane, 5, 5), (vec![5], vec![]));
+    }
+
+    #[test]
+    fn reads_that_follow_each_other_make_one_lane() {
+        let mut lane = Lane::at(Seq::new(1));
+        lane.extend(Seq::new(1), parcels(1..=3));
+        lane.extend(Seq::new(4), parcels(6..=7));
+        assert_eq!(
+            steps(&mut lane, 1, 7),
+            (vec![1, 2, 3, 6, 7], vec![run(4, 5)])
+        );
+    }
+}

@@ -1,0 +1,454 @@
+//! One round of a sink's task: from the wait before an attempt to connect to the end of the
+//! session. The loop does what the state machine says and tells it what happened.
+//!
+//! A round runs on a runtime of its own. Whatever a client library still holds when the round is
+//! over (queued parcels, a reconnecting task) is dropped with that runtime and can not leave
+//! later, when the same events are in doubt elsewhere.
+
+use std::{
+    collections::HashMap,
+    future::{pending, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    delivery::{Breakage, Delivery, Effect, Footing, Refusal},
+    doubt::{self, Doubt},
+    feed::{Feed, Step},
+    report::Report,
+};
+use crate::{
+    outbox::{Horizon, ReadError, RejectError, SinkHandle},
+    seq::{Incarnation, Position, Seq, SeqRange},
+    sink::{ErrorKind, InDoubt, Outcome, Session, Sink, SinkError},
+};
+
+/// Outcomes that are taken in before the next effects: keeps the steps of progress large.
+const OUTCOMES_AT_ONCE: usize = 256;
+
+/// So many bytes may be unanswered, beside a single parcel of any size: the client holds them in
+/// memory while the network is slow.
+const MAX_UNANSWERED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a round is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// The session, or the attempt to have one, failed. Another round follows.
+    HungUp,
+    /// Everything up to the goal is delivered.
+    Reached,
+    /// The journal is closed.
+    Closed,
+}
+
+/// What outlives a round.
+pub(super) struct Task {
+    pub(super) sink: Sink,
+    pub(super) handle: Arc<SinkHandle>,
+    pub(super) horizon: watch::Receiver<Horizon>,
+    pub(super) delivery: Delivery,
+    pub(super) report: Report,
+    /// The moment that the state machine's times count from.
+    pub(super) since: Instant,
+    /// Where a drain ends.
+    pub(super) goal: Option<Seq>,
+}
+
+impl Task {
+    fn now(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    fn fail(&mut self, error: &SinkError) {
+        self.report.trouble(error);
+        let breakage = match error.kind {
+            ErrorKind::Retry => Breakage::Retry,
+            ErrorKind::Reject | ErrorKind::Halt => Breakage::Halt,
+        };
+        self.delivery.broken(breakage, self.now());
+    }
+
+    fn refused(&mut self, seq: Seq, error: &SinkError) {
+        self.report.trouble(error);
+        let refusal = match error.kind {
+            ErrorKind::Retry => Refusal::Retry,
+            ErrorKind::Reject => Refusal::Reject {
+                code: error.code,
+                limit: error.limit,
+            },
+            ErrorKind::Halt => Refusal::Halt,
+        };
+        self.delivery.refused(seq, refusal, self.now());
+        if error.kind == ErrorKind::Reject && !self.delivery.has_session() {
+            let message = format!("a limit of the server refuses one event after another: {error}");
+            let mut halt = SinkError::halt(error.code, message);
+            halt.hint.clone_from(&error.hint);
+            self.report.trouble(&halt);
+        }
+    }
+
+    /// The journal failed; `Err` when it is closed.
+    fn journal_failed(&mut self, error: RejectError) -> Result<(), End> {
+        self.fail(&journal_trouble(error)?);
+        Ok(())
+    }
+}
+
+/// Dropping the future at any point is safe: what it has sent is in doubt, and the claim covers it.
+/// The session stays in `session`, so that it can be closed.
+pub(super) async fn run(task: &mut Task, session: &mut Option<Session>) -> End {
+    let mut round = Round {
+        feed: Feed::new(
+            task.handle.clone(),
+            task.sink.one_line(),
+            task.delivery.sent(),
+        ),
+        task,
+        session,
+        unanswered: HashMap::new(),
+        unanswered_bytes: 0,
+    };
+    match round.run().await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    }
+}
+
+struct Round<'a> {
+    task: &'a mut Task,
+    session: &'a mut Option<Session>,
+    feed: Feed,
+    unanswered: HashMap<Seq, usize>,
+    unanswered_bytes: usize,
+}
+
+enum Never {}
+
+impl Round<'_> {
+    async fn run(&mut self) -> Result<Never, End> {
+        let handle = self.task.handle.clone();
+        let mut call = pin!(None);
+        loop {
+            while let Some(effect) = self.task.delivery.next(self.task.now()) {
+                match effect {
+                    Effect::HangUp => return Err(End::HungUp),
+                    Effect::Connect => self.connect().await,
+                    Effect::ReadBack {
+                        doubt,
+                        floor,
+                        incarnation,
+                    } => {
+                        self.read_back(doubt, floor, incarnation).await?;
+                    }
+                    Effect::Progress(progress) => handle.progress(progress),
+                    Effect::Claim(upto) => call.set(Some(ask(&handle, Call::Claim(upto)))),
+                    Effect::Reject { seq, code } => {
+                        call.set(Some(ask(&handle, Call::Reject(seq, code))));
+                    }
+                    Effect::CaughtUp(yes) => call.set(Some(ask(&handle, Call::CaughtUp(yes)))),
+                    Effect::Send { run, redelivered } => self.feed.order(run, redelivered),
+                }
+            }
+            if self.send().await {
+                continue;
+            }
+            self.show();
+            if self
+                .task
+                .goal
+                .is_some_and(|goal| goal <= self.task.delivery.acked())
+            {
+                return Err(End::Reached);
+            }
+            let deadline = self.task.delivery.deadline().map(|at| self.task.since + at);
+            tokio::select! {
+                outcome = next_outcome(self.session) => self.take(outcome).await,
+                answer = answer(call.as_mut()) => {
+                    call.set(None);
+                    match answer {
+                        Ok(Answer::Claimed(claimed)) => self.task.delivery.claimed(claimed),
+                        Ok(Answer::Rejected(seq)) => self.task.delivery.rejected(seq),
+                        Ok(Answer::Told) => self.task.delivery.told(),
+                        Err(error) => self.task.journal_failed(error)?,
+                    }
+                }
+                read = self.feed.read() => {
+                    if let Err(error) = read {
+                        self.task.journal_failed(error.into())?;
+                    }
+                }
+                changed = self.task.horizon.changed() => {
+                    changed.map_err(|_| End::Closed)?;
+                    let horizon = *self.task.horizon.borrow_and_update();
+                    self.task.delivery.horizon(horizon, self.task.now());
+                }
+                () = until(deadline) => {}
+            }
+        }
+    }
+
+    async fn connect(&mut self) {
+        self.show();
+        match self
+            .task
+            .sink
+            .connect(self.task.handle.outbox().device())
+            .await
+        {
+            Ok(session) => {
+                self.task.delivery.connected(Footing {
+                    incarnation: session.incarnation(),
+                    head: session.head(),
+                    max_in_flight: session.max_in_flight(),
+                });
+                *self.session = Some(session);
+            }
+            Err(error) => self.task.fail(&error),
+        }
+    }
+
+    async fn read_back(
+        &mut self,
+        range: Option<SeqRange>,
+        floor: Position,
+        incarnation: Incarnation,
+    ) -> Result<(), End> {
+        self.show();
+        match self.ask_session(range, floor, incarnation).await {
+            Ok(found) => self.task.delivery.read_back(found),
+            Err(Failed::Session(error)) => self.task.fail(&error),
+            Err(Failed::Journal(error)) => self.task.journal_failed(error.into())?,
+        }
+        Ok(())
+    }
+
+    async fn ask_session(
+        &mut self,
+        range: Option<SeqRange>,
+        floor: Position,
+        incarnation: Incarnation,
+    ) -> Result<Vec<(Seq, Position)>, Failed> {
+        let Some(session) = self.session.as_mut() else {
+            return Ok(Vec::new());
+        };
+        let handle = &self.task.handle;
+        let tail = self.task.delivery.tail();
+        let Some(doubt) = doubt::recall(handle, range, tail).await? else {
+            return Ok(Vec::new());
+        };
+        let Doubt {
+            epoch,
+            events,
+            missing,
+            dead,
+        } = doubt;
+        for gap in missing {
+            self.task.delivery.missing(gap);
+        }
+        for seq in dead {
+            self.task.delivery.dead_letter(seq);
+        }
+        let acked = self.task.delivery.acked();
+        let events = events.into_iter().filter(|(seq, _)| *seq > acked).collect();
+        let question = InDoubt {
+            epoch,
+            floor,
+            incarnation,
+            acked,
+            events,
+        };
+        let answer = session
+            .read_back(&question)
+            .await
+            .map_err(Failed::Session)?;
+        for (seq, digest) in answer.foreign {
+            if !doubt::is_ours(handle, seq, digest, tail).await? {
+                handle.foreign(seq, digest).await?;
+                // One is proof enough, and begins the new epoch.
+                break;
+            }
+        }
+        Ok(answer.found)
+    }
+
+    /// Hands over what is ordered and read. True when something came of it that the state machine
+    /// has to see first.
+    async fn send(&mut self) -> bool {
+        let Some(session) = self.session.as_mut() else {
+            return false;
+        };
+        while self.unanswered_bytes < MAX_UNANSWERED_BYTES {
+            match self.feed.next() {
+                None => {
+                    self.feed.read_on(self.task.delivery.tail());
+                    break;
+                }
+                Some(Step::Missing(run)) => {
+                    self.task.delivery.missing(run);
+                    return true;
+                }
+                Some(Step::Send(parcel)) => {
+                    let bytes = parcel.body.len();
+                    if let Some(before) = self.unanswered.insert(parcel.seq, bytes) {
+                        self.unanswered_bytes -= before;
+                    }
+                    self.unanswered_bytes += bytes;
+                    if let Err(error) = session.send(parcel).await {
+                        self.take_rest().await;
+                        if self.task.delivery.has_session() {
+                            self.task.fail(&error);
+                        }
+                        return true;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes in an outcome and those that are there already behind it.
+    async fn take(&mut self, mut outcome: Outcome) {
+        for _ in 1..OUTCOMES_AT_ONCE {
+            self.take_one(outcome);
+            if !self.task.delivery.has_session() {
+                return;
+            }
+            match at_hand(next_outcome(self.session)).await {
+                Some(next) => outcome = next,
+                None => return,
+            }
+        }
+        self.take_one(outcome);
+    }
+
+    /// Answers that are here already count, though the session is lost: less is in doubt.
+    async fn take_rest(&mut self) {
+        while self.task.delivery.has_session()
+            && let Some(outcome) = at_hand(next_outcome(self.session)).await
+        {
+            self.take_one(outcome);
+        }
+    }
+
+    fn take_one(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Stored { seq, position } => {
+                self.answered(seq);
+                self.task.delivery.stored(seq, position);
+            }
+            Outcome::Refused { seq, error } => {
+                self.answered(seq);
+                self.task.refused(seq, &error);
+            }
+            Outcome::Lost(error) => self.task.fail(&error),
+        }
+    }
+
+    fn answered(&mut self, seq: Seq) {
+        self.unanswered_bytes -= self.unanswered.remove(&seq).unwrap_or_default();
+    }
+
+    fn show(&mut self) {
+        let guarantee = self.session.as_ref().map(Session::guarantee);
+        let now = self.task.now();
+        self.task.report.update(&self.task.delivery, guarantee, now);
+    }
+}
+
+/// Why the session could not be asked what is in doubt.
+enum Failed {
+    Session(SinkError),
+    Journal(ReadError),
+}
+
+impl From<ReadError> for Failed {
+    fn from(error: ReadError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+/// What the journal's writer is asked for, one at a time.
+#[derive(Clone, Copy)]
+enum Call {
+    Claim(Seq),
+    Reject(Seq, &'static str),
+    CaughtUp(bool),
+}
+
+enum Answer {
+    Claimed(Seq),
+    Rejected(Seq),
+    Told,
+}
+
+async fn ask(handle: &SinkHandle, call: Call) -> Result<Answer, RejectError> {
+    match call {
+        Call::Claim(upto) => Ok(Answer::Claimed(handle.claim(upto).await?)),
+        Call::Reject(seq, code) => {
+            handle.reject(seq, code).await?;
+            tracing::warn!(sink = %handle.name(), %seq, code, "rejected for good: a dead letter");
+            Ok(Answer::Rejected(seq))
+        }
+        Call::CaughtUp(yes) => {
+            handle.caught_up(yes).await;
+            Ok(Answer::Told)
+        }
+    }
+}
+
+/// What it means for this sink that the journal failed; `Err` when it is closed.
+fn journal_trouble(error: RejectError) -> Result<SinkError, End> {
+    let message = error.to_string();
+    match error {
+        RejectError::Journal(ReadError::Closed) => Err(End::Closed),
+        RejectError::Journal(ReadError::Damaged { .. }) => {
+            let hint = "run `edge-outbox verify` and see what it says of the journal";
+            Ok(SinkError::halt("journal_damaged", message).with_hint(hint))
+        }
+        RejectError::Ledger { .. } => {
+            let hint = "make the other side take it; what it said is in the log";
+            Ok(SinkError::halt("ledger_rejected", message).with_hint(hint))
+        }
+        _ => Ok(SinkError::retry("journal_unavailable", message)),
+    }
+}
+
+/// The next outcome; never without a session. Cancel-safe.
+async fn next_outcome(session: &mut Option<Session>) -> Outcome {
+    match session {
+        Some(session) => session.next().await,
+        None => pending().await,
+    }
+}
+
+/// The answer to the call under way; never without one. Cancel-safe.
+async fn answer<F: Future>(call: Pin<&mut Option<F>>) -> F::Output {
+    match call.as_pin_mut() {
+        Some(call) => call.await,
+        None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
+
+/// What the future has ready, without waiting. For cancel-safe futures.
+async fn at_hand<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}

@@ -1,0 +1,310 @@
+//! Sinks: where events go, and the contract between them and the forwarder.
+//!
+//! A [`Sink`] is a closed set: one variant for each client library, and a `match` instead of a
+//! trait. `connect` makes one attempt and gives a [`Session`], which lives until the first
+//! trouble with its connection. A session knows nothing of cursors: it sends what it is given,
+//! says what became of it, and can be asked what of an in-doubt range arrived. Every error is
+//! classified here, where it arises, as retry, reject or halt; nobody downstream looks at texts.
+//!
+//! All futures of a session run on one current-thread runtime that belongs to the connection and
+//! is dropped with it. So nothing here needs `Send`, and nothing that an old connection still had
+//! queued can leave after its session is gone.
+
+pub mod memory;
+#[cfg(feature = "nats")]
+pub mod nats;
+pub mod stdout;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use crate::seq::{Incarnation, Position};
+use crate::{
+    envelope::{DeviceName, Digest, Epoch},
+    seq::Seq,
+    status::Guarantee,
+};
+
+/// One event on its way to a sink.
+#[derive(Clone)]
+pub struct Parcel {
+    /// Its seq.
+    pub seq: Seq,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its event type, for subject templates.
+    pub event_type: Arc<str>,
+    /// The envelope as it goes over the wire; rendered for one line where [`Sink::one_line`] says
+    /// so.
+    pub body: Bytes,
+    /// Whether an earlier copy may have arrived.
+    pub redelivered: bool,
+}
+
+/// How many foreign messages a [`ReadBack`] reports, at most.
+pub const MAX_FOREIGN: usize = 16;
+
+/// What may or may not have arrived, asked of the sink after a connection.
+pub struct InDoubt {
+    /// Whose events.
+    pub epoch: Epoch,
+    /// Nothing in doubt lies at or below this position.
+    pub floor: Position,
+    /// The container that `floor` belongs to; the default where none was seen yet.
+    pub incarnation: Incarnation,
+    /// Everything up to here is settled: whatever of this epoch lies beyond it and is not among
+    /// `events` was written by another journal. So asking is worth it with nothing in doubt, too.
+    pub acked: Seq,
+    /// Seq and digest of everything in doubt, ascending.
+    pub events: Vec<(Seq, Digest)>,
+}
+
+/// The other side's answer about an [`InDoubt`] range.
+#[derive(Default)]
+pub struct ReadBack {
+    /// Those of the in-doubt events that are stored with our digest, ascending by seq.
+    pub found: Vec<(Seq, Position)>,
+    /// Messages of our epoch beyond [`InDoubt::acked`] that are not among the in-doubt events:
+    /// another journal wrote under our name (a rolled-back or cloned card), unless this journal
+    /// knows the digest after all. At most [`MAX_FOREIGN`], as a few prove as much as all.
+    pub foreign: Vec<(Seq, Digest)>,
+    /// Whether what was not found is known to be absent. False where the other side cannot be
+    /// asked (no right to, no memory of its own, another incarnation): what was not found may
+    /// have arrived all the same.
+    pub complete: bool,
+}
+
+/// What happened to something that was sent.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Stored for good.
+    Stored {
+        /// Which event.
+        seq: Seq,
+        /// Where.
+        position: Position,
+    },
+    /// Known not to be stored; the connection goes on.
+    Refused {
+        /// Which event.
+        seq: Seq,
+        /// Why.
+        error: SinkError,
+    },
+    /// The connection is of no more use; everything unanswered is in doubt.
+    Lost(SinkError),
+}
+
+/// What follows from an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ErrorKind {
+    /// Passes by itself: network, timeout, quota.
+    Retry,
+    /// This event can never pass.
+    Reject,
+    /// Configuration or rights are wrong.
+    Halt,
+}
+
+impl ErrorKind {
+    /// The word for it in `status` and in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Reject => "reject",
+            Self::Halt => "halt",
+        }
+    }
+}
+
+/// What went wrong at a sink.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct SinkError {
+    /// Retry, reject or halt.
+    pub kind: ErrorKind,
+    /// A stable word for the ledger and for metrics, such as `payload_too_large`; never a
+    /// server's text, which can quote data.
+    pub code: &'static str,
+    /// What was tried, on what, and what the other side said.
+    pub message: String,
+    /// What to do about it, naming the configuration key.
+    pub hint: Option<String>,
+    /// Whether a limit of the server's refused the event. Several such rejections in a row mean a
+    /// wrong setting rather than a poison event, and must not dead-letter a backlog.
+    pub limit: bool,
+}
+
+impl SinkError {
+    /// Something that passes by itself.
+    #[must_use]
+    pub fn retry(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Retry, code, message.into())
+    }
+
+    /// An event that can never pass.
+    #[must_use]
+    pub fn reject(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Reject, code, message.into())
+    }
+
+    /// Configuration or rights that somebody has to mend.
+    #[must_use]
+    pub fn halt(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Halt, code, message.into())
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says that a limit of the server's is the reason.
+    #[must_use]
+    pub const fn by_limit(mut self) -> Self {
+        self.limit = true;
+        self
+    }
+
+    const fn new(kind: ErrorKind, code: &'static str, message: String) -> Self {
+        Self {
+            kind,
+            code,
+            message,
+            hint: None,
+            limit: false,
+        }
+    }
+}
+
+/// One destination.
+pub enum Sink {
+    /// NATS: JetStream, or core NATS.
+    #[cfg(feature = "nats")]
+    Nats(nats::NatsSink),
+    /// One line for each event, on standard output.
+    Stdout(stdout::StdoutSink),
+    /// A store in memory, for tests.
+    Memory(memory::MemorySink),
+}
+
+impl Sink {
+    /// The kind, as configuration and `status` name it.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            #[cfg(feature = "nats")]
+            Self::Nats(_) => "nats",
+            Self::Stdout(_) => "stdout",
+            Self::Memory(_) => "memory",
+        }
+    }
+
+    /// Whether an envelope must be rendered without line breaks for this sink.
+    #[must_use]
+    pub const fn one_line(&self) -> bool {
+        matches!(self, Self::Stdout(_))
+    }
+
+    /// Makes one attempt to connect, bounded in time by the sink's own connect timeout (at most
+    /// 4 s). Sends nothing.
+    ///
+    /// # Errors
+    /// What stands in the way, classified. The caller decides when to try again, on a new runtime.
+    #[cfg_attr(
+        not(feature = "nats"),
+        expect(unused_variables, reason = "only nats has a use for it")
+    )]
+    pub async fn connect(&mut self, device: &DeviceName) -> Result<Session, SinkError> {
+        match self {
+            #[cfg(feature = "nats")]
+            Self::Nats(sink) => sink.connect(device).await.map(Session::Nats),
+            Self::Stdout(sink) => Ok(Session::Stdout(sink.connect())),
+            Self::Memory(sink) => sink.connect().map(Session::Memory),
+        }
+    }
+}
+
+/// A connection, from its making to the first trouble with it.
+pub enum Session {
+    /// To NATS.
+    #[cfg(feature = "nats")]
+    Nats(nats::NatsSession),
+    /// To standard output.
+    Stdout(stdout::StdoutSession),
+    /// To a store in memory.
+    Memory(memory::MemorySession),
+}
+
+/// Calls the method of the same name of whichever session it is.
+macro_rules! each {
+    ($session:expr, $inner:ident => $call:expr) => {
+        match $session {
+            #[cfg(feature = "nats")]
+            Session::Nats($inner) => $call,
+            Session::Stdout($inner) => $call,
+            Session::Memory($inner) => $call,
+        }
+    };
+}
+
+impl Session {
+    /// The promise in force. It may change with every call of [`Session::read_back`] and
+    /// [`Session::next`].
+    #[must_use]
+    pub fn guarantee(&self) -> Guarantee {
+        each!(self, session => session.guarantee())
+    }
+
+    /// The container that this session's positions belong to.
+    #[must_use]
+    pub fn incarnation(&self) -> Incarnation {
+        each!(self, session => session.incarnation())
+    }
+
+    /// The highest position known: the container's last one at connect, raised by what was
+    /// confirmed since.
+    #[must_use]
+    pub fn head(&self) -> Position {
+        each!(self, session => session.head())
+    }
+
+    /// How many unanswered parcels the client bears.
+    #[must_use]
+    pub fn max_in_flight(&self) -> usize {
+        each!(self, session => session.max_in_flight())
+    }
+
+    /// Asks what of the in-doubt range arrived. Called before anything is sent in the session.
+    ///
+    /// # Errors
+    /// The session is lost. That the other side cannot be asked is not an error:
+    /// [`ReadBack::complete`] says it.
+    pub async fn read_back(&mut self, doubt: &InDoubt) -> Result<ReadBack, SinkError> {
+        each!(self, session => session.read_back(doubt).await)
+    }
+
+    /// Hands a parcel to the client. What becomes of it is told by [`Session::next`], also where
+    /// it is refused on the spot. The caller keeps to [`Session::max_in_flight`].
+    ///
+    /// # Errors
+    /// The session is lost; the parcel and everything unanswered are in doubt.
+    pub async fn send(&mut self, parcel: Parcel) -> Result<(), SinkError> {
+        each!(self, session => session.send(parcel).await)
+    }
+
+    /// The next thing that happened; pending while nothing is unanswered and the connection is
+    /// well. A loss is told when idle too. Cancel-safe: a dropped call loses nothing.
+    pub async fn next(&mut self) -> Outcome {
+        each!(self, session => session.next().await)
+    }
+
+    /// Stops at once and flushes nothing; at most 500 ms.
+    pub async fn close(self) {
+        each!(self, session => session.close().await);
+    }
+}

@@ -1,0 +1,151 @@
+//! The `nats` sink: JetStream, or core NATS as the weaker promise.
+//!
+//! - `options`, `subject`: what it can be told, checked before anything starts.
+//! - `link`: one connection, never made again by itself.
+//! - `stream`: the stream that takes the events, and the conditions of exactly once.
+//! - `jetstream`, `core`: a session in either mode; `flight` is what it has not been answered,
+//!   `letter` an event as a message.
+//! - `walk`, `stored`: reading back.
+//! - `refusal`, `tls`: what the other side's words mean, each classified once.
+
+mod core;
+mod flight;
+mod jetstream;
+mod letter;
+mod link;
+mod options;
+mod refusal;
+mod stored;
+mod stream;
+mod subject;
+mod tls;
+mod walk;
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+
+pub use options::{
+    DEFAULT_ACK_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT,
+    MAX_IN_FLIGHT, NatsAuth, NatsMode, NatsOptions, NatsOptionsError, NatsTls, TlsIdentity,
+};
+pub use subject::{DEFAULT_TEMPLATE, SubjectTemplate, SubjectTemplateError};
+
+use crate::{
+    envelope::DeviceName,
+    sink::{InDoubt, Incarnation, Outcome, Parcel, Position, ReadBack, SinkError},
+    status::Guarantee,
+};
+use core::CoreSession;
+use jetstream::JetStreamSession;
+use link::Link;
+use options::Server;
+
+/// Sends to NATS.
+pub struct NatsSink {
+    options: Arc<NatsOptions>,
+    servers: Vec<Server>,
+}
+
+impl NatsSink {
+    /// A sink with these options. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// The option that cannot be used, and why.
+    pub fn new(options: NatsOptions) -> Result<Self, NatsOptionsError> {
+        let servers = options.check()?;
+        Ok(Self {
+            options: Arc::new(options),
+            servers,
+        })
+    }
+
+    pub(super) async fn connect(&self, device: &DeviceName) -> Result<NatsSession, SinkError> {
+        match timeout(self.options.connect_timeout, self.open(device)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(SinkError::retry(
+                "unreachable",
+                format!(
+                    "connecting to {} took longer than {:?}",
+                    link::names(&self.servers),
+                    self.options.connect_timeout
+                ),
+            )),
+        }
+    }
+
+    async fn open(&self, device: &DeviceName) -> Result<NatsSession, SinkError> {
+        let link = Link::dial(&self.options, &self.servers, device).await?;
+        match self.options.mode {
+            NatsMode::JetStream => JetStreamSession::open(link, &self.options, device)
+                .await
+                .map(|session| NatsSession(Mode::JetStream(Box::new(session)))),
+            NatsMode::Core => {
+                let session = CoreSession::new(link, &self.options, device);
+                Ok(NatsSession(Mode::Core(Box::new(session))))
+            }
+        }
+    }
+}
+
+/// A connection to NATS.
+pub struct NatsSession(Mode);
+
+enum Mode {
+    JetStream(Box<JetStreamSession>),
+    Core(Box<CoreSession>),
+}
+
+impl NatsSession {
+    pub(super) fn guarantee(&self) -> Guarantee {
+        match &self.0 {
+            Mode::JetStream(session) => session.guarantee(),
+            Mode::Core(_) => CoreSession::guarantee(),
+        }
+    }
+
+    pub(super) fn incarnation(&self) -> Incarnation {
+        match &self.0 {
+            Mode::JetStream(session) => session.incarnation(),
+            Mode::Core(_) => Incarnation::default(),
+        }
+    }
+
+    pub(super) fn head(&self) -> Position {
+        match &self.0 {
+            Mode::JetStream(session) => session.head(),
+            Mode::Core(_) => Position::default(),
+        }
+    }
+
+    pub(super) fn max_in_flight(&self) -> usize {
+        match &self.0 {
+            Mode::JetStream(session) => session.max_in_flight(),
+            Mode::Core(session) => session.max_in_flight(),
+        }
+    }
+
+    pub(super) async fn read_back(&mut self, doubt: &InDoubt) -> Result<ReadBack, SinkError> {
+        match &mut self.0 {
+            Mode::JetStream(session) => session.read_back(doubt).await,
+            Mode::Core(_) => Ok(ReadBack::default()),
+        }
+    }
+
+    pub(super) async fn send(&mut self, parcel: Parcel) -> Result<(), SinkError> {
+        match &mut self.0 {
+            Mode::JetStream(session) => session.send(parcel).await,
+            Mode::Core(session) => session.send(parcel).await,
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Outcome {
+        match &mut self.0 {
+            Mode::JetStream(session) => session.next().await,
+            Mode::Core(session) => session.next().await,
+        }
+    }
+
+    /// The client's task ends when the last handle is gone; nothing is flushed.
+    pub(super) async fn close(self) {}
+}

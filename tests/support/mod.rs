@@ -1,0 +1,15 @@
+//! What integration tests share. Each test crate takes what it needs.
+
+#![allow(dead_code, reason = "each test crate uses a part of it")]
+#[cfg(feature = "nats")]
+pub(crate) mod certificates;
+#[cfg(feature = "nats")]
+pub(crate) mod conversation;
+#[cfg(feature = "nats")]
+pub(crate) mod device;
+#[cfg(feature = "nats")]
+pub(crate) mod jwt;
+#[cfg(feature = "nats")]
+pub(crate) mod nats_server;
+#[cfg(feature = "cli")]
+pub(crate) mod program;
