@@ -75,6 +75,8 @@ mod encoding;
 pub mod envelope;
 pub mod event;
 pub mod forwarder;
+#[cfg(feature = "http")]
+pub mod http;
 mod identity;
 pub mod ingest;
 pub mod journal;

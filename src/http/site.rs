@@ -1,0 +1,251 @@
+//! The paths, and what each of them does.
+
+use std::borrow::Cow;
+
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{self, HeaderValue},
+    http::request::Parts,
+};
+use serde::Serialize;
+
+use super::{
+    answer::{self, Body},
+    events,
+    guard::{self, Admitted, Entrance, Guard},
+    options::HttpOptions,
+    problem::{Kind, Problem},
+    socket::Unread,
+    stopping::Stopping,
+    upload::{Arriving, Uploads},
+};
+use crate::{outbox::Outbox, status::JournalState};
+
+/// Everything that the connections of a listener share.
+pub(super) struct Site {
+    outbox: Outbox,
+    guard: Guard,
+    uploads: Uploads,
+    /// What the listener was set to.
+    pub(super) options: HttpOptions,
+    /// Ends what would go on for ever.
+    pub(super) stopping: Stopping,
+}
+
+/// What there is to ask for.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'p> {
+    Events,
+    Event(&'p str),
+    Status,
+    Health,
+}
+
+/// The answer of `/healthz`.
+#[derive(Serialize)]
+struct Health {
+    status: JournalState,
+}
+
+impl Site {
+    pub(super) fn new(outbox: Outbox, options: HttpOptions, stopping: Stopping) -> Self {
+        let (guard, uploads) = (Guard::new(&options), Uploads::new(&options));
+        Self {
+            outbox,
+            guard,
+            uploads,
+            options,
+            stopping,
+        }
+    }
+
+    /// Answers a request, whatever it is.
+    pub(super) async fn answer(
+        &self,
+        entrance: Entrance,
+        unread: &Unread,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let mut body = Arriving::new(body);
+        let (mut response, origin) = match self.guard.admit(entrance, &head) {
+            Ok(admitted) => {
+                let response = self.serve(entrance, &head, &mut body, &admitted).await;
+                (
+                    response.unwrap_or_else(Problem::into_response),
+                    admitted.origin,
+                )
+            }
+            Err(problem) => (problem.into_response(), None),
+        };
+        let headers = response.headers_mut();
+        if !body.has_ended() {
+            unread.set();
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        if let Some(origin) = origin {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            let exposed = HeaderValue::from_static("retry-after");
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        }
+        response
+    }
+
+    async fn serve(
+        &self,
+        entrance: Entrance,
+        head: &Parts,
+        body: &mut Arriving,
+        admitted: &Admitted,
+    ) -> Result<Response<Body>, Problem> {
+        if let Some(headers) = guard::preflight(head, admitted) {
+            let mut response = answer::with(StatusCode::NO_CONTENT, Body::empty());
+            *response.headers_mut() = headers;
+            return Ok(response);
+        }
+        let path = decode(head.uri.path());
+        let route = path.as_deref().and_then(Route::find);
+        // Whether the outbox is well is no secret, and what asks for it often holds none.
+        if route != Some(Route::Health) {
+            self.guard.check_token(entrance, &head.headers)?;
+        }
+        let Some(route) = route else {
+            return Err(
+                Problem::new(Kind::NotFound, "there is nothing at this path")
+                    .hint("there are /v1/events, /v1/events/{id}, /v1/status and /healthz"),
+            );
+        };
+        match (&head.method, &route) {
+            (&Method::OPTIONS, _) => {
+                let mut response = answer::with(StatusCode::NO_CONTENT, Body::empty());
+                let allow = HeaderValue::from_static(route.methods());
+                response.headers_mut().insert(header::ALLOW, allow);
+                Ok(response)
+            }
+            (&Method::POST, Route::Events) => {
+                let format = events::format(&head.headers)?;
+                let upload = self.uploads.read(body).await?;
+                events::append(&self.outbox, format, upload).await
+            }
+            // The answer to HEAD is that to GET; the connection leaves the body out.
+            (&Method::GET | &Method::HEAD, _) => match route {
+                Route::Events => {
+                    events::stream(&self.outbox, head.uri.query(), self.stopping.clone())
+                }
+                Route::Event(id) => events::find(&self.outbox, id).await,
+                Route::Status => Ok(self.status()),
+                Route::Health => Ok(health(self.outbox.status().borrow().journal.state)),
+            },
+            _ => Err(Problem::method_not_allowed(route.methods())),
+        }
+    }
+
+    fn status(&self) -> Response<Body> {
+        answer::json(StatusCode::OK, &*self.outbox.status().borrow())
+    }
+}
+
+/// Well is a journal that takes appends.
+fn health(state: JournalState) -> Response<Body> {
+    let status = match state {
+        JournalState::Open => StatusCode::OK,
+        JournalState::Full | JournalState::Reopening | JournalState::Closed => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    answer::json(status, &Health { status: state })
+}
+
+impl<'p> Route<'p> {
+    fn find(path: &'p str) -> Option<Self> {
+        match path {
+            "/v1/events" => Some(Self::Events),
+            "/v1/status" => Some(Self::Status),
+            "/healthz" => Some(Self::Health),
+            _ => {
+                let id = path.strip_prefix("/v1/events/")?;
+                (!id.is_empty() && !id.contains('/')).then_some(Self::Event(id))
+            }
+        }
+    }
+
+    const fn methods(&self) -> &'static str {
+        match self {
+            Self::Events => "GET, HEAD, OPTIONS, POST",
+            Self::Event(_) | Self::Status | Self::Health => "GET, HEAD, OPTIONS",
+        }
+    }
+}
+
+/// Undoes the percent-encoding of a path; `None` where it is wrong. An encoded slash is no
+/// separator, and no path here has one.
+fn decode(path: &str) -> Option<Cow<'_, str>> {
+    if !path.contains('%') {
+        return Some(Cow::Borrowed(path));
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(bytes.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?)
+                    .ok()
+                    .filter(|byte| *byte != b'/')?
+            }
+            plain => plain,
+        });
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_may_be_percent_encoded_but_a_slash_in_it_is_none() {
+        let route = |path: &str| decode(path).map(|path| format!("{:?}", Route::find(&path)));
+        assert_eq!(route("/v1/events").unwrap(), "Some(Events)");
+        assert_eq!(
+            route("/%76%31/events/%61%2D1").unwrap(),
+            "Some(Event(\"a-1\"))"
+        );
+        assert_eq!(route("/v1%2Fevents"), None);
+        assert_eq!(route("/%"), None);
+        assert_eq!(route("/%7"), None);
+        assert_eq!(route("/%zz"), None);
+        assert_eq!(route("/%ff"), None);
+    }
+
+    #[test]
+    fn health_is_503_while_no_appends_are_taken() {
+        let code = |state| health(state).status().as_u16();
+        assert_eq!(code(JournalState::Open), 200);
+        assert_eq!(code(JournalState::Full), 503);
+        assert_eq!(code(JournalState::Reopening), 503);
+    }
+
+    #[test]
+    fn only_whole_paths_are_routes() {
+        for path in [
+            "/",
+            "",
+            "*",
+            "/v1/events/",
+            "/v1/events/a/b",
+            "/v1",
+            "/v1/status/",
+            "/V1/status",
+        ] {
+            assert_eq!(Route::find(path), None, "{path}");
+        }
+    }
+}
