@@ -69,7 +69,17 @@
     )
 )]
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+#[cfg(feature = "cli")]
+mod client;
 pub mod clock;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod config;
+#[cfg(feature = "cli")]
+mod daemon;
 mod digest;
 mod encoding;
 pub mod envelope;
@@ -86,6 +96,8 @@ pub mod secret;
 pub mod seq;
 pub mod signing;
 pub mod sink;
+#[cfg(feature = "cli")]
+mod socket_path;
 pub mod status;
 
 pub use self::{

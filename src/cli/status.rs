@@ -1,0 +1,139 @@
+//! `status`: what the outbox says of itself.
+
+use std::io::{self, Write};
+
+use super::{
+    Failure,
+    access::{Absent, Access},
+    output::{Output, Tone, bytes, count},
+};
+use crate::{
+    clock::ClockSync,
+    config::Config,
+    status::{GuaranteeLevel, JournalState, SinkState, SinkStatus, Status},
+};
+
+/// Show the device, the journal and every sink
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// As JSON, like `GET /v1/status`
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
+    let mut access = Access::find(config, Absent::Refuse).await?;
+    let status = access.status().await?;
+    let mut output = Output::open();
+    if args.json {
+        let json = serde_json::to_string_pretty(&status);
+        let json = json.map_err(|error| Failure::new(error.to_string()))?;
+        return Ok(writeln!(output, "{json}")?);
+    }
+    let is_running = matches!(access, Access::Daemon(_));
+    show(&mut output, &status)?;
+    for (name, sink) in &status.sinks {
+        show_sink(&mut output, name, sink, is_running)?;
+    }
+    if !is_running {
+        writeln!(
+            output,
+            "{}",
+            output.tone(
+                Tone::Quiet,
+                "no daemon runs: this is what the journal remembers"
+            )
+        )?;
+    }
+    Ok(())
+}
+
+fn show(output: &mut Output, status: &Status) -> io::Result<()> {
+    let journal = &status.journal;
+    writeln!(output, "device     {}", status.device)?;
+    writeln!(output, "key        {}", status.key_id)?;
+    writeln!(output, "epoch      {}", status.epoch)?;
+    let state = match journal.state {
+        JournalState::Open => output.tone(Tone::Good, "takes events"),
+        JournalState::Full => output.tone(Tone::Bad, "full"),
+        JournalState::Reopening => output.tone(Tone::Bad, "being reopened after a failed write"),
+        JournalState::Closed => output.tone(Tone::Bad, "closed"),
+    };
+    writeln!(
+        output,
+        "journal    {}, up to seq {}, {} of {} held, {state}",
+        journal.dir.display(),
+        status.tail,
+        bytes(journal.bytes),
+        bytes(journal.quota_bytes),
+    )?;
+    if let Some(error) = &journal.last_error {
+        writeln!(output, "           last fault: {error}")?;
+    }
+    let clock = match status.clock.sync {
+        ClockSync::Yes => "set",
+        ClockSync::No => "not set",
+        ClockSync::Unknown => "the kernel does not say whether it is set",
+    };
+    writeln!(output, "clock      {}, {clock}", status.clock.wall)?;
+    if !status.listening.is_empty() {
+        writeln!(output, "listening  {}", status.listening.join(", "))?;
+    }
+    Ok(())
+}
+
+fn show_sink(
+    output: &mut Output,
+    name: &str,
+    sink: &SinkStatus,
+    is_running: bool,
+) -> io::Result<()> {
+    let (tone, state) = match sink.state {
+        // Whether it is configured is not in the journal.
+        _ if !is_running => (Tone::Quiet, "no daemon"),
+        SinkState::Absent => (Tone::Quiet, "not configured"),
+        SinkState::Connecting => (Tone::Watch, "connecting"),
+        SinkState::ReadingBack => (Tone::Watch, "asking what arrived"),
+        SinkState::Draining => (Tone::Watch, "sending"),
+        SinkState::CaughtUp => (Tone::Good, "everything delivered"),
+        SinkState::Waiting => (Tone::Watch, "waiting to try again"),
+        SinkState::Halted => (Tone::Bad, "halted: somebody has to mend it"),
+        SinkState::Stopped => (Tone::Quiet, "stopped"),
+    };
+    let state = output.tone(tone, state);
+    writeln!(
+        output,
+        "sink       {name}: {state}, {} pending",
+        sink.pending
+    )?;
+    let promise = match sink.guarantee.level {
+        GuaranteeLevel::ExactlyOnce => "exactly once",
+        GuaranteeLevel::AtLeastOnce => "at least once",
+        GuaranteeLevel::AtMostOnce => "at most once",
+        GuaranteeLevel::Unknown => "not known before the first connection",
+    };
+    if is_running && sink.state != SinkState::Absent {
+        writeln!(output, "           promise: {promise}")?;
+    }
+    for unmet in &sink.guarantee.unmet {
+        writeln!(output, "           {}", output.tone(Tone::Quiet, unmet))?;
+    }
+    if sink.dead_letters > 0 {
+        let dead = output.tone(Tone::Bad, &count(sink.dead_letters, "dead letter"));
+        writeln!(output, "           {dead}")?;
+    }
+    if let Some(at) = &sink.last_delivery {
+        writeln!(output, "           last delivery: {at}")?;
+    }
+    if let Some(trouble) = &sink.last_error {
+        writeln!(
+            output,
+            "           last trouble: {} ({})",
+            trouble.message, trouble.at
+        )?;
+        if let Some(hint) = &trouble.hint {
+            writeln!(output, "           hint: {hint}")?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! The command line's way to a running daemon, or to any program that serves its outbox on the
+//! same socket: HTTP/1.1 over the Unix socket.
+
+use std::{
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    client::conn::http1::{SendRequest, handshake},
+    header::{CONTENT_TYPE, HOST},
+};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
+
+use crate::{seq::Seq, socket_path::SocketPath, status::Status};
+
+/// How long a daemon may take for an answer's head. A commit on a worn card takes its time.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// Largest answer that is held in memory, in bytes.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// A connection to a daemon.
+pub(crate) struct Client {
+    requests: SendRequest<Full<Bytes>>,
+    connection: JoinHandle<()>,
+    socket: PathBuf,
+}
+
+/// Why there is no answer to work with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    /// Somebody listens on the socket who is neither us, nor root, nor the owner of its directory.
+    #[error("{} is served by user {uid}, who does not own its directory", .socket.display())]
+    Stranger { socket: PathBuf, uid: u32 },
+    /// The socket is there, but it cannot be connected to.
+    #[error("connecting to {} failed: {source}", .socket.display())]
+    Connect { socket: PathBuf, source: io::Error },
+    /// The connection ended in the middle. What was sent may have been taken or not.
+    #[error("the daemon at {} went away: {what}", .socket.display())]
+    Lost { socket: PathBuf, what: String },
+    /// The daemon refused the request.
+    #[error("{0}")]
+    Refused(Problem),
+}
+
+impl ClientError {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Connect { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Some("run this as the daemon's user or as a member of the socket's group".into())
+            }
+            Self::Stranger { .. } => Some("somebody may be posing as the daemon".into()),
+            Self::Refused(problem) => problem.hint.clone(),
+            Self::Connect { .. } | Self::Lost { .. } => None,
+        }
+    }
+}
+
+/// A refusal in the words of RFC 9457.
+#[derive(Debug, Deserialize, thiserror::Error)]
+#[error("{}", .detail.as_deref().unwrap_or(.title))]
+pub(crate) struct Problem {
+    title: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    /// The line of an NDJSON body that is at fault, from 1.
+    pub(crate) line: Option<usize>,
+}
+
+/// The answer to several events.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Accepted {
+    /// How many, those known already included.
+    pub(crate) accepted: u64,
+    pub(crate) first_seq: Seq,
+    pub(crate) last_seq: Seq,
+    /// Only where some of them were known already.
+    #[serde(default)]
+    pub(crate) events: Vec<AcceptedEvent>,
+}
+
+/// One of several events.
+#[derive(Debug, Deserialize)]
+pub(crate) struct AcceptedEvent {
+    pub(crate) repeated: bool,
+}
+
+impl Client {
+    /// Connects where a daemon listens; `None` where nobody does.
+    pub(crate) async fn connect(socket: &Path) -> Result<Option<Self>, ClientError> {
+        let failed = |source| ClientError::Connect {
+            socket: socket.to_owned(),
+            source,
+        };
+        let connected = match SocketPath::to(socket) {
+            Ok(path) => UnixStream::connect(path.as_path()).await,
+            Err(error) => Err(error),
+        };
+        let stream = match connected {
+            Ok(stream) => stream,
+            // No socket, or one that a killed daemon left behind.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(source) => return Err(failed(source)),
+        };
+        let uid = stream.peer_cred().map_err(failed)?.uid();
+        if !is_trusted(uid, socket).map_err(failed)? {
+            return Err(ClientError::Stranger {
+                socket: socket.to_owned(),
+                uid,
+            });
+        }
+        let shaken = handshake(TokioIo::new(stream)).await;
+        let (requests, connection) = shaken.map_err(|error| failed(io::Error::other(error)))?;
+        // How the connection ends is told by the request in hand.
+        let connection = tokio::spawn(async move { drop(connection.await) });
+        Ok(Some(Self {
+            requests,
+            connection,
+            socket: socket.to_owned(),
+        }))
+    }
+
+    /// The daemon's status.
+    pub(crate) async fn status(&mut self) -> Result<Status, ClientError> {
+        let answer = self.ask(Method::GET, "/v1/status", Bytes::new()).await?;
+        self.read_json(answer).await
+    }
+
+    /// Appends events, one a line, all or none.
+    pub(crate) async fn append(&mut self, lines: Bytes) -> Result<Accepted, ClientError> {
+        let answer = self.ask(Method::POST, "/v1/events", lines).await?;
+        self.read_json(answer).await
+    }
+
+    /// The envelopes from a seq on, one a line.
+    pub(crate) async fn events(mut self, from: Seq, follow: bool) -> Result<Events, ClientError> {
+        let path = format!("/v1/events?from={from}&follow={follow}");
+        let answer = self.ask(Method::GET, &path, Bytes::new()).await?;
+        Ok(Events {
+            body: answer.into_body(),
+            client: self,
+        })
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, "localhost")
+            .header(CONTENT_TYPE, "application/x-ndjson")
+            .body(Full::new(body))
+            .map_err(|error| self.lost(error))?;
+        let answer = timeout(ANSWER_LIMIT, self.requests.send_request(request)).await;
+        let answer = answer
+            .map_err(|error| self.lost(error))?
+            .map_err(|error| self.lost(error))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let body = self.read(answer).await?;
+        let problem = serde_json::from_slice(&body).unwrap_or_else(|_| unnamed(status));
+        Err(ClientError::Refused(problem))
+    }
+
+    async fn read(&self, answer: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await;
+        body.map(http_body_util::Collected::to_bytes)
+            .map_err(|error| self.lost(error))
+    }
+
+    async fn read_json<T: serde::de::DeserializeOwned>(
+        &self,
+        answer: Response<Incoming>,
+    ) -> Result<T, ClientError> {
+        let body = self.read(answer).await?;
+        serde_json::from_slice(&body).map_err(|error| self.lost(error))
+    }
+
+    fn lost(&self, error: impl ToString) -> ClientError {
+        ClientError::Lost {
+            socket: self.socket.clone(),
+            what: error.to_string(),
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// Envelopes on their way from a daemon.
+pub(crate) struct Events {
+    body: Incoming,
+    /// Holds the connection open.
+    client: Client,
+}
+
+impl Events {
+    /// The next bytes, not always whole lines; `None` at the end.
+    pub(crate) async fn next_chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while let Some(frame) = self.body.frame().await {
+            let frame = frame.map_err(|error| self.client.lost(error))?;
+            if let Ok(bytes) = frame.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn unnamed(status: StatusCode) -> Problem {
+    Problem {
+        title: format!("the daemon answered {status}"),
+        detail: None,
+        hint: None,
+        line: None,
+    }
+}
+
+/// Whether whoever listens is ourselves, root, or the owner of the socket's directory. In a
+/// directory that others can write to, anybody could have put a socket of that name.
+fn is_trusted(uid: u32, socket: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = rustix::process::geteuid().as_raw();
+    let directory = socket.parent().unwrap_or(Path::new("/"));
+    Ok(uid == own || uid == 0 || uid == std::fs::metadata(directory)?.uid())
+}

@@ -1,0 +1,449 @@
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use super::*;
+
+/// The configuration in a file `edge-outbox.toml`, with paths as if that lay in the working
+/// directory.
+fn load(toml: &str, environment: &Environment) -> Result<Config, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("edge-outbox.toml");
+    fs::write(&file, toml).unwrap();
+    let flags = Flags {
+        config: Some(file.to_str().unwrap().into()),
+        ..Flags::default()
+    };
+    let directory = format!("{}/", dir.path().display());
+    Config::load(&flags, environment).map_err(|error| told(&error).replace(&directory, ""))
+}
+
+fn load_file(toml: &str) -> Result<Config, String> {
+    load(toml, &Environment::default())
+}
+
+/// Errors as `main` prints them.
+fn told(error: &ConfigError) -> String {
+    let mut text = String::new();
+    for problem in &error.problems {
+        text += &format!("{problem}\n");
+        if let Some(hint) = &problem.hint {
+            text += &format!("hint: {hint}\n");
+        }
+    }
+    text
+}
+
+fn setting<'c>(config: &'c Config, key: &str) -> &'c Setting {
+    config
+        .settings
+        .iter()
+        .find(|setting| setting.key == key)
+        .unwrap()
+}
+
+#[test]
+fn each_mistake_is_told_with_its_place_its_value_and_what_would_be_right() {
+    for (toml, expected) in [
+        (
+            "[http]\nlisten = \"localhost\"",
+            "edge-outbox.toml line 2: http.listen = \"localhost\" is not an address and a port, or \"off\"\n\
+             hint: write it like listen = \"127.0.0.1:7411\"\n",
+        ),
+        (
+            "[http]\nlisten = 7411",
+            "edge-outbox.toml line 2: http.listen = 7411 is not an address and a port, or \"off\"\n\
+             hint: write it like listen = \"127.0.0.1:7411\"\n",
+        ),
+        (
+            "\n[http]\nlisen = \"127.0.0.1:7411\"",
+            "edge-outbox.toml line 3: http.lisen is not a key\nhint: did you mean http.listen?\n",
+        ),
+        (
+            "listen = \"127.0.0.1:7411\"",
+            "edge-outbox.toml line 1: listen is not a key\nhint: did you mean http.listen?\n",
+        ),
+        (
+            "[jurnal]\nmax_bytes = \"1 GiB\"",
+            "edge-outbox.toml line 1: jurnal is not a key\nhint: did you mean journal?\n",
+        ),
+        (
+            "[journal]\nmax_bytes = 1073741824",
+            "edge-outbox.toml line 2: journal.max_bytes = 1073741824 is not a size in B, KiB, MiB, GiB or TiB\n\
+             hint: write it like max_bytes = \"256 MiB\"\n",
+        ),
+        (
+            "[journal]\nmax_payload = \"1 GiB\"",
+            "edge-outbox.toml line 2: journal.max_payload = \"1 GiB\" is not between \"1 B\" and \"8 MiB\"\n",
+        ),
+        (
+            "journal = 5",
+            "edge-outbox.toml line 1: journal = 5 is not a section\n\
+             hint: write [journal] and its keys below it\n",
+        ),
+        (
+            "[device]\nname = \"Room 7\"",
+            "edge-outbox.toml line 2: device.name = \"Room 7\" is not a device name: 1 to 64 of A-Z a-z 0-9 _ -\n\
+             hint: write it like name = \"kiosk-07\"\n",
+        ),
+        (
+            "[log]\nlevel = \"loud\"",
+            "edge-outbox.toml line 2: log.level = \"loud\" is not one of \"error\" \"warn\" \"info\" \"debug\" \"trace\"\n\
+             hint: write it like level = \"error\"\n",
+        ),
+        (
+            "[sinks.hub]\nrequired = true",
+            "edge-outbox.toml line 2: sinks.hub has no type\n\
+             hint: write type = \"nats\" or type = \"stdout\"\n",
+        ),
+        (
+            "[sinks.out]\ntype = \"stdout\"\nwindow = 0",
+            "edge-outbox.toml line 3: sinks.out.window = 0 is not between 1 and 16384\n",
+        ),
+        (
+            "[sinks.out]\ntype = \"stdout\"\nrequired = true",
+            "edge-outbox.toml line 3: sinks.out.required = true, but standard output confirms nothing that trimming could wait for\n\
+             hint: remove the key\n",
+        ),
+        (
+            "[sinks.a]\ntype = \"stdout\"\n[sinks.b]\ntype = \"stdout\"",
+            "edge-outbox.toml line 4: sinks.b writes to standard output, as sinks.a does\n\
+             hint: remove one of the two\n",
+        ),
+        (
+            "[sinks.A]\ntype = \"stdout\"",
+            "edge-outbox.toml line 2: sinks.A is not a sink's name\nhint: use 1 to 64 of a-z 0-9 _ -\n",
+        ),
+        (
+            "[http]\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"",
+            "edge-outbox.toml line 3: not TOML: duplicate key\n",
+        ),
+        (
+            "[http]\ntoken_env = \"NOWHERE\"",
+            "edge-outbox.toml line 2: http.token_env names the environment variable NOWHERE, which is not set\n",
+        ),
+    ] {
+        assert_eq!(load_file(toml).err().as_deref(), Some(expected), "{toml}");
+    }
+}
+
+#[cfg(feature = "nats")]
+#[test]
+fn a_nats_sink_that_could_never_connect_is_refused_at_once() {
+    for (keys, expected) in [
+        ("servers = [\"mqtt://broker\"]", "3: sinks.hub.servers: "),
+        (
+            "servers = 5",
+            "3: sinks.hub.servers = *** is not a list of servers' URLs",
+        ),
+        ("subject = \"a b\"", "3: sinks.hub.subject = \"a b\": "),
+        ("create_stream = true", "sinks.hub.stream: "),
+        (
+            "connect_timeout = \"1 min\"",
+            "3: sinks.hub.connect_timeout = \"1 min\" is not between",
+        ),
+        (
+            "user = \"kiosk\"",
+            "3: sinks.hub.user is set without a password",
+        ),
+        (
+            "jwt_file = \"a.jwt\"",
+            "3: sinks.hub.jwt_file is set without nkey_file",
+        ),
+        (
+            "nkey_file = \"a\"\ncredentials_file = \"b\"",
+            "3: sinks.hub.nkey_file and credentials_file are two ways to say who the device is",
+        ),
+        (
+            "password = \"x\"",
+            "3: sinks.hub.password is not a key\nhint: did you mean sinks.hub.password_",
+        ),
+        (
+            "tls.key = \"x\"",
+            "3: sinks.hub.tls.key is set without certificate",
+        ),
+    ] {
+        let error = load_file(&format!("[sinks.hub]\ntype = \"nats\"\n{keys}"))
+            .err()
+            .unwrap();
+        assert!(error.contains(expected), "{keys}: {error}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    let error = load_file("oops = 1\n[http]\nlisten = 1\n[log]\nlevel = 2\n")
+        .err()
+        .unwrap();
+    let places: Vec<&str> = error
+        .lines()
+        .filter_map(|line| line.strip_prefix("edge-outbox.toml line "))
+        .collect();
+    let lines: Vec<char> = places
+        .iter()
+        .filter_map(|place| place.chars().next())
+        .collect();
+    assert_eq!(lines, ['1', '3', '5'], "{error}");
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.toml");
+    fs::write(
+        &file,
+        "data_dir = \"from-file\"\n[http]\nlisten = \"127.0.0.1:1\"",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let none = Environment::default();
+    let state = Environment::from([("STATE_DIRECTORY", "/state:/other")]);
+    let both = Environment::from([
+        ("STATE_DIRECTORY", "/state"),
+        ("EDGE_OUTBOX_DATA_DIR", "/env"),
+        ("EDGE_OUTBOX_LISTEN", "127.0.0.1:2"),
+        ("EDGE_OUTBOX_CONFIG", file),
+    ]);
+    let in_file = Flags {
+        config: Some(file.into()),
+        ..Flags::default()
+    };
+    let flags = Flags {
+        data_dir: Some("flag".into()),
+        listen: Some("127.0.0.1:3".into()),
+        ..in_file.clone()
+    };
+    let here = std::env::current_dir().unwrap();
+    let port = |config: &Config| config.http.listen.unwrap().port();
+
+    let config = Config::load(&Flags::default(), &none).unwrap();
+    assert_eq!(
+        (config.data_dir.as_path(), port(&config)),
+        (here.join("edge-outbox-data").as_path(), 7411)
+    );
+    let config = Config::load(&in_file, &none).unwrap();
+    assert_eq!(
+        (config.data_dir, config.http.listen.unwrap().port()),
+        (dir.path().join("from-file"), 1)
+    );
+    let config = Config::load(&in_file, &state).unwrap();
+    assert_eq!(config.data_dir, Path::new("/state"));
+    let config = Config::load(&Flags::default(), &both).unwrap();
+    assert_eq!(
+        (config.data_dir.as_path(), port(&config)),
+        (Path::new("/env"), 2)
+    );
+    assert_eq!(
+        setting(&config, "http.listen").place,
+        Place::Environment("EDGE_OUTBOX_LISTEN".into())
+    );
+    let config = Config::load(&flags, &both).unwrap();
+    assert_eq!(
+        (config.data_dir.as_path(), port(&config)),
+        (here.join("flag").as_path(), 3)
+    );
+}
+
+#[test]
+fn what_goes_before_the_file_is_checked_too_and_told_by_its_own_name() {
+    let environment = Environment::from([("EDGE_OUTBOX_LISTEN", "everywhere")]);
+    let error = load("", &environment).err().unwrap();
+    assert!(
+        error.starts_with("environment EDGE_OUTBOX_LISTEN: http.listen = \"everywhere\" is not"),
+        "{error}"
+    );
+    let flags = Flags {
+        listen: Some("x".into()),
+        ..Flags::default()
+    };
+    let error = told(&Config::load(&flags, &Environment::default()).unwrap_err());
+    assert!(
+        error.starts_with("--listen: http.listen = \"x\" is not"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_that_was_named_has_to_be_there() {
+    let flags = Flags {
+        config: Some("/nowhere/c.toml".into()),
+        ..Flags::default()
+    };
+    let error = told(&Config::load(&flags, &Environment::default()).unwrap_err());
+    assert!(
+        error.starts_with("--config: reading /nowhere/c.toml failed: "),
+        "{error}"
+    );
+    let environment = Environment::from([("EDGE_OUTBOX_CONFIG", "/nowhere/c.toml")]);
+    let error = told(&Config::load(&Flags::default(), &environment).unwrap_err());
+    assert!(
+        error.starts_with("environment EDGE_OUTBOX_CONFIG: reading"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_socket_is_in_the_runtime_directory_where_there_is_one() {
+    let config = load_file("data_dir = \"/data\"").unwrap();
+    assert_eq!(
+        config.http.socket.as_deref(),
+        Some(Path::new("/data/edge-outbox.sock"))
+    );
+    let environment = Environment::from([("RUNTIME_DIRECTORY", "/run/eo")]);
+    let config = load("", &environment).unwrap();
+    assert_eq!(
+        config.http.socket.as_deref(),
+        Some(Path::new("/run/eo/edge-outbox.sock"))
+    );
+    assert_eq!(
+        load("[http]\nsocket = \"off\"", &environment)
+            .unwrap()
+            .http
+            .socket,
+        None
+    );
+}
+
+#[test]
+fn without_a_sink_there_is_one_at_nats_url_else_standard_output() {
+    let config = load_file("").unwrap();
+    assert!(matches!(
+        config.sinks.as_slice(),
+        [SinkConfig {
+            kind: SinkKind::Stdout,
+            required: false,
+            ..
+        }]
+    ));
+    #[cfg(feature = "nats")]
+    {
+        let environment = Environment::from([("NATS_URL", "nats://ann:hunter2@a:1, nats://b:2")]);
+        let config = load("", &environment).unwrap();
+        assert!(matches!(
+            config.sinks.as_slice(),
+            [SinkConfig {
+                kind: SinkKind::Nats(_),
+                required: true,
+                ..
+            }]
+        ));
+        let servers = setting(&config, "sinks.nats.servers");
+        assert_eq!(
+            servers.value.as_deref(),
+            Some("[\"nats://***@a:1\", \"nats://b:2\"]")
+        );
+        assert!(!format!("{config:?}").contains("hunter2"));
+
+        let config = load("[sinks.out]\ntype = \"stdout\"", &environment).unwrap();
+        assert!(matches!(
+            config.sinks.as_slice(),
+            [SinkConfig {
+                kind: SinkKind::Stdout,
+                ..
+            }]
+        ));
+        assert_eq!(config.remarks.len(), 1);
+    }
+}
+
+#[test]
+fn a_signing_key_that_is_none_is_refused_without_being_shown() {
+    let environment = Environment::from([("EDUPULSE_SIGNING_KEY_B64", "c2VjcmV0")]);
+    let config = load("", &environment).unwrap();
+    let error = told(&config.outbox().err().unwrap());
+    assert!(
+        error.starts_with("environment EDUPULSE_SIGNING_KEY_B64: not an ed25519"),
+        "{error}"
+    );
+    assert!(!format!("{error} {config:?}").contains("c2VjcmV0"));
+}
+
+#[test]
+fn a_file_with_a_secret_that_everybody_can_read_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    fs::write(&file, "hunter2\n").unwrap();
+    let toml = format!("[http]\ntoken_file = \"{}\"", file.display());
+    let token = || load_file(&toml).unwrap().http.token.unwrap().reveal();
+
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let problem = token().err().unwrap();
+    assert!(
+        problem
+            .message
+            .ends_with("token is open to every user (mode 0644)"),
+        "{problem}"
+    );
+    assert!(problem.hint.unwrap().starts_with("run `chmod o= "));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(token().unwrap().reveal(), "hunter2");
+    fs::write(&file, "\n").unwrap();
+    assert!(token().err().unwrap().message.ends_with("token is empty"));
+}
+
+/// The configuration that is shipped, as it is and with every key uncommented.
+const SHIPPED: &str = include_str!("../../config/edge-outbox.toml");
+
+/// Lines that begin with `#` and no blank are keys and sections.
+fn uncommented(keep: impl Fn(&str) -> bool) -> String {
+    SHIPPED
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| line.starts_with(|first: char| first == '[' || first.is_ascii_lowercase()))
+        .filter(|line| keep(line))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+/// Keys of which a file can have only one.
+const EITHER_OR: [&str; 8] = [
+    "token_file",
+    "token_env",
+    "password_file",
+    "password_env",
+    "credentials_file",
+    "nkey_file",
+    "jwt_file",
+    "user",
+];
+
+#[cfg(feature = "nats")]
+#[test]
+fn the_shipped_file_has_every_key_with_its_default() {
+    assert!(
+        SHIPPED
+            .lines()
+            .all(|line| line.is_empty() || line.starts_with('#'))
+    );
+    assert!(load_file(SHIPPED).is_ok());
+
+    let environment = Environment::from([("EDGE_OUTBOX_HTTP_TOKEN", "t")]);
+    let key_of = |line: &str| line.split(" = ").next().unwrap_or_default().to_owned();
+    let plain = uncommented(|line| !EITHER_OR.contains(&key_of(line).as_str()));
+    let config = load(&plain, &environment).unwrap();
+    for setting in &config.settings {
+        let key = setting.key.rsplit('.').next().unwrap();
+        if !EITHER_OR.contains(&key) {
+            assert_ne!(
+                setting.place,
+                Place::Default,
+                "{} is missing from the file",
+                setting.key
+            );
+        }
+        if let Some(default) = &setting.default {
+            assert_eq!(
+                setting.value.as_ref(),
+                Some(default),
+                "{} has another default",
+                setting.key
+            );
+        }
+    }
+    for key in EITHER_OR {
+        let sections = if key.starts_with("token") { 2 } else { 1 };
+        let found = uncommented(|line| key_of(line) == key)
+            .lines()
+            .filter(|line| key_of(line) == key)
+            .count();
+        assert_eq!(found, sections, "{key}");
+    }
+}

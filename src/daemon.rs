@@ -1,0 +1,262 @@
+//! The daemon: opens the outbox, listens, forwards, and stops in time.
+
+mod log;
+mod socket;
+
+use std::{
+    future::pending,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+
+pub(crate) use self::log::start as start_log;
+use self::socket::SocketFile;
+use crate::{
+    config::{Config, ConfigError},
+    forwarder::{ForwardError, Forwarder, SinkSpec},
+    http::{self, HttpOptions, Listener},
+    outbox::{OpenError, Outbox},
+};
+
+/// How long everything together may take to stop: a supervisor that was told 2 s is kept to it.
+const STOP_LIMIT: Duration = Duration::from_millis(1_800);
+/// Threads that answer requests. Journal and sinks have their own.
+const MAX_WORKERS: usize = 4;
+
+/// How long to wait for a journal that is in use.
+const IN_USE_LIMIT: Duration = Duration::from_secs(2);
+/// How long between two attempts at it.
+const IN_USE_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why the daemon did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DaemonError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("listening on {address} failed: {source}")]
+    Tcp {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("listening on {} failed: {source}", .path.display())]
+    Unix { path: PathBuf, source: io::Error },
+    #[error("{} is served by another process", .path.display())]
+    SocketInUse { path: PathBuf },
+    #[error("the listener failed: {0}")]
+    Serve(io::Error),
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+    #[error("starting failed: {0}")]
+    System(io::Error),
+    #[error("{0} did not stop in time")]
+    Stuck(&'static str),
+}
+
+impl DaemonError {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Tcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "another program listens there: choose another port with --listen or http.listen; \
+                 port 0 picks a free one"
+            }
+            Self::Tcp { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address: set --listen or http.listen"
+            }
+            Self::Unix { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
+                "the name is longer than what fits into the 107 bytes of a socket's path: set http.socket"
+            }
+            Self::Unix { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
+                "there is something else under that name: remove it, or set http.socket"
+            }
+            Self::SocketInUse { .. } => "each daemon needs a socket of its own: set http.socket",
+            _ => return None,
+        };
+        Some(hint.into())
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, then finishes the commit in hand and stops within 2 s. A second
+/// signal ends the process at once; so does a crash, and neither loses what was acknowledged.
+///
+/// # Errors
+/// What kept it from starting, or made it stop.
+pub(crate) fn run(config: &Config) -> Result<(), DaemonError> {
+    let sinks = config.sinks()?;
+    let options = config.http_options()?;
+    let outbox = open(config)?;
+    let workers = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(MAX_WORKERS);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(DaemonError::System)?;
+    let done = serve(&runtime, config, outbox, sinks, options);
+    runtime.shutdown_background();
+    done
+}
+
+/// Opens the outbox, after a command that has it open for a moment.
+fn open(config: &Config) -> Result<Outbox, DaemonError> {
+    let deadline = Instant::now() + IN_USE_LIMIT;
+    loop {
+        match config.outbox()?.open() {
+            Err(OpenError::InUse(_)) if Instant::now() < deadline => sleep(IN_USE_PAUSE),
+            opened => return Ok(opened?),
+        }
+    }
+}
+
+fn serve(
+    runtime: &Runtime,
+    config: &Config,
+    outbox: Outbox,
+    sinks: Vec<SinkSpec>,
+    options: HttpOptions,
+) -> Result<(), DaemonError> {
+    runtime.block_on(async {
+        let mut signals = Signals::new().map_err(DaemonError::System)?;
+        let (stop, stopping) = watch::channel(false);
+        let stopped = || {
+            let mut stopping = stopping.clone();
+            // An error means that the sender is gone, and with it the daemon.
+            async move { drop(stopping.wait_for(|stop| *stop).await) }
+        };
+        let listeners = Listeners::bind(config).await?;
+        outbox.set_listening(listeners.addresses());
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            device = %outbox.device(),
+            listening = %listeners.addresses().join(", "),
+            "started"
+        );
+        let mut tasks: JoinSet<Result<(), DaemonError>> = JoinSet::new();
+        let Listeners { tcp, unix } = listeners;
+        let socket_file = unix.map(|(listener, file)| {
+            let serve = http::serve(
+                Listener::Unix(listener),
+                outbox.clone(),
+                options.clone(),
+                stopped(),
+            );
+            tasks.spawn(async { serve.await.map_err(DaemonError::Serve) });
+            file
+        });
+        if let Some((listener, _)) = tcp {
+            let serve = http::serve(Listener::Tcp(listener), outbox.clone(), options, stopped());
+            tasks.spawn(async { serve.await.map_err(DaemonError::Serve) });
+        }
+        let forward = Forwarder::new(outbox.clone(), sinks).run(stopped());
+        tasks.spawn(async { Ok(forward.await?) });
+
+        let outcome = tokio::select! {
+            name = signals.next() => {
+                tracing::info!(signal = name, "stopping");
+                Ok(())
+            }
+            ended = tasks.join_next() => first_to_end(ended),
+        };
+        stop.send_replace(true);
+        let all = async {
+            while tasks.join_next().await.is_some() {}
+            drop(socket_file);
+            outbox.close().await;
+        };
+        tokio::select! {
+            ended = timeout(STOP_LIMIT, all) => {
+                ended.map_err(|_| DaemonError::Stuck("a sink, a listener or the journal"))?;
+            }
+            _ = signals.next() => {
+                tracing::warn!("stopped at once by a second signal");
+                std::process::exit(1);
+            }
+        }
+        tracing::info!("stopped");
+        outcome
+    })
+}
+
+/// What it means that a task ended by itself, which none does while all is well.
+fn first_to_end(
+    ended: Option<Result<Result<(), DaemonError>, tokio::task::JoinError>>,
+) -> Result<(), DaemonError> {
+    match ended {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(error)) => Err(DaemonError::System(io::Error::other(error))),
+        None => Ok(()),
+    }
+}
+
+/// The bound listeners.
+struct Listeners {
+    tcp: Option<(TcpListener, SocketAddr)>,
+    unix: Option<(tokio::net::UnixListener, SocketFile)>,
+}
+
+impl Listeners {
+    async fn bind(config: &Config) -> Result<Self, DaemonError> {
+        let tcp = match config.http.listen {
+            None => None,
+            Some(address) => {
+                let failed = |source| DaemonError::Tcp { address, source };
+                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let bound = listener.local_addr().map_err(failed)?;
+                Some((listener, bound))
+            }
+        };
+        let unix = match &config.http.socket {
+            None => None,
+            Some(path) => Some(socket::bind(path).await?),
+        };
+        Ok(Self { tcp, unix })
+    }
+
+    /// As `status` shows them; the address on TCP without a scheme.
+    fn addresses(&self) -> Vec<String> {
+        let tcp = self.tcp.as_ref().map(|(_, address)| address.to_string());
+        let unix = self
+            .unix
+            .as_ref()
+            .map(|(_, file)| file.path().display().to_string());
+        tcp.into_iter().chain(unix).collect()
+    }
+}
+
+/// The signals that stop the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            Some(()) = self.terminate.recv() => "SIGTERM",
+            Some(()) = self.interrupt.recv() => "SIGINT",
+            else => pending().await,
+        }
+    }
+}
