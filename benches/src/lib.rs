@@ -1,0 +1,72 @@
+//! What the benchmarks share.
+
+pub mod server;
+
+use std::time::{Duration, Instant};
+
+/// Bytes of payload in every row of every table.
+pub const PAYLOAD_BYTES: usize = 256;
+
+/// A JSON text of [`PAYLOAD_BYTES`] bytes.
+pub fn payload() -> String {
+    format!("{{\"answer\":\"{}\"}}", "x".repeat(PAYLOAD_BYTES - 13))
+}
+
+/// Median, least and greatest of the figures.
+pub struct Spread {
+    pub median: f64,
+    pub least: f64,
+    pub greatest: f64,
+}
+
+impl Spread {
+    pub fn of(mut figures: Vec<f64>) -> Self {
+        figures.sort_by(f64::total_cmp);
+        Self {
+            median: figures[figures.len() / 2],
+            least: figures[0],
+            greatest: figures[figures.len() - 1],
+        }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{:.0} ({:.0}–{:.0})",
+            self.median, self.least, self.greatest
+        )
+    }
+}
+
+/// How many a second.
+pub fn per_second(count: u64, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}
+
+/// Repeats `step`, which says how many it did, until the time is up.
+pub fn for_about(time: Duration, mut step: impl FnMut() -> u64) -> f64 {
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < time {
+        count += step();
+    }
+    per_second(count, start.elapsed())
+}
+
+/// Resident memory of a process, in KiB: now, and at most so far.
+pub fn resident_kib(pid: u32) -> (u64, u64) {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let field = |name: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(name))
+            .expect("the kernel tells");
+        line.split_whitespace()
+            .nth(1)
+            .and_then(|n| n.parse().ok())
+            .expect("a number")
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}

@@ -1,0 +1,82 @@
+//! A nats-server of the benchmark's own, and the daemon.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use async_nats::jetstream::{self, stream::Config};
+
+/// The stream's name.
+pub const STREAM: &str = "EVENTS";
+
+/// A running program, killed when dropped.
+pub struct Running(Child);
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A nats-server with JetStream on this port, storing in this directory. The program is
+/// `$EDGE_OUTBOX_NATS_SERVER`, else what `tests/run` installed.
+pub fn nats_server(dir: &Path, port: u16) -> Running {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/nats-server");
+    let program = std::env::var_os("EDGE_OUTBOX_NATS_SERVER").map_or(installed, PathBuf::from);
+    let config = dir.join("server.conf");
+    let store = dir.join("jetstream");
+    fs::write(&config, format!("jetstream {{ store_dir: {store:?} }}")).expect("written");
+    let child = Command::new(program)
+        .args([
+            "--addr",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--config",
+        ])
+        .arg(config)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("nats-server starts; tests/run installs it");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    while TcpStream::connect(address).is_err() {
+        thread::sleep(Duration::from_millis(10));
+    }
+    Running(child)
+}
+
+/// An empty stream for events.
+pub async fn empty_stream(port: u16) -> jetstream::Context {
+    let client = async_nats::connect(format!("nats://127.0.0.1:{port}"))
+        .await
+        .expect("connects");
+    let context = jetstream::new(client);
+    drop(context.delete_stream(STREAM).await);
+    let config = Config {
+        name: STREAM.into(),
+        subjects: vec!["edupulse.events.>".into()],
+        duplicate_window: Duration::from_secs(120),
+        ..Config::default()
+    };
+    context.create_stream(config).await.expect("created");
+    context
+}
