@@ -4,6 +4,9 @@
 #![cfg(feature = "cli")]
 mod support;
 
+#[path = "support/python_verifier.rs"]
+mod python_verifier;
+
 use std::{
     collections::HashSet,
     io::{BufRead, BufReader, Read as _, Write as _},
@@ -177,12 +180,56 @@ async fn events_taken_offline_between_two_kills_arrive_exactly_once_and_in_order
         "{status:#}"
     );
     let stream = server.jetstream().await.get_stream("EVENTS").await.unwrap();
-    assert_exactly_those(&home, &messages(stream).await, true);
+    let messages = messages(stream).await;
+    assert_exactly_those(&home, &messages, true);
+    another_language_agrees(&home, &messages);
     let (code, took) = daemon.stop();
     assert!(
         code == 0 && took < Duration::from_secs(2),
         "{code} after {took:?}"
     );
+}
+
+/// What came from the server is accepted by the verifier in Python, as a run and each alone, and
+/// refused once anything about it is changed.
+fn another_language_agrees(home: &Home, messages: &[Vec<u8>]) {
+    let status = home.status();
+    let key = status["public_key"].as_str().unwrap();
+    let lines: Vec<&str> = messages
+        .iter()
+        .map(|m| std::str::from_utf8(m).unwrap())
+        .collect();
+    python_verifier::verify(key, &lines, true).unwrap();
+    // A few in a row, one of them in the middle of a group.
+    let some = &lines[500..510];
+    python_verifier::verify(key, some, false).unwrap();
+    let value = |line: &str, name: &str, end: &str| {
+        let from = line.find(&format!("\"{name}\":")).unwrap();
+        let to = from + line[from..].find(end).unwrap() + end.len();
+        line[from..to].to_owned()
+    };
+    let swap = |name: &str, end: &str| {
+        let (mine, other) = (value(some[4], name, end), value(lines[5_000], name, end));
+        assert_ne!(mine, other);
+        some[4].replace(&mine, &other)
+    };
+    let changed = [
+        some[4].replace("{\"number\":50", "{\"number\":51"),
+        some[4].replace("\"source\":\"edge-outbox\"", "\"source\":\"edge-outbux\""),
+        swap("signature", "\","),
+        swap("path", "]"),
+    ];
+    for line in &changed {
+        assert_ne!(line, some[4], "nothing was changed");
+        let mut lines = some.to_vec();
+        lines[4] = line;
+        let complaint = python_verifier::verify(key, &lines, false).expect_err(line);
+        assert!(complaint.starts_with("line 5: "), "{complaint}");
+    }
+    let missing = [&some[..4], &some[5..]].concat();
+    python_verifier::verify(key, &missing, false).unwrap();
+    let complaint = python_verifier::verify(key, &missing, true).expect_err("a seq is missing");
+    assert!(complaint.starts_with("line 5: "), "{complaint}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,63 +1,17 @@
 //! A verifier in another language, written from `docs/envelope.md` alone, agrees with this one.
-//!
-//! It runs in the Python that `EDGE_OUTBOX_PYTHON` names, else in `target/tools/bin/python`, which
-//! `tests/run` sets up; it needs the package `cryptography`.
 
+#[path = "support/python_verifier.rs"]
+mod python_verifier;
 #[path = "support/vectors.rs"]
 mod vectors;
-
-use std::{
-    env,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
 
 use edge_outbox::{
     envelope::{Chain, Envelope, Verifier},
     signing::PublicKey,
 };
 
-fn python() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    env::var_os("EDGE_OUTBOX_PYTHON")
-        .map_or_else(|| root.join("target/tools/bin/python"), PathBuf::from)
-}
-
-/// Runs the verifier over some lines: its complaint, if it has one.
 fn verifier_py(lines: &[&str], run: bool) -> Result<(), String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verifier.py");
-    let mut child = Command::new(python())
-        .args(["-W", "ignore"])
-        .arg(script)
-        .args(run.then_some("--run"))
-        .arg(&vectors::groups()[0].key.public_key)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; tests/run sets it up, or set EDGE_OUTBOX_PYTHON",
-                python().display()
-            )
-        });
-    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    // It stops reading at the first line it refuses.
-    _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    let complaint = String::from_utf8(output.stderr).unwrap();
-    if output.status.success() {
-        let verified = format!("{} envelopes verified\n", lines.len());
-        assert_eq!(String::from_utf8(output.stdout).unwrap(), verified);
-        Ok(())
-    } else {
-        assert!(
-            complaint.starts_with("line "),
-            "it broke instead of refusing: {complaint}"
-        );
-        Err(complaint)
-    }
+    python_verifier::verify(&vectors::groups()[0].key.public_key, lines, run)
 }
 
 /// The same in Rust.
