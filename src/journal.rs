@@ -38,6 +38,7 @@ mod core;
 mod cursor;
 mod error;
 mod ids;
+mod read_view;
 mod reader;
 mod row;
 mod sealed;
@@ -56,13 +57,14 @@ pub(crate) use self::{
     sealed::{Sealed, system_entropy},
     staging::Limits,
     storage::{FileStorage, sync_dir},
-    transaction::{Inside, check_name, inside},
+    transaction::{Inside, inside},
     writer::{Command, End, Finish, Job, Noted, QUEUE_COMMANDS, Registered, Writer},
 };
 pub use self::{
     cursor::{Cursor, MAX_SINK_NAME_BYTES, Progress, SinkName, SinkNameError},
     error::{AppendError, OpenError, ReadError, RejectError},
     ids::REMEMBERED_IDS,
+    read_view::ReadView,
     reader::Batch,
     staging::{Appended, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS},
     storage::{Meter, Storage},

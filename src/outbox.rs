@@ -13,22 +13,18 @@ use std::{
     thread::JoinHandle,
 };
 
-use redb::{ReadTransaction, TableDefinition, TableHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 pub use crate::journal::{
-    AppendError, Appended, Batch, Cursor, Horizon, OpenError, Progress, ReadError, RegisterError,
-    RejectError, Transaction,
+    AppendError, Appended, Batch, Cursor, Horizon, OpenError, Progress, ReadError, ReadView,
+    RegisterError, RejectError, TableError, Transaction,
 };
 use crate::{
     envelope::{DeviceName, Epoch},
     event::Event,
     ingest::Door,
-    journal::{
-        self, Command, End, Finish, Inside, Job, Meter, Reader, Registered, SinkName, TableError,
-        check_name,
-    },
+    journal::{self, Command, End, Finish, Inside, Job, Meter, Reader, Registered, SinkName},
     seq::Seq,
     signing::PublicKey,
     status::Status,
@@ -209,7 +205,7 @@ impl Outbox {
         let _inside = Inside::enter();
         let mut answer = None;
         let outcome = self.shared.reader.store().read(|inner| {
-            answer = Some(read(&ReadView { inner }));
+            answer = Some(read(&ReadView::new(inner)));
             Ok(())
         });
         match (outcome, answer) {
@@ -376,26 +372,6 @@ impl Outbox {
                 tracing::error!("the writer's thread panicked");
             }
         }
-    }
-}
-
-/// What a program reads its own tables through.
-pub struct ReadView<'a> {
-    inner: &'a ReadTransaction,
-}
-
-impl ReadView<'_> {
-    /// Opens a table of the program's own.
-    ///
-    /// # Errors
-    /// [`TableError::Reserved`] for a name of the outbox's own; otherwise what redb says, for one
-    /// that the table does not exist yet.
-    pub fn open_table<K: redb::Key + 'static, V: redb::Value + 'static>(
-        &self,
-        definition: TableDefinition<'_, K, V>,
-    ) -> Result<redb::ReadOnlyTable<K, V>, TableError> {
-        check_name(definition.name())?;
-        Ok(self.inner.open_table(definition)?)
     }
 }
 

@@ -121,7 +121,7 @@ pub(crate) fn inside() -> bool {
     INSIDE.get()
 }
 
-pub(crate) fn check_name(name: &str) -> Result<(), TableError> {
+pub(super) fn check_name(name: &str) -> Result<(), TableError> {
     match name.starts_with(RESERVED_PREFIX) {
         true => Err(TableError::Reserved(name.to_owned())),
         false => Ok(()),
