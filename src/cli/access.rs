@@ -37,15 +37,28 @@ pub(super) enum Absent {
     Refuse,
 }
 
+/// What the journal is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To look at it: it is opened as it is, and a wrong configuration changes nothing.
+    Inspect,
+    /// To work with it, under the key and name that are configured.
+    Work,
+}
+
 impl Access {
     /// Finds the daemon, else opens the journal.
-    pub(super) async fn find(config: &Config, absent: Absent) -> Result<Self, Failure> {
+    pub(super) async fn find(
+        config: &Config,
+        absent: Absent,
+        purpose: Purpose,
+    ) -> Result<Self, Failure> {
         let deadline = Instant::now() + STARTING_LIMIT;
         loop {
             if let Some(client) = daemon(config).await? {
                 return Ok(Self::Daemon(client));
             }
-            match journal(config, absent) {
+            match journal(config, absent, purpose) {
                 Ok(outbox) => return Ok(Self::Journal(outbox)),
                 // A daemon that starts has the journal before it has the socket.
                 Err(Unopened::InUse(_)) if Instant::now() < deadline => sleep(STARTING_PAUSE).await,
@@ -128,7 +141,7 @@ impl<F: Into<Failure>> From<F> for Unopened {
 }
 
 /// Opens the journal itself.
-fn journal(config: &Config, absent: Absent) -> Result<Outbox, Unopened> {
+fn journal(config: &Config, absent: Absent, purpose: Purpose) -> Result<Outbox, Unopened> {
     let dir = &config.data_dir;
     match fs::metadata(dir) {
         Ok(found) => {
@@ -155,7 +168,11 @@ fn journal(config: &Config, absent: Absent) -> Result<Outbox, Unopened> {
             .hint(hint.to_owned())
             .into());
     }
-    match config.outbox()?.open() {
+    let mut builder = config.outbox()?;
+    if purpose == Purpose::Inspect {
+        builder = builder.inspect();
+    }
+    match builder.open() {
         Ok(outbox) => Ok(outbox),
         Err(error @ OpenError::InUse(_)) => Err(Unopened::InUse(error.into())),
         Err(error) => Err(error.into()),

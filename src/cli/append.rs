@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Failure,
-    access::{Absent, Access},
+    access::{Absent, Access, Purpose},
     output::{Output, count},
 };
 use crate::{
@@ -59,7 +59,7 @@ struct Chunk {
 pub(super) async fn run(args: Args, config: &Config) -> Result<(), Failure> {
     let progress = progress(&args.files);
     let (chunks, mut inbox) = mpsc::channel(CHUNKS_AHEAD);
-    let mut access = Access::find(config, Absent::Make).await?;
+    let mut access = Access::find(config, Absent::Make, Purpose::Work).await?;
     thread::spawn(move || read_all(args.files, &chunks));
     let mut tally = Tally::default();
     let mut outcome = Ok(());

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Failure,
-    access::{Absent, Access},
+    access::{Absent, Access, Purpose},
     output::{Output, Tone, count},
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
-    let status = match Access::find(config, Absent::Refuse).await? {
+    let status = match Access::find(config, Absent::Refuse, Purpose::Work).await? {
         Access::Daemon(client) => watch(client, args.timeout).await?,
         Access::Journal(outbox) => {
             daemon::start_log(config.log, &Environment::of_process());

@@ -101,15 +101,7 @@ impl From<ClientError> for Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        let hint = match &error {
-            OpenError::InUse(_) => Some(
-                "whoever uses it answers on no socket: stop it, or let it serve one (http.socket)"
-                    .into(),
-            ),
-            OpenError::Newer { .. } => Some("install the version that wrote it".into()),
-            OpenError::Key(error) => error.hint(),
-            _ => None,
-        };
+        let hint = error.hint();
         Self::new(error.to_string()).hint(hint)
     }
 }

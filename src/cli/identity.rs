@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{
     Failure,
-    access::{Absent, Access},
+    access::{Absent, Access, Purpose},
     output::Output,
 };
 use crate::config::Config;
@@ -20,7 +20,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
-    let mut access = Access::find(config, Absent::Make).await?;
+    let mut access = Access::find(config, Absent::Make, Purpose::Inspect).await?;
     let status = access.status().await?;
     if let Access::Journal(outbox) = access {
         outbox.close().await;

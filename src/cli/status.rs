@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{
     Failure,
-    access::{Absent, Access},
+    access::{Absent, Access, Purpose},
     output::{Output, Tone, bytes, count},
 };
 use crate::{
@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
-    let mut access = Access::find(config, Absent::Refuse).await?;
+    let mut access = Access::find(config, Absent::Refuse, Purpose::Inspect).await?;
     let status = access.status().await?;
     let mut output = Output::open();
     if args.json {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::{
     Failure,
-    access::{Absent, Access},
+    access::{Absent, Access, Purpose},
     output::{Output, Tone},
 };
 use crate::{config::Config, envelope::Envelope, seq::Seq};
@@ -24,7 +24,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
-    let mut access = Access::find(config, Absent::Refuse).await?;
+    let mut access = Access::find(config, Absent::Refuse, Purpose::Inspect).await?;
     if args.follow && matches!(access, Access::Journal(_)) {
         let hint = "start it with `edge-outbox run`, or leave --follow out".to_owned();
         return Err(Failure::new("there is nobody to wait for: no daemon runs").hint(hint));

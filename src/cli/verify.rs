@@ -10,7 +10,7 @@ use std::{
 use self::run::Run;
 use super::{
     Failure,
-    access::{Absent, Access},
+    access::{Absent, Access, Purpose},
     output::{Output, Tone, count},
 };
 use crate::{
@@ -52,7 +52,7 @@ pub(super) async fn run(
 
 /// Everything that the journal holds, under this device's key.
 async fn journal(config: &Config) -> Result<String, Failure> {
-    let mut access = Access::find(config, Absent::Refuse).await?;
+    let mut access = Access::find(config, Absent::Refuse, Purpose::Inspect).await?;
     let status = access.status().await?;
     let own: PublicKey = status
         .public_key

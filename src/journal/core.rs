@@ -44,6 +44,9 @@ pub(crate) struct Identity {
     pub(crate) previous_key: Option<DeviceKey>,
     /// For events that name no source.
     pub(crate) source: Box<str>,
+    /// Whether another key or device name than the journal's begins a new epoch. Otherwise the
+    /// journal's name holds, and another key is refused.
+    pub(crate) may_begin_epoch: bool,
 }
 
 /// How a sink takes part in commits while it is attached.
@@ -89,6 +92,7 @@ impl<S: Storage> Core<S> {
     ) -> Result<Self, Fault> {
         let existing = storage.open()?;
         let key_id = identity.key.public_key().id();
+        let may_begin_epoch = identity.may_begin_epoch;
         let configured = identity.device;
         let mut core = Self {
             storage,
@@ -131,7 +135,13 @@ impl<S: Storage> Core<S> {
                 "its last group was not signed by this device".into(),
             ));
         }
-        if configured.is_none() {
+        if writer_key != key_id && !may_begin_epoch {
+            return Err(Fault::OtherKey {
+                journal: writer_key,
+                given: key_id,
+            });
+        }
+        if configured.is_none() || !may_begin_epoch {
             // Under another key too: a device does not become another one by rotating its key.
             core.device = device
                 .parse()
@@ -144,6 +154,16 @@ impl<S: Storage> Core<S> {
         } else {
             None
         };
+        if let Some(reason) = reason {
+            tracing::warn!(
+                ?reason,
+                old_device = %device,
+                new_device = %core.device,
+                old_key = %writer_key,
+                new_key = %key_id,
+                "the journal was written under another identity"
+            );
+        }
         let cross_signer = identity
             .previous_key
             .filter(|old| old.public_key().id() == writer_key);

@@ -5,7 +5,7 @@ use std::io;
 use uuid::Uuid;
 
 use super::row::RowError;
-use crate::seq::Seq;
+use crate::{seq::Seq, signing::KeyId};
 
 /// Why an append failed. `index` counts from 0 within the batch.
 #[derive(Debug, thiserror::Error)]
@@ -148,9 +148,53 @@ pub enum OpenError {
     /// would stand in every envelope.
     #[error("source: {0}")]
     Source(#[source] crate::event::NameError),
+    /// There is a journal, and no key: none was given, and the file is missing. A new key would
+    /// begin a new epoch, which nobody has asked for. Nothing was changed.
+    #[error("{journal} is there and its signing key is not: {key} is missing and none was given")]
+    KeyMissing {
+        /// The journal.
+        journal: String,
+        /// Where the key is looked for.
+        key: String,
+    },
+    /// The journal was to be opened as it is, and is signed by another key. Nothing was changed.
+    #[error("{path} is signed by key {journal}, and the key given is {given}")]
+    OtherKey {
+        /// The journal.
+        path: String,
+        /// The id of its key.
+        journal: KeyId,
+        /// The id of the key at hand.
+        given: KeyId,
+    },
     /// The signing key cannot be had.
     #[error(transparent)]
     Key(#[from] crate::signing::KeyError),
+}
+
+impl OpenError {
+    /// What to do about it, where there is something to say.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::InUse(_) => Some(
+                "whoever uses it answers on no socket: stop it, or let it serve one (http.socket)"
+                    .into(),
+            ),
+            Self::Newer { .. } => Some("install the version that wrote it".into()),
+            Self::KeyMissing { key, .. } => Some(format!(
+                "restore the file or set EDUPULSE_SIGNING_KEY_B64; if the key is lost, `openssl \
+                 genpkey -algorithm ed25519 -out {key}` makes a new one, which begins a new epoch"
+            )),
+            Self::OtherKey { .. } => Some(
+                "give the journal's key (EDUPULSE_SIGNING_KEY_B64 or the key file); to change to \
+                 the new one, `edge-outbox run` begins a new epoch under it"
+                    .into(),
+            ),
+            Self::Key(error) => error.hint(),
+            Self::Damaged { .. } | Self::Io { .. } | Self::Source(_) => None,
+        }
+    }
 }
 
 /// What redb and the rows say, folded into what the journal acts on.
@@ -166,6 +210,8 @@ pub(crate) enum Fault {
     InUse,
     #[error("written in format {0}")]
     Newer(u8),
+    #[error("signed by key {journal}, and the key given is {given}")]
+    OtherKey { journal: KeyId, given: KeyId },
     #[error("the journal is being reopened after a failed write")]
     Unavailable,
 }
@@ -224,6 +270,11 @@ impl Fault {
                 OpenError::InUse(path)
             }
             Self::Io(source) => OpenError::Io { path, source },
+            Self::OtherKey { journal, given } => OpenError::OtherKey {
+                path,
+                journal,
+                given,
+            },
             other => OpenError::Damaged {
                 path,
                 what: other.to_string(),

@@ -71,6 +71,7 @@ fn identity() -> Identity {
         key: DeviceKey::from_pkcs8_base64(KEY).unwrap(),
         previous_key: None,
         source: "tests".into(),
+        may_begin_epoch: true,
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         Core, FileStorage, Identity, Limits, QUEUE_COMMANDS, Reader, Writer, sync_dir,
         system_entropy,
     },
-    signing::DeviceKey,
+    signing::{DeviceKey, KeyError},
     status::{ClockStatus, JournalState, JournalStatus, Status},
 };
 
@@ -50,6 +50,7 @@ pub struct OutboxBuilder {
     device: Option<DeviceName>,
     source: Box<str>,
     key: Option<DeviceKey>,
+    may_begin_epoch: bool,
     limits: Limits,
     linger: Duration,
     cache_bytes: usize,
@@ -62,6 +63,7 @@ impl OutboxBuilder {
             device: None,
             source: DEFAULT_SOURCE.into(),
             key: None,
+            may_begin_epoch: true,
             limits: Limits {
                 max_bytes: DEFAULT_MAX_BYTES,
                 max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
@@ -87,12 +89,22 @@ impl OutboxBuilder {
         self
     }
 
-    /// The key that signs. Default: `signing-key.pem` in the directory, made at first start.
+    /// The key that signs. Default: `signing-key.pem` in the directory, made together with the
+    /// journal; a journal whose key is missing does not open.
     /// Another key than the journal's begins a new epoch; where the old one is still in that
     /// file, it vouches for the new one.
     #[must_use]
     pub fn signing_key(mut self, key: DeviceKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// Opens a journal as it is, to look at it: it keeps its device name whatever
+    /// [`Self::device`] says, begins no epoch for another key or name, and does not open under
+    /// another key. Where there is no journal yet, this changes nothing.
+    #[must_use]
+    pub fn inspect(mut self) -> Self {
+        self.may_begin_epoch = false;
         self
     }
 
@@ -134,8 +146,14 @@ impl OutboxBuilder {
         check_name(&self.source).map_err(OpenError::Source)?;
         make_dir(&self.dir).map_err(|source| io_error(&self.dir, source))?;
         let key_file = self.dir.join(KEY_FILE);
+        let journal_file = self.dir.join(JOURNAL_FILE);
+        // Looked for before the key: who makes both makes the key first.
+        let has_journal = journal_file
+            .try_exists()
+            .map_err(|source| io_error(&journal_file, source))?;
         let (key, previous_key) = match self.key {
             Some(key) => (key, DeviceKey::load(&key_file).ok()),
+            None if has_journal => (existing_key(&key_file, &journal_file)?, None),
             None => (DeviceKey::load_or_create(&key_file)?, None),
         };
         sync_dir(&self.dir).map_err(|source| io_error(&self.dir, source))?;
@@ -146,6 +164,7 @@ impl OutboxBuilder {
             key,
             previous_key,
             source: self.source,
+            may_begin_epoch: self.may_begin_epoch,
         };
         let core = Core::open(
             FileStorage::new(&self.dir),
@@ -155,7 +174,7 @@ impl OutboxBuilder {
             system_entropy(),
             clock.stamp(),
         )
-        .map_err(|fault| fault.opening(&self.dir.join(JOURNAL_FILE)))?;
+        .map_err(|fault| fault.opening(&journal_file))?;
         let device = core.device().clone();
         let reader = Reader::new(core.store().clone());
         let stamp = clock.stamp();
@@ -209,6 +228,20 @@ impl OutboxBuilder {
             shared: Arc::new(shared),
         })
     }
+}
+
+/// The key of a journal that is there. A new one in its place would end the device's chain without
+/// anybody having asked for it.
+fn existing_key(key_file: &Path, journal_file: &Path) -> Result<DeviceKey, OpenError> {
+    DeviceKey::load(key_file).map_err(|error| match error {
+        KeyError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            OpenError::KeyMissing {
+                journal: journal_file.display().to_string(),
+                key: key_file.display().to_string(),
+            }
+        }
+        error => OpenError::Key(error),
+    })
 }
 
 fn io_error(path: &Path, source: io::Error) -> OpenError {
