@@ -289,17 +289,46 @@ async fn a_refusal_for_want_of_room_shows_in_the_status_and_so_does_closing() {
         .max_bytes(128 << 10)
         .open()
         .unwrap();
-    let large = format!("\"{}\"", "x".repeat(10_000));
-    let full = loop {
-        if let Err(error) = outbox.append(event(&large)).await {
-            break error;
-        }
-    };
-    assert!(matches!(full, AppendError::Full { .. }));
-    assert_eq!(outbox.status().borrow().journal.state, JournalState::Full);
+    let state = || outbox.status().borrow().journal.state;
+    let refused = fill(&outbox, 11_000).await;
+    assert!(matches!(refused, AppendError::Full { needed, .. } if needed > 11_000));
+    // What is refused for its size leaves room for what is small.
+    assert_eq!(state(), JournalState::Open);
+    fill(&outbox, 3_000).await;
+    assert_eq!(state(), JournalState::Full);
     outbox.append(event("1")).await.unwrap();
-    assert_eq!(outbox.status().borrow().journal.state, JournalState::Open);
+    assert_eq!(state(), JournalState::Open);
     let status = outbox.status();
     outbox.close().await;
     assert_eq!(status.borrow().journal.state, JournalState::Closed);
+}
+
+/// Appends payloads of so many bytes until one is refused.
+async fn fill(outbox: &Outbox, bytes: usize) -> AppendError {
+    let payload = format!("\"{}\"", "x".repeat(bytes));
+    loop {
+        if let Err(error) = outbox.append(event(&payload)).await {
+            break error;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_beyond_the_quota_does_not_make_the_journal_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = Outbox::builder(dir.path())
+        .max_bytes(1 << 20)
+        .open()
+        .unwrap();
+    let large = format!("\"{}\"", "x".repeat(200_000));
+    let refused = outbox
+        .append_batch((0..8).map(|_| event(&large)).collect())
+        .await;
+    assert!(
+        matches!(refused, Err(AppendError::LargerThanQuota { bytes, most })
+            if bytes > 1_600_000 && most < 1 << 20),
+        "{refused:?}"
+    );
+    assert_eq!(outbox.status().borrow().journal.state, JournalState::Open);
+    outbox.append(event(&large)).await.unwrap();
 }

@@ -193,6 +193,11 @@ impl Problem {
                 Self::new(Kind::TooLarge, detail).hint("send them in several requests"),
                 None,
             ),
+            AppendError::LargerThanQuota { .. } => (
+                Self::new(Kind::TooLarge, detail)
+                    .hint("send less in one request, or raise journal.max_bytes"),
+                None,
+            ),
             AppendError::Full { .. } => {
                 let mut problem = Self::new(Kind::JournalFull, detail)
                     .hint("forwarding makes room; if it does not, see the sinks in /v1/status");
@@ -319,8 +324,11 @@ mod tests {
             limit: 1,
         };
         assert_eq!(append(large), (413, "too-large", None));
+        let beyond = AppendError::LargerThanQuota { bytes: 2, most: 1 };
+        assert_eq!(append(beyond), (413, "too-large", None));
         let full = AppendError::Full {
             bytes: 1,
+            needed: 1,
             quota_bytes: 1,
         };
         assert_eq!(append(full), (507, "journal-full", Some("30".to_owned())));

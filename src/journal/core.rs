@@ -325,6 +325,11 @@ impl<S: Storage> Core<S> {
         staging.append(self.view(), request)
     }
 
+    /// Whether not even a small event finds room beside what is staged.
+    pub(super) fn is_full(&self, staging: &Staging) -> bool {
+        staging.is_full(self.view())
+    }
+
     /// Raises a sink's claim in the commit, to at most `acked + window` and the tail. Gives the
     /// claim that will be in force.
     pub(super) fn claim(&self, staging: &mut Staging, name: &SinkName, upto: Seq) -> Option<Seq> {

@@ -4,7 +4,7 @@ use std::io;
 
 use uuid::Uuid;
 
-use super::row::RowError;
+use super::{row::RowError, staging::LEDGER_RESERVE_BYTES};
 use crate::{seq::Seq, signing::KeyId};
 
 /// Why an append failed. `index` counts from 0 within the batch.
@@ -46,11 +46,25 @@ pub enum AppendError {
         /// The most bytes.
         max_bytes: usize,
     },
-    /// The quota or the disk is full. Nothing was taken; forwarding goes on and makes room.
-    #[error("the journal is full: {bytes} of {quota_bytes} bytes are in use")]
+    /// More than an empty journal would hold under its quota. Nothing was taken, and no waiting
+    /// helps.
+    #[error("the request needs {bytes} bytes, and the quota of the journal leaves {most}")]
+    LargerThanQuota {
+        /// Bytes that the request needs.
+        bytes: u64,
+        /// What the quota leaves for events, in bytes.
+        most: u64,
+    },
+    /// The quota has no room left for this request. Nothing was taken; forwarding goes on and makes room.
+    #[error(
+        "the journal has no room: {bytes} of {quota_bytes} bytes are in use, {needed} more are \
+         needed, and {LEDGER_RESERVE_BYTES} stay free for the loss ledger"
+    )]
     Full {
         /// Bytes in use.
         bytes: u64,
+        /// Bytes that the request needs.
+        needed: u64,
         /// The quota.
         quota_bytes: u64,
     },

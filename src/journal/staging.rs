@@ -26,7 +26,11 @@ pub const MAX_REQUEST_EVENTS: usize = 4_096;
 pub const MAX_REQUEST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Part of the quota kept free for the ledger, whose events are never refused.
-const LEDGER_RESERVE_BYTES: u64 = 64 * 1024;
+pub(super) const LEDGER_RESERVE_BYTES: u64 = 64 * 1024;
+
+/// The journal is full where not even an event of this size, in bytes, finds room. One that is
+/// refused for its own size does not make it so.
+const SMALL_EVENT_BYTES: u64 = 4 * 1024;
 
 /// What bounds the journal.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +120,42 @@ impl Staging {
                 }
             }
         }
+        let needed = self.weight - mark.1;
+        if needed > 0 && !self.has_room_for(view, 0) {
+            self.truncate(mark);
+            return Err(self.no_room(view, needed));
+        }
         Ok(places)
+    }
+
+    /// Whether not even a small event finds room beside what is staged.
+    pub(super) fn is_full(&self, view: View<'_>) -> bool {
+        !self.has_room_for(view, SMALL_EVENT_BYTES)
+    }
+
+    /// Whether so many bytes fit beside what is held and staged.
+    fn has_room_for(&self, view: View<'_>, bytes: u64) -> bool {
+        let in_use = view.state.held_bytes + self.weight;
+        in_use + bytes + LEDGER_RESERVE_BYTES <= view.limits.max_bytes
+    }
+
+    /// Why a request that needs so many bytes is refused.
+    fn no_room(&self, view: View<'_>, needed: u64) -> AppendError {
+        let quota_bytes = view.limits.max_bytes;
+        let most = quota_bytes.saturating_sub(LEDGER_RESERVE_BYTES);
+        if needed > most {
+            // Trimming everything would not help it.
+            return AppendError::LargerThanQuota {
+                bytes: needed,
+                most,
+            };
+        }
+        view.state.short_of_room.set(true);
+        AppendError::Full {
+            bytes: view.state.held_bytes + self.weight,
+            needed,
+            quota_bytes,
+        }
     }
 
     fn append_one(
@@ -137,17 +176,8 @@ impl Staging {
                 false => Err(AppendError::Conflict { index, id, seq }),
             };
         }
-        let weight = sealed.weight();
-        let (in_use, quota) = (view.state.held_bytes + self.weight, view.limits.max_bytes);
-        if in_use + weight + LEDGER_RESERVE_BYTES > quota {
-            view.state.short_of_room.set(true);
-            return Err(AppendError::Full {
-                bytes: view.state.held_bytes,
-                quota_bytes: quota,
-            });
-        }
         let seq = self.tail().next();
-        self.weight += weight;
+        self.weight += sealed.weight();
         self.ids.insert(id, seq);
         self.note_clock();
         self.events.push(sealed);

@@ -75,7 +75,7 @@ pub(crate) struct Writer<S, C> {
     /// When the oldest progress that is not durable was noted.
     noted_since: Option<Instant>,
     reopened: u64,
-    /// Bytes held when an append was last refused for want of room.
+    /// Bytes held when an append was last refused and not even a small event had room.
     full_at: Option<u64>,
     pace: Pace,
 }
@@ -201,7 +201,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         closing
     }
 
-    /// Whether an append was refused and no room has been made since.
+    /// Whether an append found the journal full and no room has been made since.
     fn is_full(&self) -> bool {
         self.full_at
             .is_some_and(|bytes| self.core.held_bytes() >= bytes)
@@ -232,7 +232,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     });
                 }
                 Err(error) => {
-                    if matches!(error, AppendError::Full { .. }) {
+                    if matches!(error, AppendError::Full { .. }) && self.core.is_full(staging) {
                         self.full_at = Some(self.core.held_bytes());
                         self.publish();
                     }
