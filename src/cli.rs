@@ -18,7 +18,10 @@ mod verify;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::failure::Failure;
-use crate::config::{Config, Environment, Flags};
+use crate::{
+    config::{Config, Environment, Flags},
+    journal::is_guarded,
+};
 
 /// Shown below every help.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failure, 2 wrong usage or configuration";
@@ -72,6 +75,7 @@ impl Cli {
     /// # Errors
     /// What is to be told to the person, with the exit code.
     pub fn run(self) -> Result<(), Failure> {
+        quieten_guarded_panics();
         let flags = Flags {
             config: self.global.config,
             data_dir: self.global.data_dir,
@@ -98,6 +102,16 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// What a damaged journal makes of redb is told as an error; its backtrace helps nobody there.
+fn quieten_guarded_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !is_guarded() {
+            print(panic);
+        }
+    }));
 }
 
 /// Runs a command that waits for the daemon or the journal. One thread is enough for one caller.

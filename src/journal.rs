@@ -57,6 +57,7 @@ pub(crate) use self::{
     sealed::{Sealed, system_entropy},
     staging::Limits,
     storage::{FileStorage, sync_dir},
+    store::panic_text,
     transaction::{Inside, inside},
     writer::{Command, End, Finish, Job, Noted, QUEUE_COMMANDS, Registered, Writer},
 };
@@ -71,6 +72,9 @@ pub use self::{
     transaction::{TableError, Transaction},
     writer::{Horizon, RegisterError},
 };
+
+#[cfg(feature = "cli")]
+pub(crate) use self::store::is_guarded;
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,7 @@ mod sink_handle;
 mod stream;
 
 use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -24,7 +23,9 @@ use crate::{
     envelope::{DeviceName, Epoch},
     event::Event,
     ingest::Door,
-    journal::{self, Command, End, Finish, Inside, Job, Meter, Reader, Registered, SinkName},
+    journal::{
+        self, Command, End, Finish, Inside, Job, Meter, Reader, Registered, SinkName, panic_text,
+    },
     seq::Seq,
     signing::PublicKey,
     status::Status,
@@ -205,11 +206,15 @@ impl Outbox {
         let _inside = Inside::enter();
         let mut answer = None;
         let outcome = self.shared.reader.store().read(|inner| {
-            answer = Some(read(&ReadView::new(inner)));
+            // The program's panic is its own, and no word on the journal.
+            answer = Some(catch_unwind(AssertUnwindSafe(|| {
+                read(&ReadView::new(inner))
+            })));
             Ok(())
         });
         match (outcome, answer) {
-            (Ok(()), Some(answer)) => answer,
+            (Ok(()), Some(Ok(answer))) => answer,
+            (Ok(()), Some(Err(panic))) => resume_unwind(panic),
             (Err(fault), _) => Err(E::from(fault.into())),
             (Ok(()), None) => Err(E::from(ReadError::Closed)),
         }
@@ -382,10 +387,4 @@ fn finish<A: Send + 'static>(
 ) -> Finish {
     // Whoever asked may have gone away; the commit stands all the same.
     Box::new(move |end| drop(reply.send(answer(end))))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("without a message").to_owned()
 }

@@ -1,9 +1,12 @@
-//! Looking at a journal: what a wrong environment or a wrong configuration may not do.
+//! Looking at a journal: what a wrong environment, a wrong configuration or a bad card may not do.
 
 #![cfg(feature = "cli")]
 mod support;
 
-use std::fs;
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::FileExt as _,
+};
 
 use support::program::{Ended, Home, exists, lines};
 
@@ -75,4 +78,25 @@ fn looking_under_another_name_shows_the_journals_own() {
     }
     assert_eq!(home.status()["device"], "kiosk-07");
     assert_eq!(home.ok(&["verify"]), UNCHANGED);
+}
+
+#[test]
+fn a_damaged_journal_is_an_error_and_not_a_panic() {
+    let home = Home::new();
+    assert_eq!(home.run_with(&["append"], lines(0..500)).code, 0);
+    let journal = home.data_dir().join("journal.redb");
+    let file = OpenOptions::new().write(true).open(journal).unwrap();
+    let mut random: u32 = 1;
+    let noise: Vec<u8> = (0..4_000)
+        .map(|_| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 24) as u8
+        })
+        .collect();
+    file.write_all_at(&noise, 20_000).unwrap();
+    for command in ["verify", "append", "status", "run"] {
+        let ended = home.run(&[command]);
+        assert_refused(&ended, "is damaged");
+        assert!(ended.stderr.contains("--data-dir"), "{}", ended.stderr);
+    }
 }

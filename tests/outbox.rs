@@ -332,3 +332,54 @@ async fn a_request_beyond_the_quota_does_not_make_the_journal_full() {
     assert_eq!(outbox.status().borrow().journal.state, JournalState::Open);
     outbox.append(event(&large)).await.unwrap();
 }
+
+/// Wherever the damage is, opening and reading end, with an error or without one.
+#[tokio::test]
+async fn a_journal_with_flipped_bytes_never_panics() {
+    let whole = tempfile::tempdir().unwrap();
+    let outbox = open(&whole);
+    for _ in 0..20 {
+        let events = (0..50).map(|n| event(&format!("{{\"n\":{n}}}"))).collect();
+        outbox.append_batch(events).await.unwrap();
+    }
+    outbox.close().await;
+    let bytes = std::fs::read(whole.path().join("journal.redb")).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    let mut errors = 0;
+    for round in 0..DAMAGES {
+        let dir = tempfile::tempdir().unwrap();
+        let key = "signing-key.pem";
+        std::fs::copy(whole.path().join(key), dir.path().join(key)).unwrap();
+        let mut bytes = bytes.clone();
+        let from = used * round / DAMAGES;
+        bytes[from..from + DAMAGE_BYTES]
+            .iter_mut()
+            .for_each(|byte| *byte ^= 0xA5);
+        std::fs::write(dir.path().join("journal.redb"), bytes).unwrap();
+        errors += usize::from(use_it(dir.path()).await.is_err());
+    }
+    assert!(errors > 0, "none of the damage was met");
+}
+
+const DAMAGES: usize = 100;
+const DAMAGE_BYTES: usize = 4_000;
+
+/// Opens, reads all of it, and appends.
+async fn use_it(dir: &std::path::Path) -> Result<(), Failure> {
+    let outbox = Outbox::builder(dir).open()?;
+    let mut stream = outbox.events(edge_outbox::Seq::FIRST);
+    while stream.next_chunk().await?.is_some() {}
+    outbox.append(event("1")).await?;
+    outbox.close().await;
+    Ok(())
+}
+
+#[test]
+fn a_read_that_panics_is_the_programs_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(&dir);
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        outbox.read(|_| -> Result<(), Failure> { panic!("mine") })
+    }));
+    assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"mine"));
+}

@@ -83,6 +83,19 @@ impl<S: Storage> Core<S> {
     /// Opens the journal, or makes one. Ends with one durable commit: what the journal shows
     /// might otherwise be what an earlier process wrote and never synced.
     pub(crate) fn open(
+        storage: S,
+        identity: Identity,
+        limits: Limits,
+        cache_bytes: usize,
+        entropy: Entropy,
+        stamp: Stamp,
+    ) -> Result<Self, Fault> {
+        store::guarded(|| {
+            Self::open_unguarded(storage, identity, limits, cache_bytes, entropy, stamp)
+        })
+    }
+
+    fn open_unguarded(
         mut storage: S,
         identity: Identity,
         limits: Limits,
@@ -244,6 +257,10 @@ impl<S: Storage> Core<S> {
     /// there, and makes what is there durable. Until this succeeds nothing is read or written.
     pub(crate) fn reopen(&mut self, stamp: Stamp) -> Result<(), Fault> {
         self.store.close();
+        store::guarded(|| self.reopen_closed(stamp))
+    }
+
+    fn reopen_closed(&mut self, stamp: Stamp) -> Result<(), Fault> {
         let backend = self
             .storage
             .open()?
@@ -261,7 +278,9 @@ impl<S: Storage> Core<S> {
             self.sinks.clear();
         }
         let before = std::mem::replace(&mut self.state, state);
-        if let Err(fault) = self.confirm(&database, reason, writer.key_id, None, stamp) {
+        let confirmed =
+            store::guarded(|| self.confirm(&database, reason, writer.key_id, None, stamp));
+        if let Err(fault) = confirmed {
             // What was acknowledged is what the next attempt has to find.
             self.state = before;
             return Err(fault);

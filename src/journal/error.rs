@@ -206,7 +206,12 @@ impl OpenError {
                     .into(),
             ),
             Self::Key(error) => error.hint(),
-            Self::Damaged { .. } | Self::Io { .. } | Self::Source(_) => None,
+            Self::Damaged { .. } => Some(
+                "keep the file, events may be recovered from it; until then start with another \
+                 directory (--data-dir)"
+                    .into(),
+            ),
+            Self::Io { .. } | Self::Source(_) => None,
         }
     }
 }

@@ -3,7 +3,12 @@
 //! Neither it nor a transaction of it ever leaves this module's callers: everybody else gets
 //! short reads. That is what makes closing, reopening and compacting possible at any time.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::{
+    any::Any,
+    cell::Cell,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use redb::{
     Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
@@ -57,13 +62,15 @@ impl Store {
 
     /// Opens the bytes, without showing them to readers yet.
     pub(super) fn load(&self, backend: impl StorageBackend) -> Result<Database, Fault> {
-        redb::Builder::new()
-            .set_cache_size(self.cache_bytes)
-            .create_with_backend(Metered {
-                inner: backend,
-                meter: self.meter(),
-            })
-            .map_err(fault)
+        guarded(|| {
+            redb::Builder::new()
+                .set_cache_size(self.cache_bytes)
+                .create_with_backend(Metered {
+                    inner: backend,
+                    meter: self.meter(),
+                })
+                .map_err(fault)
+        })
     }
 
     /// Lets readers and the writer at the database.
@@ -73,7 +80,15 @@ impl Store {
 
     /// Closes the database once every read under way has ended.
     pub(crate) fn close(&self) {
-        *self.slot.write().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        // Closing writes. What it cannot write any more, the next open finds out.
+        let closed: Result<(), Fault> = guarded(|| {
+            drop(slot.take());
+            Ok(())
+        });
+        if let Err(fault) = closed {
+            tracing::warn!(%fault, "the journal did not close cleanly");
+        }
     }
 
     /// A short read. Nothing of the transaction may outlive the closure.
@@ -83,7 +98,7 @@ impl Store {
     ) -> Result<T, Fault> {
         let slot = self.slot();
         let database = slot.as_ref().ok_or(Fault::Unavailable)?;
-        read(&database.begin_read().map_err(fault)?)
+        guarded(|| read(&database.begin_read().map_err(fault)?))
     }
 
     /// One durable commit: when this returns `Ok`, a power cut cannot take it back. Dropped
@@ -94,10 +109,12 @@ impl Store {
     ) -> Result<T, E> {
         let slot = self.slot();
         let database = slot.as_ref().ok_or(Fault::Unavailable)?;
-        let transaction = begin(database)?;
-        let value = write(&transaction)?;
-        transaction.commit().map_err(fault)?;
-        Ok(value)
+        guarded(|| {
+            let transaction = begin(database)?;
+            let value = write(&transaction)?;
+            transaction.commit().map_err(fault)?;
+            Ok(value)
+        })
     }
 
     fn slot(&self) -> RwLockReadGuard<'_, Option<Database>> {
@@ -115,4 +132,34 @@ pub(super) fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
         .map_err(fault)?;
     transaction.set_quick_repair(true);
     Ok(transaction)
+}
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what calls redb. On bytes that were damaged underneath it redb may panic, and a bad card
+/// must not end the program: the panic becomes [`Fault::Damaged`]. What is half done then is
+/// dropped, and read again from the medium.
+pub(super) fn guarded<T, E: From<Fault>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let before = GUARDED.replace(true);
+    let outcome = catch_unwind(AssertUnwindSafe(act));
+    GUARDED.set(before);
+    outcome.unwrap_or_else(|panic| {
+        let said = panic_text(&*panic);
+        Err(Fault::Damaged(format!("it makes no sense to redb ({said})")).into())
+    })
+}
+
+/// Whether a panic of this thread would become an error, and need not be printed.
+#[cfg(feature = "cli")]
+pub(crate) fn is_guarded() -> bool {
+    GUARDED.get()
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("without a message").to_owned()
 }

@@ -412,7 +412,7 @@ fn a_writer_that_panics_closes_the_journal() {
     let store = core.store().clone();
     let (commands, writer) = serving(core);
     let mut sink = place(&commands);
-    let job: Job = Box::new(|_| panic!("a fault of ours"));
+    let job: Job = Box::new(|_| Ok(Box::new(|_| panic!("a fault of ours"))));
     assert!(commands.blocking_send(Command::Transact(job)).is_ok());
     assert!(writer.join().is_err());
     assert!(store.read(|_| Ok(())).is_err());
