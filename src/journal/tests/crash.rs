@@ -1,4 +1,4 @@
-//! Crashes at every call, and again during recovery.
+//! Crashes at every call, and again at every call of a recovery.
 
 use super::{storage::Fault, *};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What the world outside has been told.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Told {
     /// Number of the event, and the seq it was acknowledged under.
     acknowledged: Vec<(u64, Seq)>,
@@ -173,68 +173,137 @@ fn check(core: &Core<FaultyStorage>, told: &Told, verify: bool, context: &str) {
     }
 }
 
-/// Opens after a crash; where another one hits, the power comes back and it is opened again.
-fn open_again(storage: &FaultyStorage) -> Core<FaultyStorage> {
-    for _ in 0..3 {
-        match open(storage, LIMITS) {
-            Ok(core) => return core,
-            Err(_) => storage.crash(),
-        }
-    }
-    open(storage, LIMITS).expect("it opens once the power stays on")
+/// Opens after a crash. A fault of the disk is no damage: nobody is told to throw a journal away
+/// because the power went.
+fn open_after_crash(
+    storage: &FaultyStorage,
+    context: &str,
+) -> Result<Core<FaultyStorage>, super::Fault> {
+    open(storage, LIMITS).inspect_err(|fault| {
+        assert!(matches!(fault, super::Fault::Io(_)), "{context}: {fault:?}");
+    })
 }
 
-fn run_with(fault: Fault, call: u64, seed: u64, again: u64) -> bool {
-    let storage = FaultyStorage::new(seed);
-    let context = format!("{fault:?} at call {call}, seed {seed}, again after {again}");
-    storage.fail_after(call, fault);
-    let mut told = Told::default();
-    let mut hit = false;
-    match open(&storage, LIMITS) {
-        Err(_) => hit = true,
-        Ok(mut core) => {
-            if work(&mut core, &mut told, EVENTS).is_err() {
-                hit = true;
-                if fault == Fault::Once {
-                    core.reopen(stamp())
-                        .unwrap_or_else(|e| panic!("{context}: {e}"));
-                    check(&core, &told, false, &context);
+/// A disk after its first crash, and what the world was told until then.
+struct Crashed {
+    storage: FaultyStorage,
+    told: Told,
+    context: String,
+    /// Whether the fault came before the work was done.
+    reached: bool,
+    verify: bool,
+}
+
+impl Crashed {
+    /// Works until the fault comes at this call.
+    fn at(fault: Fault, call: u64) -> Self {
+        let storage = FaultyStorage::new(call);
+        let context = format!("{fault:?} at call {call}");
+        storage.fail_after(call, fault);
+        let mut told = Told::default();
+        let mut hit = false;
+        match open_after_crash(&storage, &context) {
+            Err(_) => hit = true,
+            Ok(mut core) => {
+                if work(&mut core, &mut told, EVENTS).is_err() {
+                    hit = true;
+                    if fault == Fault::Once {
+                        core.reopen(stamp())
+                            .unwrap_or_else(|e| panic!("{context}: {e}"));
+                        check(&core, &told, false, &context);
+                    }
                 }
             }
         }
+        let reached = hit || !storage.fault_is_ahead();
+        storage.crash();
+        Self {
+            storage,
+            told,
+            context,
+            reached,
+            verify: call.is_multiple_of(VERIFY_EVERY),
+        }
     }
-    let reached = !storage.fault_is_ahead();
-    storage.crash();
-    if again > 0 {
-        storage.fail_after(again, Fault::PowerCut);
+
+    /// Recovers on a copy of the disk, while the power goes at these calls, each counted from the
+    /// crash before it. Gives whether the last of them came before the recovery was done.
+    fn recovers(&self, again: &[u64]) -> bool {
+        let context = format!("{}, again after {again:?}", self.context);
+        let storage = self.storage.copy();
+        let mut came = false;
+        for &calls in again {
+            storage.fail_after(calls, Fault::PowerCut);
+            let opened = open_after_crash(&storage, &context);
+            came = opened.is_err() || !storage.fault_is_ahead();
+            drop(opened);
+            storage.crash();
+        }
+        let mut core = open(&storage, LIMITS).unwrap_or_else(|e| panic!("{context}: {e}"));
+        check(&core, &self.told, self.verify, &context);
+        // And it goes on: what had no answer is appended again under the same ids.
+        let mut told = self.told.clone();
+        told.sent.retain(|(seq, _)| *seq <= core.tail());
+        let until = told.next + AFTERWARDS;
+        work(&mut core, &mut told, until).unwrap_or_else(|e| panic!("{context}: {e}"));
+        check(&core, &told, self.verify, &context);
+        came
     }
-    let mut core = open_again(&storage);
-    storage.crash_is_over();
-    let verify = call.is_multiple_of(VERIFY_EVERY);
-    check(&core, &told, verify, &context);
-    // And it goes on: what had no answer is appended again under the same ids.
-    told.sent.retain(|(seq, _)| *seq <= core.tail());
-    let until = told.next + AFTERWARDS;
-    work(&mut core, &mut told, until).unwrap_or_else(|e| panic!("{context}: {e}"));
-    check(&core, &told, verify, &context);
-    hit || reached
 }
 
 /// Every call in turn, until a run ends before the fault comes.
-fn at_every_call(fault: Fault, step: u64) {
+fn at_every_call(fault: Fault) {
     let mut call = 1;
-    while run_with(fault, call, call, call % 17) {
-        call += step;
+    loop {
+        let crashed = Crashed::at(fault, call);
+        crashed.recovers(&[]);
+        if !crashed.reached {
+            break;
+        }
+        call += 1;
     }
     assert!(call > 1000, "the faults must come within the work: {call}");
 }
 
 #[test]
 fn a_power_cut_at_every_call_loses_nothing_acknowledged() {
-    at_every_call(Fault::PowerCut, 1);
+    at_every_call(Fault::PowerCut);
 }
 
 #[test]
 fn a_call_that_fails_once_loses_nothing_acknowledged() {
-    at_every_call(Fault::Once, 1);
+    at_every_call(Fault::Once);
+}
+
+/// First crashes whose recovery is cut off in its turn, one in so many.
+const RECOVERED_EVERY: usize = 50;
+
+/// Calls that a recovery makes at least.
+const RECOVERY_CALLS: u64 = 25;
+
+/// Recoveries, one in so many, whose own recovery is cut off too, and at which of its calls.
+const THIRD_EVERY: u64 = 9;
+const THIRD_CALLS: [u64; 4] = [3, 11, 19, 27];
+
+#[test]
+fn a_power_cut_at_every_call_of_a_recovery_loses_nothing_acknowledged() {
+    let mut crashes = 0;
+    for call in (1..).step_by(RECOVERED_EVERY) {
+        let crashed = Crashed::at(Fault::PowerCut, call);
+        let mut again = 1;
+        while crashed.recovers(&[again]) {
+            if again.is_multiple_of(THIRD_EVERY) {
+                for third in THIRD_CALLS {
+                    crashed.recovers(&[again, third]);
+                }
+            }
+            again += 1;
+        }
+        assert!(again > RECOVERY_CALLS, "{}: {again}", crashed.context);
+        crashes += 1;
+        if !crashed.reached {
+            break;
+        }
+    }
+    assert!(crashes > 20, "{crashes}");
 }

@@ -16,7 +16,7 @@ use super::{super::storage::Storage, next_random};
 
 const SECTOR: usize = 512;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Medium {
     /// What the process sees.
     seen: Vec<u8>,
@@ -108,7 +108,7 @@ pub(super) enum Fault {
     Once,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Disk {
     journal: Option<Medium>,
     unfinished: Option<Medium>,
@@ -159,6 +159,11 @@ impl FaultyStorage {
             random: seed,
             older: None,
         })))
+    }
+
+    /// Another disk that holds and will do the same: from one crash, many recoveries are tried.
+    pub(super) fn copy(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
     }
 
     /// Lets the n-th call from now fail.
