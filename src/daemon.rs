@@ -22,9 +22,9 @@ use tokio::{
 };
 
 pub(crate) use self::log::start as start_log;
-use self::socket::SocketFile;
+use self::socket::{SocketFile, SocketLink};
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, SOCKET_FILE},
     forwarder::{ForwardError, Forwarder, SinkSpec},
     http::{self, HttpOptions, Listener},
     outbox::{OpenError, Outbox},
@@ -147,7 +147,7 @@ fn serve(
             "started"
         );
         let mut tasks: JoinSet<Result<(), DaemonError>> = JoinSet::new();
-        let Listeners { tcp, unix } = listeners;
+        let Listeners { tcp, unix, link } = listeners;
         let socket_file = unix.map(|(listener, file)| {
             let serve = http::serve(
                 Listener::Unix(listener),
@@ -175,7 +175,7 @@ fn serve(
         stop.send_replace(true);
         let all = async {
             while tasks.join_next().await.is_some() {}
-            drop(socket_file);
+            drop((socket_file, link));
             outbox.close().await;
         };
         tokio::select! {
@@ -207,6 +207,7 @@ fn first_to_end(
 struct Listeners {
     tcp: Option<(TcpListener, SocketAddr)>,
     unix: Option<(tokio::net::UnixListener, SocketFile)>,
+    link: Option<SocketLink>,
 }
 
 impl Listeners {
@@ -224,7 +225,14 @@ impl Listeners {
             None => None,
             Some(path) => Some(socket::bind(path).await?),
         };
-        Ok(Self { tcp, unix })
+        let beside = config.data_dir.join(SOCKET_FILE);
+        let link = match &config.http.socket {
+            Some(path) if *path != beside => SocketLink::make(&beside, path)
+                .inspect_err(|error| tracing::warn!(%error, "no link to the socket was made"))
+                .ok(),
+            _ => None,
+        };
+        Ok(Self { tcp, unix, link })
     }
 
     /// As `status` shows them; the address on TCP without a scheme.

@@ -114,7 +114,7 @@ fn a_bad_line_deep_in_a_large_file_is_found_in_its_chunk() {
         assert!(
             ended
                 .stderr
-                .starts_with("error: standard input line 9001: "),
+                .starts_with("error: standard input line 9001: not JSON"),
             "{}",
             ended.stderr
         );
@@ -264,7 +264,7 @@ fn a_journal_that_somebody_holds_who_answers_on_no_socket_is_told_as_such() {
     assert!(
         ended
             .stderr
-            .contains("hint: whoever uses it answers on no socket"),
+            .contains("hint: a daemon may have it: `edge-outbox status` tells"),
         "{ended:?}"
     );
 }

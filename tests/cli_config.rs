@@ -102,6 +102,40 @@ fn show_gives_what_is_in_force_where_it_comes_from_and_no_secret() {
 }
 
 #[test]
+fn check_looks_into_every_file_that_the_client_will_read() {
+    let nats = "[sinks.hub]\ntype = \"nats\"\nservers = [\"tls://hub\"]\n";
+    for (setting, name, wanted) in [
+        (
+            "credentials_file = \"f\"",
+            "credentials_file",
+            "credentials: ",
+        ),
+        ("nkey_file = \"f\"", "nkey_file", "a user's nkey seed"),
+        ("tls.roots = \"f\"", "tls.roots", "certificates in PEM"),
+        (
+            "tls.certificate = \"f\"\ntls.key = \"f\"",
+            "tls.certificate",
+            "certificates in PEM",
+        ),
+    ] {
+        let home = Home::with_config(&format!("{nats}{setting}\n"));
+        let ended = home.run(&["config", "check"]);
+        assert_eq!(ended.code, 2, "{setting}: {}", ended.stderr);
+        let missing = format!(
+            " line 4: {name}: {} cannot be read",
+            home.path("f").display()
+        );
+        assert!(ended.stderr.contains(&missing), "{}", ended.stderr);
+        fs::write(home.path("f"), "something else\n").unwrap();
+        fs::set_permissions(home.path("f"), fs::Permissions::from_mode(0o600)).unwrap();
+        let ended = home.run(&["config", "check"]);
+        assert_eq!(ended.code, 2, "{setting}");
+        let wrong = format!(" line 4: {name}: the file holds no {wanted}");
+        assert!(ended.stderr.contains(&wrong), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn check_opens_the_files_that_hold_secrets_and_other_commands_do_not() {
     let home = Home::with_config(
         "[http]\ntoken_file = \"token\"\n[sinks.hub]\ntype = \"nats\"\nuser = \"ann\"\npassword_file = \"password\"\n",

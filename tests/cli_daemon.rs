@@ -166,7 +166,14 @@ fn the_socket_is_where_the_service_manager_wants_it_and_for_owner_and_group_alon
         status["listening"],
         serde_json::json!([socket.to_str().unwrap()])
     );
-    drop(daemon);
+    // A technician's shell does not have the service manager's variable.
+    let mut shell = home.command(&["status", "--json"]);
+    let found = shell.env_remove("RUNTIME_DIRECTORY").output().unwrap();
+    assert!(found.status.success(), "{found:?}");
+    daemon.kill();
+    let daemon = home.daemon_at(&socket, &["--listen", "off"]);
+    assert_eq!(daemon.stop().0, 0);
+    assert!(!exists(&home.socket()), "the link is gone with the daemon");
 }
 
 #[test]

@@ -114,6 +114,12 @@ async fn append(access: &mut Access, chunk: &Chunk, tally: &mut Tally) -> Result
             chunk.name, chunk.first_line
         )));
     }
+    // The message names the line within the chunk, which means nothing to whoever wrote the file.
+    let message = refused.message.strip_prefix(&format!("line {line}: "));
+    let refused = Refused {
+        message: message.unwrap_or(&refused.message).to_owned(),
+        ..refused
+    };
     Err(refused.failure(&format!(
         "{} line {}",
         chunk.name,

@@ -1,7 +1,8 @@
 //! The keys of a sink of type `nats`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use toml::de::DeValue;
 
 use super::{
@@ -29,6 +30,57 @@ pub struct NatsConfig {
     options: NatsOptions,
     /// The secrets.
     auth: Auth,
+    /// Files that the client reads by itself, looked at before anything starts.
+    files: Vec<NamedFile>,
+}
+
+/// A file that a key names, and what it must hold.
+#[derive(Clone, Debug)]
+struct NamedFile {
+    source: SecretSource,
+    holds: Holds,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    Credentials,
+    Seed,
+    Certificates,
+    PrivateKey,
+}
+
+impl NamedFile {
+    /// Reads it; what it holds is never part of the message.
+    fn check(&self) -> Result<(), Problem> {
+        let text = match self.holds {
+            Holds::Certificates => self.source.reveal_public()?,
+            _ => self.source.reveal()?,
+        };
+        let text = text.reveal();
+        let certificates = || CertificateDer::pem_slice_iter(text.as_bytes());
+        let (fits, wanted) = match self.holds {
+            Holds::Credentials => (
+                text.contains("BEGIN NATS USER JWT") && text.contains("BEGIN USER NKEY SEED"),
+                "credentials: a user's JWT and seed, as `nsc generate creds` writes them",
+            ),
+            Holds::Seed => (
+                text.trim().starts_with("SU"),
+                "a user's nkey seed, which begins with SU",
+            ),
+            Holds::Certificates => (
+                certificates().next().is_some() && certificates().all(|one| one.is_ok()),
+                "certificates in PEM",
+            ),
+            Holds::PrivateKey => (
+                PrivateKeyDer::from_pem_slice(text.as_bytes()).is_ok(),
+                "a private key in PEM",
+            ),
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(self.source.problem(format!("the file holds no {wanted}"))),
+        }
+    }
 }
 
 /// Who the device is to the server.
@@ -130,8 +182,9 @@ impl NatsConfig {
             Span(DEFAULT_ACK_TIMEOUT),
             MILLISECOND..=Span(MAX_ACK_TIMEOUT),
         );
-        let tls = read_tls(section.section("tls"));
-        let (auth, plain) = read_auth(section, environment)?;
+        let mut files = Vec::new();
+        let tls = read_tls(section.section("tls"), &mut files);
+        let (auth, plain) = read_auth(section, environment, &mut files)?;
         let options = NatsOptions {
             servers,
             mode,
@@ -148,7 +201,11 @@ impl NatsConfig {
             section.refuse(error.key(), &format!(": {error}"), None);
             return Ok(None);
         }
-        Ok(Some(Self { options, auth }))
+        Ok(Some(Self {
+            options,
+            auth,
+            files,
+        }))
     }
 
     /// The sink, with the secrets read from their files.
@@ -156,6 +213,7 @@ impl NatsConfig {
     /// # Errors
     /// A secret cannot be had.
     pub(super) fn sink(&self) -> Result<NatsSink, Problem> {
+        self.files.iter().try_for_each(NamedFile::check)?;
         let auth = match &self.auth {
             Auth::Plain => self.options.auth.clone(),
             Auth::User { name, password } => NatsAuth::User {
@@ -181,12 +239,28 @@ impl NatsConfig {
     }
 }
 
-fn read_tls(mut section: Section<'_, '_>) -> NatsTls {
+fn read_tls(mut section: Section<'_, '_>, files: &mut Vec<NamedFile>) -> NatsTls {
     let required = section.get("required", false);
     let first = section.get("first", false);
     let roots = section.optional_path("roots");
     let certificate = section.optional_path("certificate");
     let key = section.optional_path("key");
+    let named = [
+        ("tls.roots", "roots", &roots, Holds::Certificates),
+        (
+            "tls.certificate",
+            "certificate",
+            &certificate,
+            Holds::Certificates,
+        ),
+        ("tls.key", "key", &key, Holds::PrivateKey),
+    ];
+    for (name, key, path, holds) in named {
+        if let Some(path) = path {
+            let source = SecretSource::file(name, section.place_of(key), path.clone());
+            files.push(NamedFile { source, holds });
+        }
+    }
     let identity = match (certificate, key) {
         (Some(certificate), Some(key)) => Some(TlsIdentity { certificate, key }),
         (None, None) => None,
@@ -220,6 +294,7 @@ fn read_tls(mut section: Section<'_, '_>) -> NatsTls {
 fn read_auth(
     section: &mut Section<'_, '_>,
     environment: &Environment,
+    files: &mut Vec<NamedFile>,
 ) -> Result<(Auth, NatsAuth), Problem> {
     let credentials = section.optional_path("credentials_file");
     let nkey = section.optional_path("nkey_file");
@@ -260,6 +335,14 @@ fn read_auth(
 
     let source =
         |key, path, section: &Section<'_, '_>| SecretSource::file(key, section.place_of(key), path);
+    let mut named = |key, path: &Option<PathBuf>, holds| {
+        if let Some(path) = path {
+            let source = source(key, path.clone(), section);
+            files.push(NamedFile { source, holds });
+        }
+    };
+    named("credentials_file", &credentials, Holds::Credentials);
+    named("nkey_file", &nkey, Holds::Seed);
     Ok(match (credentials, nkey, jwt, user, password, token) {
         (Some(file), ..) => (Auth::Plain, NatsAuth::CredentialsFile(file)),
         (_, Some(seed), Some(jwt), ..) => {

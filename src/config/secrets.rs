@@ -19,6 +19,8 @@ use crate::secret::Secret;
 
 /// Largest file that is read as a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// Largest file of certificates that is read, in bytes; a system's own bundle has a quarter of it.
+const MAX_PUBLIC_BYTES: u64 = 1024 * 1024;
 /// The permission bits of everybody else. The group is left out: a service's secrets are often
 /// given to it by group.
 const OTHERS: u32 = 0o007;
@@ -96,6 +98,18 @@ impl SecretSource {
             let problem = self.problem(format!("{} {what}", path.display()));
             Problem { hint, ..problem }
         })
+    }
+
+    /// What stands in a file that everybody may read, such as a certificate.
+    pub(super) fn reveal_public(&self) -> Result<Secret, Problem> {
+        let From::File(path) = &self.from else {
+            return self.reveal();
+        };
+        let mut text = String::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_PUBLIC_BYTES).read_to_string(&mut text))
+            .map_err(|error| self.problem(format!("{} cannot be read: {error}", path.display())))?;
+        Ok(Secret::new(text))
     }
 
     /// Something is wrong with the secret. The message must not show it.

@@ -46,7 +46,8 @@ pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Daem
     };
     let short = SocketPath::to(path).map_err(failed)?;
     match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
+        // A link is what a daemon whose socket was elsewhere has left behind.
+        Ok(found) if !found.file_type().is_socket() && !found.is_symlink() => {
             return Err(failed(io::ErrorKind::AlreadyExists.into()));
         }
         Ok(_) if UnixStream::connect(short.as_path()).await.is_ok() => {
@@ -67,6 +68,31 @@ pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Daem
             inode,
         },
     ))
+}
+
+/// A link in the data directory to a socket elsewhere; removed when it is dropped. It is how a
+/// command finds the daemon that the service manager gave a directory of its own for the socket.
+pub(super) struct SocketLink(PathBuf);
+
+impl SocketLink {
+    /// Replaces a link that is there, and nothing else.
+    pub(super) fn make(link: &Path, socket: &Path) -> io::Result<Self> {
+        let socket = std::path::absolute(socket)?;
+        if fs::symlink_metadata(link)
+            .is_ok_and(|found| found.is_symlink() || found.file_type().is_socket())
+        {
+            fs::remove_file(link)?;
+        }
+        std::os::unix::fs::symlink(socket, link)?;
+        Ok(Self(link.to_owned()))
+    }
+}
+
+impl Drop for SocketLink {
+    fn drop(&mut self) {
+        // One that stays leads nowhere, and is replaced at the next start.
+        drop(fs::remove_file(&self.0));
+    }
 }
 
 /// The mode has to be right from the first instant: whoever connects before it is changed stays

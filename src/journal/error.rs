@@ -192,7 +192,8 @@ impl OpenError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::InUse(_) => Some(
-                "whoever uses it answers on no socket: stop it, or let it serve one (http.socket)"
+                "a daemon may have it: `edge-outbox status` tells; where that finds none, whoever \
+                 uses it serves no socket (http.socket)"
                     .into(),
             ),
             Self::Newer { .. } => Some("install the version that wrote it".into()),
