@@ -20,6 +20,7 @@ use crate::secret::Secret;
 /// Largest file that is read as a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// Largest file of certificates that is read, in bytes; a system's own bundle has a quarter of it.
+#[cfg(feature = "nats")]
 const MAX_PUBLIC_BYTES: u64 = 1024 * 1024;
 /// The permission bits of everybody else. The group is left out: a service's secrets are often
 /// given to it by group.
@@ -71,7 +72,8 @@ impl SecretSource {
         let value = environment.get(&name)?;
         if value.is_none() {
             let message = format!(" names the environment variable {name}, which is not set");
-            section.refuse(variable_key, &message, None);
+            let hint = format!("set {name} where edge-outbox runs, or {file_key} to a file");
+            section.refuse(variable_key, &message, Some(&hint));
         }
         Ok(value.map(|value| Self {
             key: variable_key,
@@ -101,6 +103,7 @@ impl SecretSource {
     }
 
     /// What stands in a file that everybody may read, such as a certificate.
+    #[cfg(feature = "nats")]
     pub(super) fn reveal_public(&self) -> Result<Secret, Problem> {
         let From::File(path) = &self.from else {
             return self.reveal();

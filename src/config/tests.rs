@@ -118,7 +118,8 @@ fn each_mistake_is_told_with_its_place_its_value_and_what_would_be_right() {
         ),
         (
             "[http]\ntoken_env = \"NOWHERE\"",
-            "edge-outbox.toml line 2: http.token_env names the environment variable NOWHERE, which is not set\n",
+            "edge-outbox.toml line 2: http.token_env names the environment variable NOWHERE, which is not set\n\
+             hint: set NOWHERE where edge-outbox runs, or token_file to a file\n",
         ),
     ] {
         assert_eq!(load_file(toml).err().as_deref(), Some(expected), "{toml}");
@@ -130,6 +131,14 @@ fn each_mistake_is_told_with_its_place_its_value_and_what_would_be_right() {
 fn a_nats_sink_that_could_never_connect_is_refused_at_once() {
     for (keys, expected) in [
         ("servers = [\"mqtt://broker\"]", "3: sinks.hub.servers: "),
+        (
+            "servers = [\"http://x y\"]",
+            "3: sinks.hub.servers: \"http://x y\" is no server: write nats://HOST:PORT",
+        ),
+        (
+            "mode = \"core\"\nstream = \"S\"",
+            "4: sinks.hub.stream: core NATS has no streams: remove ",
+        ),
         (
             "servers = 5",
             "3: sinks.hub.servers = *** is not a list of servers' URLs",

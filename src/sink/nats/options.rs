@@ -146,8 +146,11 @@ pub enum NatsOptionsError {
     #[error("{0:?} cannot be a stream's name: it has no blanks, dots, wildcards or slashes")]
     StreamName(String),
     /// `create_stream` is set, but `stream` is not.
-    #[error("a stream that may be created needs a name")]
+    #[error("a stream that may be created needs a name: set it beside `create_stream`")]
     UnnamedStream,
+    /// Core NATS is asked for, and a stream.
+    #[error("core NATS has no streams: remove `stream` and `create_stream`, or `mode`")]
+    StreamOfCore,
     /// `create_stream` is set, but no stream can be told to take such subjects.
     #[error(
         "no stream can be created for subject {0:?}: `{{event_type}}` has to be its last token"
@@ -173,7 +176,7 @@ impl NatsOptionsError {
     pub const fn key(&self) -> &'static str {
         match self {
             Self::Server(_) => "servers",
-            Self::StreamName(_) | Self::UnnamedStream => "stream",
+            Self::StreamName(_) | Self::UnnamedStream | Self::StreamOfCore => "stream",
             Self::UncreatableSubject(_) | Self::Subject(_) => "subject",
             Self::ConnectTimeout => "connect_timeout",
             Self::AckTimeout => "ack_timeout",
@@ -194,8 +197,12 @@ impl Server {
                 Ok(Self(addr))
             }
             Some(addr) => Err(NatsOptionsError::Server(Self(addr).to_string())),
-            // What cannot be parsed cannot be freed of a password with certainty.
-            None => Err(NatsOptionsError::Server("what is configured".into())),
+            // What cannot be parsed cannot be freed of a password with certainty; only what
+            // stands before an @ can be one.
+            None => Err(NatsOptionsError::Server(match url.reveal().contains('@') {
+                true => "an entry with an @ in it".into(),
+                false => format!("{:?}", url.reveal()),
+            })),
         }
     }
 
@@ -262,6 +269,9 @@ impl NatsOptions {
                 }))
         {
             return Err(NatsOptionsError::StreamName(name.clone()));
+        }
+        if self.mode == NatsMode::Core && (self.create_stream || self.stream.is_some()) {
+            return Err(NatsOptionsError::StreamOfCore);
         }
         if self.create_stream {
             if self.stream.is_none() {
