@@ -132,8 +132,8 @@ fn a_nats_sink_that_could_never_connect_is_refused_at_once() {
     for (keys, expected) in [
         ("servers = [\"mqtt://broker\"]", "3: sinks.hub.servers: "),
         (
-            "servers = [\"http://x y\"]",
-            "3: sinks.hub.servers: \"http://x y\" is no server: write nats://HOST:PORT",
+            "servers = [\"nats://hub\", \"http://u:s3cret%40x y\"]",
+            "3: sinks.hub.servers: entry 2 (***) is no server: write nats://HOST:PORT",
         ),
         (
             "mode = \"core\"\nstream = \"S\"",

@@ -190,19 +190,17 @@ impl NatsOptionsError {
 pub(super) struct Server(ServerAddr);
 
 impl Server {
-    fn parse(url: &Secret) -> Result<Self, NatsOptionsError> {
+    /// `entry` counts from 1, to name one that cannot be shown.
+    fn parse(entry: usize, url: &Secret) -> Result<Self, NatsOptionsError> {
         let parsed = url.reveal().parse::<ServerAddr>().ok();
         match parsed {
             Some(addr) if matches!(addr.scheme(), "nats" | "tls") && !addr.host().is_empty() => {
                 Ok(Self(addr))
             }
             Some(addr) => Err(NatsOptionsError::Server(Self(addr).to_string())),
-            // What cannot be parsed cannot be freed of a password with certainty; only what
-            // stands before an @ can be one.
-            None => Err(NatsOptionsError::Server(match url.reveal().contains('@') {
-                true => "an entry with an @ in it".into(),
-                false => format!("{:?}", url.reveal()),
-            })),
+            // What cannot be parsed cannot be freed of a password with certainty: an @ may be
+            // mistyped or escaped. So nothing of it is shown, only which one it is.
+            None => Err(NatsOptionsError::Server(format!("entry {entry} (***)"))),
         }
     }
 
@@ -295,7 +293,10 @@ impl NatsOptions {
         if self.servers.is_empty() {
             return Err(NatsOptionsError::Server("nothing".into()));
         }
-        self.servers.iter().map(Server::parse).collect()
+        (1..)
+            .zip(&self.servers)
+            .map(|(entry, url)| Server::parse(entry, url))
+            .collect()
     }
 }
 
