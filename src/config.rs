@@ -7,12 +7,16 @@
 //! event need not be able to read the broker's password.
 
 mod environment;
+#[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
+mod named_file;
 #[cfg(feature = "nats")]
 mod nats;
 mod problem;
 mod secrets;
 mod section;
 mod sinks;
+#[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
+mod tls;
 mod value;
 
 #[cfg(test)]

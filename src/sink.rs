@@ -14,15 +14,20 @@ pub mod memory;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod stdout;
+#[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
+pub mod tls;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 pub use crate::seq::{Incarnation, Position};
 use crate::{
-    envelope::{DeviceName, Digest, Epoch},
+    clock::{Stamp, Timestamp},
+    envelope::{DeviceName, Digest, Epoch, Kind, Path},
     seq::Seq,
+    signing::{KeyId, Signature},
     status::Guarantee,
 };
 
@@ -31,15 +36,87 @@ use crate::{
 pub struct Parcel {
     /// Its seq.
     pub seq: Seq,
+    /// The chain it belongs to.
+    pub epoch: Epoch,
+    /// Its identity.
+    pub id: Uuid,
     /// Its digest.
     pub digest: Digest,
-    /// Its event type, for subject templates.
+    /// Its event type, for subject and topic templates.
     pub event_type: Arc<str>,
-    /// The envelope as it goes over the wire; rendered for one line where [`Sink::one_line`] says
-    /// so.
+    /// The bytes of the message, rendered as [`Sink::format`] asks.
     pub body: Bytes,
+    /// What goes beside the body.
+    pub beside: Beside,
     /// Whether an earlier copy may have arrived.
     pub redelivered: bool,
+}
+
+/// How a sink takes an event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// The envelope.
+    Envelope,
+    /// The envelope without a line break in it.
+    OneLine,
+    /// The payload, with everything else in columns beside it.
+    Columns,
+}
+
+/// What goes beside the body of a [`Parcel`].
+#[derive(Clone)]
+pub enum Beside {
+    /// Nothing: the body is the whole event.
+    Nothing,
+    /// The attributes of a CloudEvent in binary mode, by name and as text. The body is its data.
+    Attributes(Box<[(&'static str, String)]>),
+    /// Everything but the payload, for a sink with columns. The body is the payload byte for
+    /// byte; empty where it was erased.
+    Columns(Box<Columns>),
+}
+
+/// Everything of an envelope that [`Parcel`] does not name already, but for the payload.
+#[derive(Clone)]
+pub struct Columns {
+    /// Whose event.
+    pub device: Arc<str>,
+    /// Who made it.
+    pub kind: Kind,
+    /// The key that signs it.
+    pub key_id: KeyId,
+    /// The version of the payload's shape.
+    pub event_version: u16,
+    /// What produced it.
+    pub source: Arc<str>,
+    /// When it happened, as the program says.
+    pub occurred_at: Timestamp,
+    /// What the clocks showed when it was committed.
+    pub clock: Stamp,
+    /// The digest of the seq before.
+    pub prev: Digest,
+    /// The digest of the personal part.
+    pub private_digest: Digest,
+    /// The group's signature.
+    pub signature: Signature,
+    /// The place in the group, from 0.
+    pub leaf: u8,
+    /// The size of the group.
+    pub size: u8,
+    /// The path from the leaf to the root.
+    pub path: Path,
+    /// The personal part beside the payload; `None` once erased.
+    pub private: Option<PrivateColumns>,
+}
+
+/// The personal part of [`Columns`].
+#[derive(Clone)]
+pub struct PrivateColumns {
+    /// What the private digest is salted with.
+    pub salt: [u8; 16],
+    /// The aggregate.
+    pub aggregate_id: Uuid,
+    /// Whose data it is; empty where it is nobody's.
+    pub subject_id: Box<str>,
 }
 
 /// How many foreign messages a [`ReadBack`] reports, at most.
@@ -204,10 +281,15 @@ impl Sink {
         }
     }
 
-    /// Whether an envelope must be rendered without line breaks for this sink.
+    /// How it takes events.
     #[must_use]
-    pub const fn one_line(&self) -> bool {
-        matches!(self, Self::Stdout(_))
+    pub const fn format(&self) -> Format {
+        match self {
+            #[cfg(feature = "nats")]
+            Self::Nats(_) => Format::Envelope,
+            Self::Stdout(_) => Format::OneLine,
+            Self::Memory(_) => Format::Envelope,
+        }
     }
 
     /// Makes one attempt to connect, bounded in time by the sink's own connect timeout (at most

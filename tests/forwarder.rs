@@ -8,9 +8,10 @@ use std::{
 
 use edge_outbox::{
     Delivery, Event, Outbox, Seq,
+    envelope::Epoch,
     forwarder::{ForwardError, Forwarder, SinkSpec},
     sink::{
-        Parcel, Sink, SinkError,
+        Beside, Parcel, Sink, SinkError,
         memory::{MemorySink, MemoryStore},
     },
     status::{SinkState, SinkStatus},
@@ -572,9 +573,12 @@ async fn another_journal_under_our_name_begins_a_new_epoch_once() {
     // What a clone of this card sent from the same point on.
     let parcel = Parcel {
         seq: tail.next(),
+        epoch: Epoch::from_uuid(Uuid::nil()),
+        id: Uuid::nil(),
         digest,
         event_type: "quiz.submitted.v1".into(),
         body: "{}".into(),
+        beside: Beside::Nothing,
         redelivered: false,
     };
     let ours = outbox

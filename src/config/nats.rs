@@ -2,22 +2,24 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use toml::de::DeValue;
 
 use super::{
     environment::Environment,
+    named_file::{Holds, NamedFile},
     problem::{Place, Problem},
     secrets::SecretSource,
     section::Section,
+    tls,
     value::{Span, Value, quoted, words},
 };
 use crate::{
     secret::Secret,
     sink::nats::{
         DEFAULT_ACK_TIMEOUT, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT, NatsAuth, NatsMode, NatsOptions,
-        NatsSink, NatsTls, SubjectTemplate, TlsIdentity,
+        NatsSink, NatsTls, SubjectTemplate,
     },
+    sink::tls::TlsFiles,
 };
 
 /// The shortest timeout that can be set.
@@ -32,55 +34,6 @@ pub struct NatsConfig {
     auth: Auth,
     /// Files that the client reads by itself, looked at before anything starts.
     files: Vec<NamedFile>,
-}
-
-/// A file that a key names, and what it must hold.
-#[derive(Clone, Debug)]
-struct NamedFile {
-    source: SecretSource,
-    holds: Holds,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Holds {
-    Credentials,
-    Seed,
-    Certificates,
-    PrivateKey,
-}
-
-impl NamedFile {
-    /// Reads it; what it holds is never part of the message.
-    fn check(&self) -> Result<(), Problem> {
-        let text = match self.holds {
-            Holds::Certificates => self.source.reveal_public()?,
-            _ => self.source.reveal()?,
-        };
-        let text = text.reveal();
-        let certificates = || CertificateDer::pem_slice_iter(text.as_bytes());
-        let (fits, wanted) = match self.holds {
-            Holds::Credentials => (
-                text.contains("BEGIN NATS USER JWT") && text.contains("BEGIN USER NKEY SEED"),
-                "credentials: a user's JWT and seed, as `nsc generate creds` writes them",
-            ),
-            Holds::Seed => (
-                text.trim().starts_with("SU"),
-                "a user's nkey seed, which begins with SU",
-            ),
-            Holds::Certificates => (
-                certificates().next().is_some() && certificates().all(|one| one.is_ok()),
-                "certificates in PEM",
-            ),
-            Holds::PrivateKey => (
-                PrivateKeyDer::from_pem_slice(text.as_bytes()).is_ok(),
-                "a private key in PEM",
-            ),
-        };
-        match fits {
-            true => Ok(()),
-            false => Err(self.source.problem(format!("the file holds no {wanted}"))),
-        }
-    }
 }
 
 /// Who the device is to the server.
@@ -242,45 +195,7 @@ impl NatsConfig {
 fn read_tls(mut section: Section<'_, '_>, files: &mut Vec<NamedFile>) -> NatsTls {
     let required = section.get("required", false);
     let first = section.get("first", false);
-    let roots = section.optional_path("roots");
-    let certificate = section.optional_path("certificate");
-    let key = section.optional_path("key");
-    let named = [
-        ("tls.roots", "roots", &roots, Holds::Certificates),
-        (
-            "tls.certificate",
-            "certificate",
-            &certificate,
-            Holds::Certificates,
-        ),
-        ("tls.key", "key", &key, Holds::PrivateKey),
-    ];
-    for (name, key, path, holds) in named {
-        if let Some(path) = path {
-            let source = SecretSource::file(name, section.place_of(key), path.clone());
-            files.push(NamedFile { source, holds });
-        }
-    }
-    let identity = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(TlsIdentity { certificate, key }),
-        (None, None) => None,
-        (Some(_), None) => {
-            section.refuse(
-                "certificate",
-                " is set without key",
-                Some("set both, or none"),
-            );
-            None
-        }
-        (None, Some(_)) => {
-            section.refuse(
-                "key",
-                " is set without certificate",
-                Some("set both, or none"),
-            );
-            None
-        }
-    };
+    let TlsFiles { roots, identity } = tls::read_files(&mut section, files);
     section.finish();
     NatsTls {
         required,
@@ -338,7 +253,7 @@ fn read_auth(
     let mut named = |key, path: &Option<PathBuf>, holds| {
         if let Some(path) = path {
             let source = source(key, path.clone(), section);
-            files.push(NamedFile { source, holds });
+            files.push(NamedFile::new(source, holds));
         }
     };
     named("credentials_file", &credentials, Holds::Credentials);

@@ -20,7 +20,7 @@ use crate::secret::Secret;
 /// Largest file that is read as a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
 /// Largest file of certificates that is read, in bytes; a system's own bundle has a quarter of it.
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
 const MAX_PUBLIC_BYTES: u64 = 1024 * 1024;
 /// The permission bits of everybody else. The group is left out: a service's secrets are often
 /// given to it by group.
@@ -103,7 +103,7 @@ impl SecretSource {
     }
 
     /// What stands in a file that everybody may read, such as a certificate.
-    #[cfg(feature = "nats")]
+    #[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
     pub(super) fn reveal_public(&self) -> Result<Secret, Problem> {
         let From::File(path) = &self.from else {
             return self.reveal();

@@ -13,9 +13,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::doubt::nothing_held;
 use crate::{
+    envelope::Record,
     outbox::{ReadError, SinkHandle},
     seq::{Seq, SeqRange},
-    sink::Parcel,
+    sink::{Beside, Columns, Format, Parcel, PrivateColumns},
 };
 
 /// One read takes no more once it holds so many bytes of stored events.
@@ -27,8 +28,8 @@ const CHUNK_EVENTS: usize = 1_024;
 /// More is read ahead while fewer bytes than this are ready.
 const READ_AHEAD_BELOW_BYTES: usize = CHUNK_BYTES;
 
-/// Event types that are remembered, so that an event of a known type costs no allocation for it.
-const KNOWN_TYPES: usize = 64;
+/// Event types, sources and devices that are remembered.
+const KNOWN_WORDS: usize = 64;
 
 /// Parcels in the order in which they are to be sent.
 pub(super) struct Feed {
@@ -64,15 +65,15 @@ pub(super) enum Step {
 
 impl Feed {
     /// For one session, whose first attempts begin after `sent`.
-    pub(super) fn new(handle: Arc<SinkHandle>, one_line: bool, sent: Seq) -> Self {
+    pub(super) fn new(handle: Arc<SinkHandle>, format: Format, sent: Seq) -> Self {
         Self {
             handle,
             orders: VecDeque::new(),
             first_attempts: Lane::at(sent.next()),
             repeats: Lane::at(sent.next()),
             press: Some(Press {
-                one_line,
-                types: Vec::new(),
+                format,
+                words: Words::default(),
                 body_bytes: 0,
             }),
             reading: None,
@@ -227,8 +228,8 @@ impl Lane {
 
 /// Turns what the journal holds into parcels.
 struct Press {
-    one_line: bool,
-    types: Vec<Arc<str>>,
+    format: Format,
+    words: Words,
     /// What the bodies of the last chunk took: the next one will take about as much.
     body_bytes: usize,
 }
@@ -253,13 +254,16 @@ impl Press {
                 Err(_) if !parcels.is_empty() => break,
                 Err(error) => return Err(error),
             };
-            record.render(redelivered, self.one_line, &mut bodies);
+            let beside = self.render(&record, redelivered, &mut bodies);
             ends.push(bodies.len());
             parcels.push(Parcel {
                 seq: record.statement.seq,
+                epoch: record.statement.epoch,
+                id: record.statement.id,
                 digest: record.digest,
-                event_type: self.event_type(record.statement.event_type),
+                event_type: self.words.share(record.statement.event_type),
                 body: Bytes::new(),
+                beside,
                 redelivered,
             });
         }
@@ -276,30 +280,80 @@ impl Press {
         Ok(parcels)
     }
 
-    fn event_type(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.types.iter().find(|known| known.as_ref() == name) {
+    /// Appends the body to `bodies` and gives what goes beside it.
+    fn render(&mut self, record: &Record<'_>, redelivered: bool, bodies: &mut Vec<u8>) -> Beside {
+        match self.format {
+            Format::Envelope => record.render(redelivered, false, bodies),
+            Format::OneLine => record.render(redelivered, true, bodies),
+            Format::Columns => {
+                if let Some(private) = &record.private {
+                    bodies.extend_from_slice(private.payload);
+                }
+                return Beside::Columns(Box::new(self.columns(record)));
+            }
+        }
+        Beside::Nothing
+    }
+
+    fn columns(&mut self, record: &Record<'_>) -> Columns {
+        let statement = &record.statement;
+        Columns {
+            device: self.words.share(statement.device),
+            kind: statement.kind,
+            key_id: statement.key_id,
+            event_version: statement.event_version,
+            source: self.words.share(statement.source),
+            occurred_at: statement.occurred_at,
+            clock: statement.clock,
+            prev: statement.prev,
+            private_digest: statement.private_digest,
+            signature: record.signature,
+            leaf: record.leaf,
+            size: record.size,
+            path: record.path,
+            private: record.private.map(|private| PrivateColumns {
+                salt: private.salt,
+                aggregate_id: private.aggregate_id,
+                subject_id: private.subject_id.into(),
+            }),
+        }
+    }
+}
+
+/// Texts that come again and again, so that one that is known costs no allocation.
+#[derive(Default)]
+struct Words(Vec<Arc<str>>);
+
+impl Words {
+    fn share(&mut self, word: &str) -> Arc<str> {
+        if let Some(known) = self.0.iter().find(|known| known.as_ref() == word) {
             return known.clone();
         }
-        let new: Arc<str> = name.into();
-        if self.types.len() == KNOWN_TYPES {
-            self.types.clear();
+        let new: Arc<str> = word.into();
+        if self.0.len() == KNOWN_WORDS {
+            self.0.clear();
         }
-        self.types.push(new.clone());
+        self.0.push(new.clone());
         new
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
-    use crate::envelope::Digest;
+    use crate::envelope::{Digest, Epoch};
 
     fn parcels(seqs: impl IntoIterator<Item = u64>) -> Vec<Parcel> {
         let parcel = |seq| Parcel {
             seq: Seq::new(seq),
+            epoch: Epoch::from_uuid(Uuid::nil()),
+            id: Uuid::nil(),
             digest: Digest::ZERO,
             event_type: "quiz.submitted.v1".into(),
             body: Bytes::from_static(b"{}"),
+            beside: Beside::Nothing,
             redelivered: false,
         };
         seqs.into_iter().map(parcel).collect()

@@ -105,7 +105,7 @@ pub(super) async fn run(task: &mut Task, session: &mut Option<Session>) -> End {
     let mut round = Round {
         feed: Feed::new(
             task.handle.clone(),
-            task.sink.one_line(),
+            task.sink.format(),
             task.delivery.sent(),
         ),
         task,

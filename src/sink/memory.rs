@@ -373,6 +373,7 @@ mod tests {
     use tokio::time::{Duration, timeout};
 
     use super::*;
+    use crate::sink::Beside;
 
     fn digest(seq: u64) -> Digest {
         Digest([u8::try_from(seq).unwrap(); 32])
@@ -381,9 +382,12 @@ mod tests {
     fn parcel(seq: u64) -> Parcel {
         Parcel {
             seq: Seq::new(seq),
+            epoch: Epoch::from_uuid(uuid::Uuid::nil()),
+            id: uuid::Uuid::nil(),
             digest: digest(seq),
             event_type: "quiz.submitted.v1".into(),
             body: Bytes::from_static(b"{}"),
+            beside: Beside::Nothing,
             redelivered: false,
         }
     }

@@ -6,7 +6,7 @@
 //! - `jetstream`, `core`: a session in either mode; `flight` is what it has not been answered,
 //!   `letter` an event as a message.
 //! - `walk`, `stored`: reading back.
-//! - `refusal`, `tls`: what the other side's words mean, each classified once.
+//! - `refusal`: what the other side's words mean, each classified once.
 
 mod core;
 mod flight;
@@ -18,16 +18,16 @@ mod refusal;
 mod stored;
 mod stream;
 mod subject;
-mod tls;
 mod walk;
 
 use std::sync::Arc;
 
 use tokio::time::timeout;
 
+pub use crate::sink::tls::TlsIdentity;
 pub use options::{
     DEFAULT_ACK_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT,
-    MAX_IN_FLIGHT, NatsAuth, NatsMode, NatsOptions, NatsOptionsError, NatsTls, TlsIdentity,
+    MAX_IN_FLIGHT, NatsAuth, NatsMode, NatsOptions, NatsOptionsError, NatsTls,
 };
 pub use subject::{DEFAULT_TEMPLATE, SubjectTemplate, SubjectTemplateError};
 

@@ -188,7 +188,10 @@ mod tests {
     use tokio::time::{Duration, timeout};
 
     use super::*;
-    use crate::{envelope::Digest, sink::ErrorKind};
+    use crate::{
+        envelope::{Digest, Epoch},
+        sink::{Beside, ErrorKind},
+    };
 
     /// A pipe whose reader can be told to fail once, or to go.
     #[derive(Clone, Default)]
@@ -228,9 +231,12 @@ mod tests {
     fn parcel(seq: u64, body: &'static str) -> Parcel {
         Parcel {
             seq: Seq::new(seq),
+            epoch: Epoch::from_uuid(uuid::Uuid::nil()),
+            id: uuid::Uuid::nil(),
             digest: Digest::ZERO,
             event_type: "quiz.submitted.v1".into(),
             body: Bytes::from_static(body.as_bytes()),
+            beside: Beside::Nothing,
             redelivered: false,
         }
     }

@@ -6,7 +6,7 @@ use edge_outbox::{
     envelope::{DeviceName, Digest, Epoch, Kind, Private, Record, Statement, Tree},
     seq::Seq,
     signing::DeviceKey,
-    sink::{InDoubt, Incarnation, Parcel, Position},
+    sink::{Beside, InDoubt, Incarnation, Parcel, Position},
 };
 use uuid::Uuid;
 
@@ -83,9 +83,12 @@ impl Device {
         record.render(false, false, &mut body);
         Parcel {
             seq: Seq::new(seq),
+            epoch: self.epoch,
+            id: statement.id,
             digest,
             event_type: event_type.into(),
             body: Bytes::from(body),
+            beside: Beside::Nothing,
             redelivered: false,
         }
     }

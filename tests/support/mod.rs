@@ -1,11 +1,9 @@
 //! What integration tests share. Each test crate takes what it needs.
 
 #![allow(dead_code, reason = "each test crate uses a part of it")]
-#[cfg(feature = "nats")]
 pub(crate) mod certificates;
 #[cfg(feature = "nats")]
 pub(crate) mod conversation;
-#[cfg(feature = "nats")]
 pub(crate) mod device;
 #[cfg(feature = "nats")]
 pub(crate) mod jwt;
@@ -13,3 +11,4 @@ pub(crate) mod jwt;
 pub(crate) mod nats_server;
 #[cfg(feature = "cli")]
 pub(crate) mod program;
+pub(crate) mod snapshot;

@@ -34,8 +34,8 @@ use crate::{
         nats::{
             options::{NatsAuth, NatsOptions, Server},
             refusal::{self, Notice},
-            tls,
         },
+        tls::{self, Remedies},
     },
 };
 
@@ -422,6 +422,12 @@ fn credentials(jwt: &str, seed: &str) -> zeroize::Zeroizing<String> {
     ))
 }
 
+const REMEDIES: Remedies = Remedies {
+    name: "name the server in `servers` as its certificate does",
+    no_tls: "the server offers no TLS here: enable it there, set `tls.first` to what the server \
+             does, or write nats:// in `servers`",
+};
+
 /// Classifies why no connection could be made.
 fn connect_failure(error: &ConnectError, servers: &str, options: &NatsOptions) -> SinkError {
     // The client's own word for it ("IO error") says nothing that the cause does not say.
@@ -430,11 +436,11 @@ fn connect_failure(error: &ConnectError, servers: &str, options: &NatsOptions) -
         None => error.to_string(),
     };
     let message = format!("connecting to {servers} failed: {said}");
-    if let Some(cause) = cause::<ServerError>(error) {
+    if let Some(cause) = tls::cause::<ServerError>(error) {
         return refusal::of_connection(cause, servers);
     }
-    if let Some(cause) = cause::<rustls::Error>(error) {
-        return tls::failure(cause, servers, tls::clock_is_set());
+    if let Some(cause) = tls::cause::<rustls::Error>(error) {
+        return tls::failure(cause, servers, tls::clock_is_set(), &REMEDIES);
     }
     match error.kind() {
         ConnectErrorKind::Dns => SinkError::retry("name_not_resolved", message)
@@ -454,7 +460,7 @@ fn connect_failure(error: &ConnectError, servers: &str, options: &NatsOptions) -
         ConnectErrorKind::TimedOut => unreachable(message),
         ConnectErrorKind::Io | ConnectErrorKind::MaxReconnects => {
             let hung_up = matches!(
-                cause::<std::io::Error>(error).map(std::io::Error::kind),
+                tls::cause::<std::io::Error>(error).map(std::io::Error::kind),
                 Some(std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset)
             );
             if hung_up && options.tls.is_required() {
@@ -472,25 +478,4 @@ fn connect_failure(error: &ConnectError, servers: &str, options: &NatsOptions) -
 fn unreachable(message: String) -> SinkError {
     SinkError::retry("unreachable", message)
         .with_hint("passes when the server can be reached; else check `servers`")
-}
-
-/// Looks for an error of one type among an error and its causes. An `io::Error` hides the one it
-/// wraps from `source`, so it is opened as well.
-fn cause<'a, E: std::error::Error + 'static>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = match error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-        {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
 }

@@ -6,7 +6,10 @@ use async_nats::ServerAddr;
 
 use crate::{
     secret::Secret,
-    sink::nats::subject::{SubjectTemplate, SubjectTemplateError},
+    sink::{
+        nats::subject::{SubjectTemplate, SubjectTemplateError},
+        tls::TlsIdentity,
+    },
 };
 
 /// The longest that one attempt to connect may take, and what it takes by default.
@@ -95,15 +98,6 @@ impl NatsTls {
     pub(super) fn is_required(&self) -> bool {
         self.required || self.first || self.roots.is_some() || self.identity.is_some()
     }
-}
-
-/// The certificate a device shows, and its key.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TlsIdentity {
-    /// PEM file of the certificate, followed by any intermediate ones.
-    pub certificate: PathBuf,
-    /// PEM file of the key.
-    pub key: PathBuf,
 }
 
 /// Who the device is to the server. Files are read at each connect, so that a renewed one counts.

@@ -1,4 +1,10 @@
-//! What a failed TLS handshake means.
+//! TLS as every client here speaks it: rustls with `ring`, the system's authorities or those of a
+//! file, perhaps a certificate of the device's own (`client`); and what a failed handshake means.
+
+#[cfg(any(feature = "mqtt", feature = "postgres"))]
+mod client;
+
+use std::path::PathBuf;
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
@@ -10,6 +16,54 @@ use crate::{
 /// 2025-01-01T00:00:00Z in microseconds: earlier than this software, so a clock that says less
 /// was never set, whatever the kernel thinks.
 const BEFORE_THIS_SOFTWARE_US: i64 = 1_735_689_600_000_000;
+
+/// The certificate a device shows, and its key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsIdentity {
+    /// PEM file of the certificate, followed by any intermediate ones.
+    pub certificate: PathBuf,
+    /// PEM file of the key.
+    pub key: PathBuf,
+}
+
+/// Whom to trust and what to show. Files are read at each connect, so that a renewed one counts.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TlsFiles {
+    /// PEM file of the authorities to trust, instead of the system's.
+    pub roots: Option<PathBuf>,
+    /// The device's own certificate and key.
+    pub identity: Option<TlsIdentity>,
+}
+
+/// Looks for an error of one type among an error and its causes. An `io::Error` hides the one it
+/// wraps from `source`, so it is opened as well.
+pub(super) fn cause<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        next = match error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+        {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// What to change where the address or the kind of encryption is wrong, in the words of one sink's
+/// configuration.
+pub(super) struct Remedies {
+    /// For a certificate of another name.
+    pub(super) name: &'static str,
+    /// For a server that does not speak TLS.
+    pub(super) no_tls: &'static str,
+}
 
 /// Whether this machine's clock can be trusted to judge a certificate's dates.
 pub(super) fn clock_is_set() -> bool {
@@ -23,7 +77,12 @@ fn is_set(wall: Timestamp, sync: ClockSync) -> bool {
 
 /// Classifies a handshake's failure with `servers`. Under a clock that is not set, a certificate
 /// that seems out of date is a matter of time: these boards boot in 1970.
-pub(super) fn failure(error: &Error, servers: &str, clock_is_set: bool) -> SinkError {
+pub(super) fn failure(
+    error: &Error,
+    servers: &str,
+    clock_is_set: bool,
+    remedies: &Remedies,
+) -> SinkError {
     let message = format!("TLS with {servers} failed: {error}");
     match error {
         Error::InvalidCertificate(
@@ -42,8 +101,7 @@ pub(super) fn failure(error: &Error, servers: &str, clock_is_set: bool) -> SinkE
         }
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => SinkError::halt("certificate_refused", message)
-            .with_hint("name the server in `servers` as its certificate does"),
+        ) => SinkError::halt("certificate_refused", message).with_hint(remedies.name),
         Error::InvalidCertificate(_) => SinkError::halt("certificate_refused", message)
             .with_hint("set `tls.roots` to the authority that signed the server's certificate"),
         Error::AlertReceived(alert) if is_about_our_certificate(*alert) => {
@@ -52,10 +110,7 @@ pub(super) fn failure(error: &Error, servers: &str, clock_is_set: bool) -> SinkE
             )
         }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            SinkError::halt("tls_not_offered", message).with_hint(
-                "the server offers no TLS here: enable it there, set `tls.first` to what the \
-                 server does, or write nats:// in `servers`",
-            )
+            SinkError::halt("tls_not_offered", message).with_hint(remedies.no_tls)
         }
         _ => SinkError::retry("tls_failed", message),
     }
@@ -81,19 +136,24 @@ mod tests {
     use super::*;
     use crate::sink::ErrorKind;
 
+    const REMEDIES: Remedies = Remedies {
+        name: "name it right",
+        no_tls: "enable it",
+    };
+
     #[test]
     fn a_certificate_out_of_date_is_a_retry_only_under_a_clock_that_is_not_set() {
         for date in [CertificateError::NotValidYet, CertificateError::Expired] {
             let error = Error::InvalidCertificate(date);
+            let kind = |set| failure(&error, "tls://a:4222", set, &REMEDIES).kind;
             assert_eq!(
-                failure(&error, "tls://a:4222", false).kind,
-                ErrorKind::Retry
+                (kind(false), kind(true)),
+                (ErrorKind::Retry, ErrorKind::Halt)
             );
-            assert_eq!(failure(&error, "tls://a:4222", true).kind, ErrorKind::Halt);
         }
         let stranger = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         assert_eq!(
-            failure(&stranger, "tls://a:4222", false).kind,
+            failure(&stranger, "tls://a:4222", false, &REMEDIES).kind,
             ErrorKind::Halt
         );
     }
