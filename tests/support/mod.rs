@@ -7,8 +7,14 @@ pub(crate) mod conversation;
 pub(crate) mod device;
 #[cfg(feature = "nats")]
 pub(crate) mod jwt;
+#[cfg(feature = "mqtt")]
+pub(crate) mod mosquitto;
 #[cfg(feature = "nats")]
 pub(crate) mod nats_server;
 #[cfg(feature = "cli")]
 pub(crate) mod program;
+#[cfg(feature = "mqtt")]
+pub(crate) mod rabbitmq;
 pub(crate) mod snapshot;
+#[cfg(feature = "mqtt")]
+pub(crate) mod subscriber;
