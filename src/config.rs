@@ -7,6 +7,8 @@
 //! event need not be able to read the broker's password.
 
 mod environment;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 #[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
 mod named_file;
 #[cfg(feature = "nats")]
@@ -17,6 +19,8 @@ mod section;
 mod sinks;
 #[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
 mod tls;
+#[cfg(any(feature = "nats", feature = "mqtt"))]
+mod urls;
 mod value;
 
 #[cfg(test)]
@@ -41,7 +45,6 @@ pub use self::{
 use self::{
     secrets::SecretSource,
     section::{Override, Reader, Section},
-    sinks::NATS_URL,
     value::{ByteSize, Listen, Socket, Span, Value as _, words},
 };
 use crate::{
@@ -217,14 +220,8 @@ impl Config {
         let journal = JournalConfig::read(root.section("journal"));
         let http = HttpConfig::read(root.section("http"), &data_dir, environment)?;
         let log = LogConfig::read(root.section("log"));
-        let nats_url = environment.get(NATS_URL)?;
-        let sinks = sinks::read(&mut root, environment, nats_url)?;
         let mut remarks = Vec::new();
-        if nats_url.is_some() && !sinks.iter().any(|sink| sink.implied) {
-            remarks.push(format!(
-                "{NATS_URL} is not used, because the configuration names sinks"
-            ));
-        }
+        let sinks = sinks::read(&mut root, environment, &mut remarks)?;
         root.finish();
         Ok(Self {
             file: None,

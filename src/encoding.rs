@@ -1,4 +1,5 @@
 //! Fixed-length binary values as text: standard base64 with padding, one spelling for each value.
+//! And the escapes of a URL.
 
 use std::fmt;
 
@@ -115,6 +116,23 @@ macro_rules! serde_text {
 }
 
 pub(crate) use {base64_text, serde_text};
+
+/// Undoes the `%40` of a URL. What is no such escape stays as it is.
+#[cfg(any(feature = "nats", feature = "mqtt"))]
+pub(crate) fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escape = (first == b'%')
+            .then(|| after.get(..2))
+            .flatten()
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        rest = if escape.is_some() { &after[2..] } else { after };
+        bytes.push(escape.unwrap_or(first));
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
 
 #[cfg(test)]
 mod tests {

@@ -11,6 +11,8 @@
 //! queued can leave after its session is gone.
 
 pub mod memory;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 #[cfg(feature = "nats")]
 pub mod nats;
 pub mod stdout;
@@ -260,6 +262,9 @@ impl SinkError {
 
 /// One destination.
 pub enum Sink {
+    /// An MQTT broker.
+    #[cfg(feature = "mqtt")]
+    Mqtt(mqtt::MqttSink),
     /// NATS: JetStream, or core NATS.
     #[cfg(feature = "nats")]
     Nats(nats::NatsSink),
@@ -274,6 +279,8 @@ impl Sink {
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => "mqtt",
             #[cfg(feature = "nats")]
             Self::Nats(_) => "nats",
             Self::Stdout(_) => "stdout",
@@ -283,8 +290,10 @@ impl Sink {
 
     /// How it takes events.
     #[must_use]
-    pub const fn format(&self) -> Format {
+    pub fn format(&self) -> Format {
         match self {
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(sink) => sink.format(),
             #[cfg(feature = "nats")]
             Self::Nats(_) => Format::Envelope,
             Self::Stdout(_) => Format::OneLine,
@@ -298,11 +307,13 @@ impl Sink {
     /// # Errors
     /// What stands in the way, classified. The caller decides when to try again, on a new runtime.
     #[cfg_attr(
-        not(feature = "nats"),
-        expect(unused_variables, reason = "only nats has a use for it")
+        not(any(feature = "nats", feature = "mqtt")),
+        expect(unused_variables, reason = "only brokers have a use for it")
     )]
     pub async fn connect(&mut self, device: &DeviceName) -> Result<Session, SinkError> {
         match self {
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(sink) => sink.connect(device).await.map(Session::Mqtt),
             #[cfg(feature = "nats")]
             Self::Nats(sink) => sink.connect(device).await.map(Session::Nats),
             Self::Stdout(sink) => Ok(Session::Stdout(sink.connect())),
@@ -313,6 +324,9 @@ impl Sink {
 
 /// A connection, from its making to the first trouble with it.
 pub enum Session {
+    /// To an MQTT broker.
+    #[cfg(feature = "mqtt")]
+    Mqtt(mqtt::MqttSession),
     /// To NATS.
     #[cfg(feature = "nats")]
     Nats(nats::NatsSession),
@@ -326,6 +340,8 @@ pub enum Session {
 macro_rules! each {
     ($session:expr, $inner:ident => $call:expr) => {
         match $session {
+            #[cfg(feature = "mqtt")]
+            Session::Mqtt($inner) => $call,
             #[cfg(feature = "nats")]
             Session::Nats($inner) => $call,
             Session::Stdout($inner) => $call,

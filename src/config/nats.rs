@@ -10,7 +10,7 @@ use super::{
     problem::{Place, Problem},
     secrets::SecretSource,
     section::Section,
-    tls,
+    tls, urls,
     value::{Span, Value, quoted, words},
 };
 use crate::{
@@ -69,32 +69,12 @@ impl Value for Servers {
     const EXAMPLE: &'static str = "[\"nats://broker.school:4222\"]";
     const SECRET: bool = true;
 
-    /// A list, or one text with commas, as `NATS_URL` has it.
     fn read(value: &DeValue<'_>) -> Option<Self> {
-        let urls = match String::read(value) {
-            Some(text) => text.split(',').map(|url| url.trim().to_owned()).collect(),
-            None => Vec::<String>::read(value)?,
-        };
-        Some(Self(urls.into_iter().map(Secret::new).collect()))
+        urls::read(value).map(Self)
     }
 
     fn show(&self) -> String {
-        let urls: Vec<String> = self
-            .0
-            .iter()
-            .map(|url| quoted(&masked(url.reveal())))
-            .collect();
-        format!("[{}]", urls.join(", "))
-    }
-}
-
-/// A URL without user and password. Cut at the last `@`, because a password may hold one.
-fn masked(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    match rest.rsplit_once('@') {
-        Some((_, host)) if scheme.is_empty() => format!("***@{host}"),
-        Some((_, host)) => format!("{scheme}://***@{host}"),
-        None => url.to_owned(),
+        urls::show(&self.0)
     }
 }
 
@@ -270,20 +250,4 @@ fn read_auth(
         (.., Some(token)) => (Auth::Token(token), NatsAuth::None),
         _ => (Auth::Plain, NatsAuth::None),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_url_says_before_the_host_is_masked() {
-        for (url, shown) in [
-            ("nats://broker:4222", "nats://broker:4222"),
-            ("nats://ann:s@cret@broker:4222", "nats://***@broker:4222"),
-            ("token@broker", "***@broker"),
-        ] {
-            assert_eq!(masked(url), shown);
-        }
-    }
 }

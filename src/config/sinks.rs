@@ -1,5 +1,7 @@
 //! `[sinks.NAME]`: where events go.
 
+#[cfg(feature = "mqtt")]
+use super::mqtt::MqttConfig;
 #[cfg(feature = "nats")]
 use super::nats::NatsConfig;
 use super::{
@@ -18,8 +20,30 @@ use crate::{
 /// The most that may be set.
 const MAX_WINDOW: u32 = 16_384;
 
-/// The variable that makes a sink where the file has none.
-pub(super) const NATS_URL: &str = "NATS_URL";
+/// A variable that makes a sink where the file has none.
+struct Implied {
+    variable: &'static str,
+    name: &'static str,
+    kind: Type,
+    /// The key that the variable's value is for.
+    key: &'static str,
+}
+
+/// Each that is set makes its own sink, so several make several.
+const IMPLIED: [Implied; 2] = [
+    Implied {
+        variable: "NATS_URL",
+        name: "nats",
+        kind: Type::Nats,
+        key: "sinks.nats.servers",
+    },
+    Implied {
+        variable: "MQTT_URL",
+        name: "mqtt",
+        kind: Type::Mqtt,
+        key: "sinks.mqtt.servers",
+    },
+];
 
 /// A configured sink.
 #[derive(Clone, Debug)]
@@ -42,6 +66,8 @@ impl SinkConfig {
     /// The sink, ready to connect.
     pub(super) fn spec(&self) -> Result<SinkSpec, Problem> {
         let sink = match &self.kind {
+            #[cfg(feature = "mqtt")]
+            SinkKind::Mqtt(config) => Sink::Mqtt(config.sink()?),
             #[cfg(feature = "nats")]
             SinkKind::Nats(config) => Sink::Nats(config.sink()?),
             SinkKind::Stdout => Sink::Stdout(StdoutSink::new()),
@@ -59,6 +85,9 @@ impl SinkConfig {
 /// What a sink is.
 #[derive(Clone, Debug)]
 pub enum SinkKind {
+    /// An MQTT broker.
+    #[cfg(feature = "mqtt")]
+    Mqtt(Box<MqttConfig>),
     /// NATS.
     #[cfg(feature = "nats")]
     Nats(Box<NatsConfig>),
@@ -70,15 +99,17 @@ words! {
     /// The word in `type`.
     enum Type {
         Nats = "nats",
+        Mqtt = "mqtt",
         Stdout = "stdout",
     }
 }
 
-/// Every configured sink; without one, a sink at `NATS_URL`, else standard output.
+/// Every configured sink; without one, a sink for each variable of [`IMPLIED`] that is set, else
+/// standard output. What is odd without being wrong is added to `remarks`.
 pub(super) fn read(
     root: &mut Section<'_, '_>,
     environment: &Environment,
-    nats_url: Option<&str>,
+    remarks: &mut Vec<String>,
 ) -> Result<Vec<SinkConfig>, Problem> {
     let names = root.names("sinks");
     let mut section = root.section("sinks");
@@ -92,20 +123,38 @@ pub(super) fn read(
             continue;
         }
         if !sink.has("type") {
-            sink.refuse_whole("has no type", "write type = \"nats\" or type = \"stdout\"");
+            sink.refuse_whole(
+                "has no type",
+                "write type = \"nats\", \"mqtt\" or \"stdout\"",
+            );
         } else if let Some(kind) = sink.optional("type") {
             sinks.extend(read_one(sink, name, kind, environment)?);
         }
     }
-    if names.is_empty() {
-        let (name, kind) = match nats_url {
-            Some(url) => {
-                let place = Place::Environment(NATS_URL.into());
-                section.put_before("sinks.nats.servers", place, url.to_owned());
-                ("nats", Type::Nats)
-            }
-            None => ("stdout", Type::Stdout),
+    let mut implied = Vec::new();
+    for Implied {
+        variable,
+        name,
+        kind,
+        key,
+    } in IMPLIED
+    {
+        let Some(value) = environment.get(variable)? else {
+            continue;
         };
+        if names.is_empty() {
+            section.put_before(key, Place::Environment(variable.into()), value.to_owned());
+            implied.push((name, kind));
+        } else {
+            remarks.push(format!(
+                "{variable} is not used, because the configuration names sinks"
+            ));
+        }
+    }
+    if names.is_empty() && implied.is_empty() {
+        implied.push(("stdout", Type::Stdout));
+    }
+    for (name, kind) in implied {
         let mut sink = section.section(name);
         sink.get("type", kind);
         let sink = read_one(sink, name, kind, environment)?;
@@ -129,8 +178,8 @@ pub(super) fn read(
 
 /// None where something is wrong that leaves no sink to speak of; the problem is noted.
 #[cfg_attr(
-    not(feature = "nats"),
-    expect(unused_variables, reason = "only nats has secrets")
+    not(any(feature = "nats", feature = "mqtt")),
+    expect(unused_variables, reason = "only brokers have secrets")
 )]
 fn read_one(
     mut section: Section<'_, '_>,
@@ -154,13 +203,12 @@ fn read_one(
         Type::Nats => NatsConfig::read(&mut section, environment, window)?
             .map(|config| SinkKind::Nats(Box::new(config))),
         #[cfg(not(feature = "nats"))]
-        Type::Nats => {
-            section.refuse_whole(
-                "is of a type that this build leaves out",
-                "build it with the feature nats",
-            );
-            return Ok(None);
-        }
+        Type::Nats => return Ok(left_out(&mut section, "nats")),
+        #[cfg(feature = "mqtt")]
+        Type::Mqtt => MqttConfig::read(&mut section, environment, window)?
+            .map(|config| SinkKind::Mqtt(Box::new(config))),
+        #[cfg(not(feature = "mqtt"))]
+        Type::Mqtt => return Ok(left_out(&mut section, "mqtt")),
     };
     section.finish();
     let name = name.to_owned();
@@ -172,4 +220,13 @@ fn read_one(
         strict_order,
         kind,
     }))
+}
+
+#[cfg(not(all(feature = "nats", feature = "mqtt")))]
+fn left_out(section: &mut Section<'_, '_>, feature: &str) -> Option<SinkConfig> {
+    section.refuse_whole(
+        "is of a type that this build leaves out",
+        &format!("build it with the feature {feature}"),
+    );
+    None
 }

@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use async_nats::ServerAddr;
 
 use crate::{
+    encoding::percent_decoded,
     secret::Secret,
     sink::{
         nats::subject::{SubjectTemplate, SubjectTemplateError},
@@ -233,22 +234,6 @@ impl fmt::Display for Server {
             self.0.port()
         )
     }
-}
-
-/// Undoes the `%40` of a URL. What is no such escape stays as it is.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let escape = (first == b'%')
-            .then(|| after.get(..2))
-            .flatten()
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        rest = if escape.is_some() { &after[2..] } else { after };
-        bytes.push(escape.unwrap_or(first));
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl NatsOptions {

@@ -1,0 +1,218 @@
+//! One connection to a broker, never made again by itself.
+//!
+//! The client's event loop is owned by one task, which lives as long as the link. At the first error
+//! the loop is dropped with everything it holds, so nothing of an old connection can be sent by a
+//! new one, and what the loop had already understood before the error is told first. The link is
+//! the client's only user: it never waits for the loop's queue, which has room for everything
+//! that may be unanswered.
+
+use std::sync::Arc;
+
+use rumqttc::{TlsConfiguration, Transport};
+use tokio::{net::lookup_host, sync::mpsc, task::JoinHandle};
+
+use crate::{
+    envelope::DeviceName,
+    sink::{
+        SinkError,
+        mqtt::{
+            failure::{self, Loss},
+            letter::Letter,
+            options::{MqttAuth, MqttOptions, MqttQos, MqttVersion},
+            reason::Reason,
+            server::Server,
+            v3, v5,
+        },
+    },
+};
+
+/// What the loop tells and nobody has listened to yet; then the loop waits.
+const MAX_NEWS: usize = 256;
+/// The largest packet that is taken from a broker, in bytes. It sends answers alone.
+pub(super) const MAX_INCOMING: usize = 16 * 1_024;
+
+/// What happened on the connection, in the order it happened.
+pub(super) enum News {
+    /// The next of the messages that were handed over left under this packet id.
+    Left(u16),
+    /// QoS 1: the broker's answer to the message under this packet id (PUBACK).
+    Acknowledged(u16, Reason),
+    /// QoS 2: the broker has received it, or will not have it (PUBREC).
+    Received(u16, Reason),
+    /// QoS 2: the broker is done with it (PUBCOMP).
+    Completed(u16, Reason),
+    /// The connection is over.
+    Over(Loss),
+}
+
+/// What the broker said of itself when it let us in, or what holds where it said nothing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Welcome {
+    /// How many messages it takes before it has answered the first (MQTT 5 §3.2.2.3.3).
+    pub(super) receive_maximum: u16,
+    /// The largest packet it takes, in bytes (§3.2.2.3.6).
+    pub(super) max_packet: usize,
+    /// The highest QoS it takes (§3.2.2.3.4).
+    pub(super) max_qos: u8,
+}
+
+/// What one attempt to connect goes by.
+pub(super) struct Plan<'a> {
+    pub(super) options: &'a MqttOptions,
+    pub(super) server: &'a Server,
+    pub(super) client_id: String,
+    pub(super) auth: &'a MqttAuth,
+    pub(super) transport: Transport,
+    /// As many messages may be unanswered, and as many packet ids are given out.
+    pub(super) slots: u16,
+}
+
+/// A connection.
+pub(super) struct Link {
+    client: Client,
+    news: mpsc::Receiver<News>,
+    task: JoinHandle<()>,
+    server: String,
+    qos: MqttQos,
+    welcome: Welcome,
+}
+
+enum Client {
+    V5(rumqttc::v5::AsyncClient),
+    V3(rumqttc::AsyncClient),
+}
+
+impl Link {
+    /// Makes one attempt to reach a broker and to be let in. Bounded by the caller.
+    pub(super) async fn dial(
+        options: &MqttOptions,
+        server: &Server,
+        device: &DeviceName,
+    ) -> Result<Self, SinkError> {
+        // Looked up here first, because the client's error would not say that it is the name.
+        if let Err(error) = lookup_host((server.host.as_str(), server.port)).await {
+            let error = format!("connecting to {server} failed: {error}");
+            return Err(SinkError::retry("name_not_resolved", error)
+                .with_hint("check the name in `servers`, and this device's network and DNS"));
+        }
+        let transport = if server.scheme.is_encrypted() {
+            let config = Arc::new(options.tls.client_config()?);
+            Transport::tls_with_config(TlsConfiguration::Rustls(config))
+        } else {
+            Transport::Tcp
+        };
+        let plan = Plan {
+            options,
+            server,
+            client_id: match &options.client_id {
+                Some(id) => id.clone(),
+                None => format!("edge-outbox-{}", device.as_str()),
+            },
+            auth: match &options.auth {
+                MqttAuth::None => &server.auth,
+                auth @ MqttAuth::User { .. } => auth,
+            },
+            transport,
+            slots: u16::try_from(options.max_in_flight).unwrap_or(u16::MAX),
+        };
+        let (sender, news) = mpsc::channel(MAX_NEWS);
+        let name = server.to_string();
+        let (client, welcome, task) = match options.version {
+            MqttVersion::V5 => {
+                let (client, welcome, run) = v5::dial(plan, sender).await?;
+                (Client::V5(client), welcome, tokio::spawn(run))
+            }
+            MqttVersion::V3_1_1 => {
+                let (client, welcome, run) = v3::dial(plan, sender).await?;
+                (Client::V3(client), welcome, tokio::spawn(run))
+            }
+        };
+        let mut link = Self {
+            client,
+            news,
+            task,
+            server: name,
+            qos: options.qos,
+            welcome,
+        };
+        link.settle_qos()?;
+        Ok(link)
+    }
+
+    /// QoS 1 where the broker takes no more: the promise is the same. Without that there is none.
+    fn settle_qos(&mut self) -> Result<(), SinkError> {
+        match self.welcome.max_qos {
+            0 => {
+                let what = format!("connecting to {}", self.server);
+                let error = Reason::of(0x9B).error(super::reason::Moment::Connect, &what);
+                return Err(error);
+            }
+            1 => self.qos = MqttQos::AtLeastOnce,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The broker, as messages name it.
+    pub(super) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// What the broker said of itself.
+    pub(super) const fn welcome(&self) -> Welcome {
+        self.welcome
+    }
+
+    /// The QoS in force.
+    pub(super) const fn qos(&self) -> MqttQos {
+        self.qos
+    }
+
+    /// The size of the packet that carries a message, in bytes.
+    pub(super) fn size(&self, letter: &Letter) -> usize {
+        match self.client {
+            Client::V5(_) => v5::size(letter),
+            Client::V3(_) => v3::size(letter),
+        }
+    }
+
+    /// Hands a message to the client.
+    ///
+    /// # Errors
+    /// The loop's queue is full or gone, which it never is on a connection that works.
+    pub(super) fn publish(&self, letter: Letter) -> Result<(), SinkError> {
+        let taken = match &self.client {
+            Client::V5(client) => v5::publish(client, self.qos, letter),
+            Client::V3(client) => v3::publish(client, self.qos, letter),
+        };
+        if taken {
+            Ok(())
+        } else {
+            Err(failure::disconnected(&self.server, None))
+        }
+    }
+
+    /// The next thing that happens. Cancel-safe.
+    pub(super) async fn news(&mut self) -> News {
+        match self.news.recv().await {
+            Some(news) => news,
+            // The task ended without a word: it was told so, or it panicked over a packet.
+            None => News::Over(Loss {
+                error: failure::disconnected(&self.server, None),
+                refused_one: None,
+            }),
+        }
+    }
+
+    /// Something that has happened already. Spares the cost of waiting where answers come in
+    /// bursts.
+    pub(super) fn news_at_hand(&mut self) -> Option<News> {
+        self.news.try_recv().ok()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,164 @@
+//! A broker's address, as a URL says it.
+
+use std::fmt;
+
+use crate::{encoding::percent_decoded, secret::Secret, sink::mqtt::options::MqttAuth};
+
+/// How bytes get to the broker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Scheme {
+    /// Plain TCP.
+    Mqtt,
+    /// TLS.
+    Mqtts,
+}
+
+impl Scheme {
+    const ALL: [Self; 2] = [Self::Mqtt, Self::Mqtts];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Mqtt => 1883,
+            Self::Mqtts => 8883,
+        }
+    }
+
+    /// Whether the broker's certificate is checked before a byte of ours is sent.
+    pub(super) const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Mqtts)
+    }
+}
+
+/// A broker. It is shown without user and password.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    pub(super) scheme: Scheme,
+    /// A name or an address, an IPv6 one without its brackets.
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// What the URL says about who the device is.
+    pub(super) auth: MqttAuth,
+}
+
+impl Server {
+    /// Reads `mqtt://[USER[:PASSWORD]@]HOST[:PORT]`, or the same with `mqtts`. Nothing but a `/`
+    /// may follow.
+    pub(super) fn parse(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let scheme = Scheme::ALL.into_iter().find(|it| it.as_str() == scheme)?;
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let (login, place) = match rest.rsplit_once('@') {
+            Some((login, place)) => (Some(login), place),
+            None => (None, rest),
+        };
+        let (host, port) = match place.strip_prefix('[') {
+            Some(bracketed) => {
+                let (host, after) = bracketed.split_once(']')?;
+                host.parse::<std::net::Ipv6Addr>().ok()?;
+                (
+                    host,
+                    after.strip_prefix(':').or(after.is_empty().then_some("")),
+                )
+            }
+            None => match place.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (place, Some("")),
+            },
+        };
+        let port = match port? {
+            "" if place.ends_with(':') => return None,
+            "" => scheme.default_port(),
+            digits => digits.parse().ok().filter(|port| *port != 0)?,
+        };
+        let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '#' | '[' | ']');
+        if host.is_empty() || !host.chars().all(plain) {
+            return None;
+        }
+        Some(Self {
+            scheme,
+            host: host.into(),
+            port,
+            auth: login.map_or(Some(MqttAuth::None), auth)?,
+        })
+    }
+}
+
+fn auth(login: &str) -> Option<MqttAuth> {
+    let (name, password) = login.split_once(':').unwrap_or((login, ""));
+    (!name.is_empty()).then(|| MqttAuth::User {
+        name: percent_decoded(name),
+        password: Secret::new(percent_decoded(password)),
+    })
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (open, close) = if self.host.contains(':') {
+            ("[", "]")
+        } else {
+            ("", "")
+        };
+        let scheme = self.scheme.as_str();
+        write!(f, "{scheme}://{open}{}{close}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_s_url_is_read_and_shown_without_its_password() {
+        for (url, shown) in [
+            ("mqtt://broker", "mqtt://broker:1883"),
+            ("mqtts://broker/", "mqtts://broker:8883"),
+            ("mqtt://127.0.0.1:1884", "mqtt://127.0.0.1:1884"),
+            ("mqtt://[::1]", "mqtt://[::1]:1883"),
+            ("mqtts://[fe80::1]:99", "mqtts://[fe80::1]:99"),
+            ("mqtt://ann:s%40c:r@t@broker:1", "mqtt://broker:1"),
+        ] {
+            assert_eq!(Server::parse(url).unwrap().to_string(), shown);
+        }
+        let server = Server::parse("mqtt://a%6en:s%40c:r@t@broker").unwrap();
+        assert_eq!(
+            server.auth,
+            MqttAuth::User {
+                name: "ann".into(),
+                password: Secret::new("s@c:r@t"),
+            }
+        );
+        assert!(!format!("{server:?}").contains("s@c"));
+        assert_eq!(Server::parse("mqtt://b").unwrap().auth, MqttAuth::None);
+    }
+
+    #[test]
+    fn what_names_no_broker_is_refused() {
+        for url in [
+            "broker:1883",
+            "nats://broker",
+            "ws://broker",
+            "mqtt://",
+            "mqtt://:1883",
+            "mqtt://broker:",
+            "mqtt://broker:0",
+            "mqtt://broker:65536",
+            "mqtt://broker:port",
+            "mqtt://broker/path",
+            "mqtt://bro ker",
+            "mqtt://::1",
+            "mqtt://[::1",
+            "mqtt://[name]",
+            "mqtt://[::1]1883",
+            "mqtt://:secret@broker",
+        ] {
+            assert!(Server::parse(url).is_none(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! A session with a broker: pipelined, each event answered by it.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::{
+    envelope::DeviceName,
+    seq::Seq,
+    sink::{
+        Beside, ErrorKind, Outcome, Parcel, Position, SinkError,
+        mqtt::{
+            failure::{self, Loss},
+            flight::{Flight, Mismatch, Sent},
+            letter::{Letter, Letterhead},
+            link::{Link, News},
+            options::{MqttOptions, MqttQos, MqttVersion},
+            reason::{Moment, NO_MATCHING_SUBSCRIBERS, Reason, SUCCESS},
+        },
+    },
+    status::{Guarantee, GuaranteeLevel},
+};
+
+/// Whether the next session has to find out which event a broker will not have.
+///
+/// Some brokers end the connection over one event without saying which. Then events are sent one at
+/// a time until that one is found, or until as many as were on the wire have passed.
+pub(super) type Suspicion = Arc<AtomicBool>;
+
+pub(super) struct MqttSession {
+    link: Link,
+    letterhead: Letterhead,
+    options: Arc<MqttOptions>,
+    /// How many may be unanswered, counted from the oldest.
+    window: usize,
+    /// How many have to pass one at a time yet.
+    wary_of: usize,
+    suspicion: Suspicion,
+    flight: Flight,
+    /// Given to the session, and not to the client yet. The forwarder keeps to the window in
+    /// number, so it holds a window's worth at most.
+    waiting: VecDeque<(Seq, usize, Letter)>,
+    ready: VecDeque<Outcome>,
+}
+
+impl MqttSession {
+    pub(super) fn new(
+        link: Link,
+        options: &Arc<MqttOptions>,
+        device: &DeviceName,
+        suspicion: &Suspicion,
+    ) -> Self {
+        let receive_maximum = usize::from(link.welcome().receive_maximum);
+        let window = options.max_in_flight.min(receive_maximum);
+        let wary = suspicion.load(Ordering::Relaxed);
+        Self {
+            letterhead: Letterhead::new(&options.topic, device, options.version),
+            flight: Flight::new(options.ack_timeout),
+            options: options.clone(),
+            window,
+            wary_of: if wary { window } else { 0 },
+            suspicion: suspicion.clone(),
+            waiting: VecDeque::new(),
+            ready: VecDeque::new(),
+            link,
+        }
+    }
+
+    pub(super) fn guarantee(&self) -> Guarantee {
+        let mut unmet = vec![
+            "use a sink of type nats or postgres for exactly once: MQTT cannot be asked what \
+             arrived before a connection was lost"
+                .to_owned(),
+        ];
+        if self.options.version == MqttVersion::V3_1_1 {
+            unmet.push(
+                "set `version = \"5\"` where the broker speaks it: under 3.1.1 it may acknowledge \
+                 what it throws away"
+                    .into(),
+            );
+        } else if self.options.accept_no_subscribers {
+            unmet.push(
+                "set `accept_no_subscribers = false`: what nobody has subscribed to counts as \
+                 delivered"
+                    .into(),
+            );
+        }
+        if self.link.qos() != self.options.qos {
+            unmet.push("set `qos = 1`: the broker takes no QoS 2".into());
+        }
+        Guarantee {
+            level: GuaranteeLevel::AtLeastOnce,
+            unmet,
+        }
+    }
+
+    pub(super) const fn max_in_flight(&self) -> usize {
+        self.window
+    }
+
+    pub(super) fn send(&mut self, parcel: Parcel) -> Result<(), SinkError> {
+        let seq = parcel.seq;
+        if self.options.version == MqttVersion::V3_1_1
+            && matches!(parcel.beside, Beside::Attributes(_))
+        {
+            let error = "MQTT 3.1.1 has no place for what is beside the body";
+            return Err(SinkError::halt("format_not_carried", error)
+                .with_hint("set `version = \"5\"`, or another `format`"));
+        }
+        let letter = self.letterhead.letter(parcel);
+        let (size, most) = (self.link.size(&letter), self.link.welcome().max_packet);
+        if size > most {
+            let error = self.too_large(size, most);
+            self.ready.push_back(Outcome::Refused { seq, error });
+            return Ok(());
+        }
+        self.waiting.push_back((seq, size, letter));
+        self.hand_over()
+    }
+
+    fn too_large(&self, size: usize, most: usize) -> SinkError {
+        let message = format!(
+            "publishing an event in a packet of {size} bytes: {} takes {most}",
+            self.link.server()
+        );
+        SinkError::reject("payload_too_large", message)
+            .by_limit()
+            .with_hint(match self.options.version {
+                MqttVersion::V5 => "raise the broker's maximum packet size",
+                MqttVersion::V3_1_1 => "raise `max_packet`, if the broker takes larger packets",
+            })
+    }
+
+    /// Gives the client what the window has room for.
+    fn hand_over(&mut self) -> Result<(), SinkError> {
+        let room = if self.wary_of > 0 { 1 } else { self.window };
+        while self.flight.span() < room
+            && let Some((seq, bytes, letter)) = self.waiting.pop_front()
+        {
+            self.flight.push(seq, letter.topic.clone(), bytes);
+            self.link.publish(letter)?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn next(&mut self) -> Outcome {
+        loop {
+            while let Some(news) = self.link.news_at_hand() {
+                self.take(news);
+            }
+            if let Err(error) = self.hand_over() {
+                self.lose(error);
+            }
+            if let Some(outcome) = self.ready.pop_front() {
+                return outcome;
+            }
+            let deadline = self.flight.deadline();
+            tokio::select! {
+                biased;
+                news = self.link.news() => self.take(news),
+                () = until(deadline) => return Outcome::Lost(SinkError::retry(
+                    "no_answer",
+                    format!(
+                        "{} left {} events unanswered for {:?}",
+                        self.link.server(), self.flight.len(), self.options.ack_timeout
+                    ),
+                )),
+            }
+        }
+    }
+
+    fn take(&mut self, news: News) {
+        let taken = match news {
+            News::Left(packet_id) => self.flight.left(packet_id),
+            News::Acknowledged(packet_id, reason) => self.acknowledged(packet_id, &reason),
+            News::Received(packet_id, reason) => self.received(packet_id, &reason),
+            News::Completed(packet_id, reason) => self.completed(packet_id, &reason),
+            News::Over(loss) => {
+                self.over(loss);
+                Ok(())
+            }
+        };
+        if taken == Err(Mismatch) {
+            let error = failure::bad_answer(self.link.server(), "a packet id that is not in use");
+            self.lose(error);
+        }
+    }
+
+    fn acknowledged(&mut self, packet_id: u16, reason: &Reason) -> Result<(), Mismatch> {
+        self.expect(MqttQos::AtLeastOnce)?;
+        let sent = self.flight.answered(packet_id)?;
+        self.conclude(&sent, reason);
+        Ok(())
+    }
+
+    fn received(&mut self, packet_id: u16, reason: &Reason) -> Result<(), Mismatch> {
+        self.expect(MqttQos::ExactlyOnce)?;
+        if reason.is_error() {
+            let sent = self.flight.answered(packet_id)?;
+            self.conclude(&sent, reason);
+            return Ok(());
+        }
+        let unheard = reason.code == NO_MATCHING_SUBSCRIBERS;
+        self.flight.received(packet_id, unheard)
+    }
+
+    fn completed(&mut self, packet_id: u16, reason: &Reason) -> Result<(), Mismatch> {
+        if reason.is_error() {
+            // It took the event and has forgotten it: what became of it is not known.
+            let what = format!("publishing an event to {}", self.link.server());
+            self.lose(reason.error(Moment::Publish, &what));
+            return Ok(());
+        }
+        let (sent, unheard) = self.flight.completed(packet_id)?;
+        let code = if unheard {
+            NO_MATCHING_SUBSCRIBERS
+        } else {
+            SUCCESS
+        };
+        self.conclude(&sent, &Reason::of(code));
+        Ok(())
+    }
+
+    /// Each QoS has answers of its own.
+    fn expect(&self, qos: MqttQos) -> Result<(), Mismatch> {
+        (self.link.qos() == qos).then_some(()).ok_or(Mismatch)
+    }
+
+    /// The broker's last word on an event.
+    fn conclude(&mut self, sent: &Sent, reason: &Reason) {
+        let seq = sent.seq;
+        let accepted = match reason.code {
+            NO_MATCHING_SUBSCRIBERS => self.options.accept_no_subscribers,
+            _ => !reason.is_error(),
+        };
+        if accepted {
+            let position = Position::default();
+            self.ready.push_back(Outcome::Stored { seq, position });
+            self.passed();
+            return;
+        }
+        let error = self.refusal(sent, reason);
+        if error.kind == ErrorKind::Halt {
+            self.lose(error);
+        } else {
+            self.ready.push_back(Outcome::Refused { seq, error });
+        }
+    }
+
+    fn refusal(&self, sent: &Sent, reason: &Reason) -> SinkError {
+        let what = format!("publishing to {} at {}", sent.topic, self.link.server());
+        reason.error(Moment::Publish, &what)
+    }
+
+    /// One more that the broker had nothing against.
+    fn passed(&mut self) {
+        if self.wary_of > 0 {
+            self.wary_of -= 1;
+            if self.wary_of == 0 {
+                self.suspicion.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn over(&mut self, loss: Loss) {
+        if let Some(reason) = &loss.refused_one {
+            // With only one on the wire there is no doubt which one is meant.
+            if let Some(sent) = self.flight.only().cloned() {
+                let (seq, error) = (sent.seq, self.refusal(&sent, reason));
+                self.ready.push_back(Outcome::Refused { seq, error });
+                self.suspicion.store(false, Ordering::Relaxed);
+            } else {
+                self.suspicion.store(true, Ordering::Relaxed);
+            }
+        }
+        self.lose(loss.error);
+    }
+
+    /// Everything that was told before stays told.
+    fn lose(&mut self, error: SinkError) {
+        self.ready.push_back(Outcome::Lost(error));
+    }
+}
+
+/// Sleeps until the deadline, or for ever without one.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

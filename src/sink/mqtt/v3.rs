@@ -1,0 +1,129 @@
+//! A connection by MQTT 3.1.1, which has no reasons, no properties and no limits of the broker's.
+
+use rumqttc::{
+    AsyncClient, Event, EventLoop, Incoming, MqttOptions as ClientOptions, NetworkOptions,
+    Outgoing, Publish, QoS,
+};
+use tokio::sync::mpsc::Sender;
+
+use crate::sink::{
+    SinkError,
+    mqtt::{
+        failure,
+        letter::Letter,
+        link::{MAX_INCOMING, News, Plan, Welcome},
+        options::{MAX_PACKET, MqttAuth, MqttQos},
+        reason::{Reason, SUCCESS},
+    },
+};
+
+/// Seconds for which the client would wait for the connection, and for a packet to be written, which
+/// may take long on a slow link. Longer than anything may take: the caller's own limits count.
+const NO_TIMEOUT: u64 = 3_600;
+
+/// Connects, and gives the client, what holds of the broker, and what the loop's task has to run.
+pub(super) async fn dial(
+    plan: Plan<'_>,
+    news: Sender<News>,
+) -> Result<(AsyncClient, Welcome, impl Future<Output = ()> + use<>), SinkError> {
+    let server = plan.server;
+    let (client, mut connection) = AsyncClient::new(client_options(&plan), usize::from(plan.slots));
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(NO_TIMEOUT);
+    connection.set_network_options(network);
+    let answer = connection
+        .poll()
+        .await
+        .map_err(|error| failure::of_dial_v3(&error, server))?;
+    let Event::Incoming(Incoming::ConnAck(_)) = answer else {
+        return Err(failure::bad_answer(&server.to_string(), "no CONNACK"));
+    };
+    let welcome = Welcome {
+        receive_maximum: u16::MAX,
+        max_packet: plan.options.max_packet,
+        max_qos: 2,
+    };
+    Ok((client, welcome, run(connection, server.to_string(), news)))
+}
+
+fn client_options(plan: &Plan<'_>) -> ClientOptions {
+    let Plan {
+        options, server, ..
+    } = plan;
+    let mut client = ClientOptions::new(&plan.client_id, &server.host, server.port);
+    client
+        .set_clean_session(true)
+        .set_keep_alive(options.keep_alive)
+        // Ours is checked before; at the client's it would end the connection.
+        .set_max_packet_size(MAX_INCOMING, MAX_PACKET)
+        .set_transport(plan.transport.clone())
+        .set_inflight(plan.slots);
+    if let MqttAuth::User { name, password } = plan.auth {
+        client.set_credentials(name, password.reveal());
+    }
+    client
+}
+
+/// The size of the packet that carries a message, in bytes.
+pub(super) fn size(letter: &Letter) -> usize {
+    let mut packet = Publish::from_bytes(&*letter.topic, QoS::AtLeastOnce, letter.body.clone());
+    // Any but 0, which would not be counted.
+    packet.pkid = 1;
+    packet.size()
+}
+
+/// Hands a message to the loop; false where its queue is full or gone.
+pub(super) fn publish(client: &AsyncClient, qos: MqttQos, letter: Letter) -> bool {
+    let qos = match qos {
+        MqttQos::AtLeastOnce => QoS::AtLeastOnce,
+        MqttQos::ExactlyOnce => QoS::ExactlyOnce,
+    };
+    client
+        .try_publish(&*letter.topic, qos, false, letter.body)
+        .is_ok()
+}
+
+/// Drives the connection to its end, and tells what happens.
+async fn run(mut connection: EventLoop, server: String, news: Sender<News>) {
+    loop {
+        let event = match connection.poll().await {
+            Ok(event) => event,
+            Err(error) => {
+                // Polled again, the loop would connect again and send what it still has. What it
+                // understood before the error is told before the error.
+                let before = std::mem::take(&mut connection.state.events);
+                drop(connection);
+                for heard in before.into_iter().filter_map(heard) {
+                    if news.send(heard).await.is_err() {
+                        return;
+                    }
+                }
+                let loss = failure::of_loss_v3(&error, &server);
+                // Nobody listens any more: then nobody needs to know.
+                let _ = news.send(News::Over(loss)).await;
+                return;
+            }
+        };
+        if let Event::Incoming(_) = event {
+            // Whatever comes is a sign of life. The answer to a ping may be held up behind others.
+            connection.state.await_pingresp = false;
+        }
+        if let Some(heard) = heard(event)
+            && news.send(heard).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+fn heard(event: Event) -> Option<News> {
+    let success = Reason::of(SUCCESS);
+    match event {
+        Event::Outgoing(Outgoing::Publish(packet_id)) => Some(News::Left(packet_id)),
+        Event::Incoming(Incoming::PubAck(answer)) => Some(News::Acknowledged(answer.pkid, success)),
+        Event::Incoming(Incoming::PubRec(answer)) => Some(News::Received(answer.pkid, success)),
+        Event::Incoming(Incoming::PubComp(answer)) => Some(News::Completed(answer.pkid, success)),
+        Event::Incoming(_) | Event::Outgoing(_) => None,
+    }
+}
