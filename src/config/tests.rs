@@ -177,6 +177,123 @@ fn a_nats_sink_that_could_never_connect_is_refused_at_once() {
     }
 }
 
+#[cfg(feature = "mqtt")]
+#[test]
+fn an_mqtt_sink_that_could_never_connect_is_refused_at_once() {
+    for (keys, expected) in [
+        (
+            "servers = [\"nats://broker\"]",
+            "3: sinks.hub.servers: entry 1 (***) is no broker: write mqtt://HOST:PORT",
+        ),
+        (
+            "servers = [\"mqtt://hub\", \"mqtt://u:s3cret@x y\"]",
+            "3: sinks.hub.servers: entry 2 (***) is no broker",
+        ),
+        (
+            "servers = 5",
+            "3: sinks.hub.servers = *** is not a list of brokers' URLs",
+        ),
+        (
+            "version = \"3.1\"",
+            "3: sinks.hub.version = \"3.1\" is not one of \"5\" \"3.1.1\"",
+        ),
+        ("version = 5", "3: sinks.hub.version = 5 is not one of"),
+        ("qos = 0", "3: sinks.hub.qos = 0 is not between 1 and 2"),
+        (
+            "topic = \"a/#\"",
+            "3: sinks.hub.topic = \"a/#\": '#' cannot be part of a topic",
+        ),
+        (
+            "topic = \"$SYS/a\"",
+            "3: sinks.hub.topic = \"$SYS/a\": topics that begin with `$`",
+        ),
+        (
+            "connect_timeout = \"1 min\"",
+            "3: sinks.hub.connect_timeout = \"1 min\" is not between",
+        ),
+        (
+            "keep_alive = \"1 s\"",
+            "3: sinks.hub.keep_alive = \"1 s\" is not between \"5 s\" and \"1 h\"",
+        ),
+        (
+            "keep_alive = \"5500 ms\"",
+            "3: sinks.hub.keep_alive: the keep alive is 5s to 3600s, in whole seconds",
+        ),
+        (
+            "max_packet = \"1 GiB\"",
+            "3: sinks.hub.max_packet = \"1 GiB\" is not between",
+        ),
+        (
+            "user = \"kiosk\"",
+            "3: sinks.hub.user is set without a password",
+        ),
+        (
+            "password_file = \"p\"",
+            "3: sinks.hub.password_file is set without user",
+        ),
+        (
+            "password = \"x\"",
+            "3: sinks.hub.password is not a key\nhint: did you mean sinks.hub.password_",
+        ),
+        (
+            "tls.key = \"x\"",
+            "3: sinks.hub.tls.key is set without certificate",
+        ),
+        (
+            "tls.required = true",
+            "3: sinks.hub.tls.required is not a key",
+        ),
+    ] {
+        let error = load_file(&format!("[sinks.hub]\ntype = \"mqtt\"\n{keys}"))
+            .err()
+            .unwrap();
+        assert!(error.contains(expected), "{keys}: {error}");
+    }
+}
+
+#[cfg(all(feature = "nats", feature = "mqtt"))]
+#[test]
+fn each_variable_that_is_set_makes_a_sink_of_its_own_where_the_file_has_none() {
+    let environment = Environment::from([
+        ("NATS_URL", "nats://a"),
+        ("MQTT_URL", "mqtts://ann:hunter2@b, mqtt://c:1884"),
+    ]);
+    let config = load("", &environment).unwrap();
+    let sinks: Vec<(&str, bool)> = config
+        .sinks
+        .iter()
+        .map(|sink| (sink.name.as_str(), sink.required && sink.implied))
+        .collect();
+    assert_eq!(sinks, [("nats", true), ("mqtt", true)]);
+    let servers = setting(&config, "sinks.mqtt.servers");
+    assert_eq!(
+        servers.value.as_deref(),
+        Some("[\"mqtts://***@b\", \"mqtt://c:1884\"]")
+    );
+    assert_eq!(servers.place, Place::Environment("MQTT_URL".into()));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(config.remarks.is_empty());
+
+    let config = load("[sinks.out]\ntype = \"stdout\"", &environment).unwrap();
+    assert_eq!((config.sinks.len(), config.remarks.len()), (1, 2));
+
+    let alone = Environment::from([("MQTT_URL", "mqtt://b")]);
+    let config = load("", &alone).unwrap();
+    assert!(matches!(
+        config.sinks.as_slice(),
+        [SinkConfig {
+            kind: SinkKind::Mqtt(_),
+            ..
+        }]
+    ));
+    let wrong = Environment::from([("MQTT_URL", "nats://b")]);
+    let error = load("", &wrong).err().unwrap();
+    assert!(
+        error.starts_with("environment MQTT_URL: sinks.mqtt.servers: entry 1 (***)"),
+        "{error}"
+    );
+}
+
 #[test]
 fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
     let error = load_file("oops = 1\n[http]\nlisten = 1\n[log]\nlevel = 2\n")
@@ -414,7 +531,7 @@ const EITHER_OR: [&str; 8] = [
     "user",
 ];
 
-#[cfg(feature = "nats")]
+#[cfg(all(feature = "nats", feature = "mqtt"))]
 #[test]
 fn the_shipped_file_has_every_key_with_its_default() {
     assert!(
@@ -448,7 +565,10 @@ fn the_shipped_file_has_every_key_with_its_default() {
         }
     }
     for key in EITHER_OR {
-        let sections = if key.starts_with("token") { 2 } else { 1 };
+        let sections = match key {
+            "credentials_file" | "nkey_file" | "jwt_file" => 1,
+            _ => 2,
+        };
         let found = uncommented(|line| key_of(line) == key)
             .lines()
             .filter(|line| key_of(line) == key)

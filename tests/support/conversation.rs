@@ -1,28 +1,35 @@
-//! Talking to a NATS sink at the level of its adapter.
+//! Talking to a sink at the level of its adapter.
 
 use std::time::Duration;
 
+#[cfg(feature = "nats")]
 use edge_outbox::{
     secret::Secret,
-    seq::Seq,
     sink::{
-        Outcome, Parcel, Position, Session, Sink, SinkError,
+        Sink,
         nats::{NatsOptions, NatsSink},
     },
 };
+use edge_outbox::{
+    seq::Seq,
+    sink::{Outcome, Parcel, Position, Session, SinkError},
+};
 use tokio::time::timeout;
 
+#[cfg(feature = "nats")]
 use super::{device::Device, nats_server::NatsServer};
 
 /// How long any answer may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Options for a server that is open to everybody.
+#[cfg(feature = "nats")]
 pub(crate) fn options(server: &NatsServer) -> NatsOptions {
     options_for(&server.url())
 }
 
 /// Options for whatever is at a URL.
+#[cfg(feature = "nats")]
 pub(crate) fn options_for(url: &str) -> NatsOptions {
     NatsOptions {
         servers: vec![Secret::new(url)],
@@ -31,6 +38,7 @@ pub(crate) fn options_for(url: &str) -> NatsOptions {
 }
 
 /// One attempt to connect.
+#[cfg(feature = "nats")]
 pub(crate) async fn connect(options: NatsOptions, device: &Device) -> Result<Session, SinkError> {
     Sink::Nats(NatsSink::new(options).unwrap())
         .connect(&device.name)
@@ -38,6 +46,7 @@ pub(crate) async fn connect(options: NatsOptions, device: &Device) -> Result<Ses
 }
 
 /// An attempt that has to fail.
+#[cfg(feature = "nats")]
 pub(crate) async fn refusal(options: NatsOptions, device: &Device) -> SinkError {
     connect(options, device)
         .await

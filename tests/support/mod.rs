@@ -2,19 +2,22 @@
 
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 pub(crate) mod certificates;
-#[cfg(feature = "nats")]
 pub(crate) mod conversation;
 pub(crate) mod device;
 #[cfg(feature = "nats")]
 pub(crate) mod jwt;
 #[cfg(feature = "mqtt")]
 pub(crate) mod mosquitto;
+#[cfg(feature = "mqtt")]
+pub(crate) mod mqtt;
 #[cfg(feature = "nats")]
 pub(crate) mod nats_server;
 #[cfg(feature = "cli")]
 pub(crate) mod program;
 #[cfg(feature = "mqtt")]
 pub(crate) mod rabbitmq;
+#[cfg(feature = "mqtt")]
+pub(crate) mod scripted_broker;
 pub(crate) mod snapshot;
 #[cfg(feature = "mqtt")]
 pub(crate) mod subscriber;

@@ -176,19 +176,12 @@ impl Link {
         }
     }
 
-    /// Hands a message to the client.
-    ///
-    /// # Errors
-    /// The loop's queue is full or gone, which it never is on a connection that works.
-    pub(super) fn publish(&self, letter: Letter) -> Result<(), SinkError> {
-        let taken = match &self.client {
+    /// Hands a message to the client. Where its loop has ended already, the message goes nowhere,
+    /// and the news say why.
+    pub(super) fn publish(&self, letter: Letter) {
+        match &self.client {
             Client::V5(client) => v5::publish(client, self.qos, letter),
             Client::V3(client) => v3::publish(client, self.qos, letter),
-        };
-        if taken {
-            Ok(())
-        } else {
-            Err(failure::disconnected(&self.server, None))
         }
     }
 

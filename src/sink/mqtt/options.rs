@@ -42,8 +42,8 @@ const MAX_CLIENT_ID: usize = 65_535;
 /// Everything an `mqtt` sink can be told.
 #[derive(Clone, Debug)]
 pub struct MqttOptions {
-    /// Where the brokers are: `mqtt://host:1883` or `mqtts://host:8883`, tried in turn. A user and
-    /// password in a URL is used where `auth` is [`MqttAuth::None`].
+    /// Where the brokers are: `mqtt://host:1883` or, with TLS, `mqtts://host:8883`, tried in turn.
+    /// A user and password in a URL is used where `auth` is [`MqttAuth::None`].
     pub servers: Vec<Secret>,
     /// The version of the protocol.
     pub version: MqttVersion,
@@ -74,7 +74,7 @@ pub struct MqttOptions {
     /// The largest packet that the broker takes, in bytes. Of use under 3.1.1 alone: an MQTT 5
     /// broker says it by itself.
     pub max_packet: usize,
-    /// Whom to trust and what to show, for `mqtts://`.
+    /// Whom to trust and what to show. Anything set here makes `mqtt://` mean `mqtts://`.
     pub tls: TlsFiles,
     /// Who the device is to the broker.
     pub auth: MqttAuth,
@@ -155,9 +155,6 @@ pub enum MqttOptionsError {
     /// There is no broker, or one that is no URL of a broker.
     #[error("{0} is no broker: write mqtt://HOST:PORT or mqtts://HOST:PORT")]
     Server(String),
-    /// TLS is set up for a broker that is spoken to without.
-    #[error("{0} is spoken to without TLS, though `tls` is set: write mqtts://")]
-    Unencrypted(String),
     /// The topic cannot be published to.
     #[error(transparent)]
     Topic(#[from] TopicTemplateError),
@@ -190,7 +187,7 @@ impl MqttOptionsError {
     #[must_use]
     pub const fn key(&self) -> &'static str {
         match self {
-            Self::Server(_) | Self::Unencrypted(_) => "servers",
+            Self::Server(_) => "servers",
             Self::Topic(_) => "topic",
             Self::ClientId => "client_id",
             Self::Format(_) => "format",
@@ -243,12 +240,9 @@ impl MqttOptions {
     /// `entry` counts from 1, to name one that cannot be shown: what cannot be parsed cannot be
     /// freed of a password with certainty.
     fn server(&self, entry: usize, url: &Secret) -> Result<Server, MqttOptionsError> {
-        let server = Server::parse(url.reveal())
-            .ok_or_else(|| MqttOptionsError::Server(format!("entry {entry} (***)")))?;
-        if self.tls != TlsFiles::default() && !server.scheme.is_encrypted() {
-            return Err(MqttOptionsError::Unencrypted(server.to_string()));
-        }
-        Ok(server)
+        let tls = self.tls != TlsFiles::default();
+        Server::parse(url.reveal(), tls)
+            .ok_or_else(|| MqttOptionsError::Server(format!("entry {entry} (***)")))
     }
 }
 
@@ -268,10 +262,6 @@ mod tests {
         assert_eq!(key(|o| o.servers.clear()), Some("servers"));
         assert_eq!(
             key(|o| o.servers.push(Secret::new("mqtt//b"))),
-            Some("servers")
-        );
-        assert_eq!(
-            key(|o| o.tls.roots = Some("/roots.pem".into())),
             Some("servers")
         );
         for id in ["", "a\nb"] {

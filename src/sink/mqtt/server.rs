@@ -49,10 +49,13 @@ pub(super) struct Server {
 
 impl Server {
     /// Reads `mqtt://[USER[:PASSWORD]@]HOST[:PORT]`, or the same with `mqtts`. Nothing but a `/`
-    /// may follow.
-    pub(super) fn parse(url: &str) -> Option<Self> {
+    /// may follow. With `tls`, the one means the other.
+    pub(super) fn parse(url: &str, tls: bool) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
-        let scheme = Scheme::ALL.into_iter().find(|it| it.as_str() == scheme)?;
+        let scheme = match Scheme::ALL.into_iter().find(|it| it.as_str() == scheme)? {
+            Scheme::Mqtt if tls => Scheme::Mqtts,
+            scheme => scheme,
+        };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (login, place) = match rest.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
@@ -124,9 +127,9 @@ mod tests {
             ("mqtts://[fe80::1]:99", "mqtts://[fe80::1]:99"),
             ("mqtt://ann:s%40c:r@t@broker:1", "mqtt://broker:1"),
         ] {
-            assert_eq!(Server::parse(url).unwrap().to_string(), shown);
+            assert_eq!(Server::parse(url, false).unwrap().to_string(), shown);
         }
-        let server = Server::parse("mqtt://a%6en:s%40c:r@t@broker").unwrap();
+        let server = Server::parse("mqtt://a%6en:s%40c:r@t@broker", false).unwrap();
         assert_eq!(
             server.auth,
             MqttAuth::User {
@@ -135,7 +138,21 @@ mod tests {
             }
         );
         assert!(!format!("{server:?}").contains("s@c"));
-        assert_eq!(Server::parse("mqtt://b").unwrap().auth, MqttAuth::None);
+        assert_eq!(
+            Server::parse("mqtt://b", false).unwrap().auth,
+            MqttAuth::None
+        );
+    }
+
+    #[test]
+    fn what_is_set_for_tls_makes_a_plain_url_one_with_tls() {
+        for (url, shown) in [
+            ("mqtt://b", "mqtts://b:8883"),
+            ("mqtt://b:1883", "mqtts://b:1883"),
+            ("mqtts://b", "mqtts://b:8883"),
+        ] {
+            assert_eq!(Server::parse(url, true).unwrap().to_string(), shown);
+        }
     }
 
     #[test]
@@ -158,7 +175,7 @@ mod tests {
             "mqtt://[::1]1883",
             "mqtt://:secret@broker",
         ] {
-            assert!(Server::parse(url).is_none(), "{url}");
+            assert!(Server::parse(url, false).is_none(), "{url}");
         }
     }
 }

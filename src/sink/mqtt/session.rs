@@ -121,7 +121,8 @@ impl MqttSession {
             return Ok(());
         }
         self.waiting.push_back((seq, size, letter));
-        self.hand_over()
+        self.hand_over();
+        Ok(())
     }
 
     fn too_large(&self, size: usize, most: usize) -> SinkError {
@@ -138,15 +139,14 @@ impl MqttSession {
     }
 
     /// Gives the client what the window has room for.
-    fn hand_over(&mut self) -> Result<(), SinkError> {
+    fn hand_over(&mut self) {
         let room = if self.wary_of > 0 { 1 } else { self.window };
         while self.flight.span() < room
             && let Some((seq, bytes, letter)) = self.waiting.pop_front()
         {
             self.flight.push(seq, letter.topic.clone(), bytes);
-            self.link.publish(letter)?;
+            self.link.publish(letter);
         }
-        Ok(())
     }
 
     pub(super) async fn next(&mut self) -> Outcome {
@@ -154,9 +154,7 @@ impl MqttSession {
             while let Some(news) = self.link.news_at_hand() {
                 self.take(news);
             }
-            if let Err(error) = self.hand_over() {
-                self.lose(error);
-            }
+            self.hand_over();
             if let Some(outcome) = self.ready.pop_front() {
                 return outcome;
             }
@@ -192,15 +190,17 @@ impl MqttSession {
         }
     }
 
+    /// RabbitMQ answers so at QoS 2 as well: it takes the event at QoS 1.
     fn acknowledged(&mut self, packet_id: u16, reason: &Reason) -> Result<(), Mismatch> {
-        self.expect(MqttQos::AtLeastOnce)?;
         let sent = self.flight.answered(packet_id)?;
         self.conclude(&sent, reason);
         Ok(())
     }
 
     fn received(&mut self, packet_id: u16, reason: &Reason) -> Result<(), Mismatch> {
-        self.expect(MqttQos::ExactlyOnce)?;
+        if self.link.qos() != MqttQos::ExactlyOnce {
+            return Err(Mismatch);
+        }
         if reason.is_error() {
             let sent = self.flight.answered(packet_id)?;
             self.conclude(&sent, reason);
@@ -225,11 +225,6 @@ impl MqttSession {
         };
         self.conclude(&sent, &Reason::of(code));
         Ok(())
-    }
-
-    /// Each QoS has answers of its own.
-    fn expect(&self, qos: MqttQos) -> Result<(), Mismatch> {
-        (self.link.qos() == qos).then_some(()).ok_or(Mismatch)
     }
 
     /// The broker's last word on an event.

@@ -20,6 +20,9 @@ use crate::sink::{
 /// Seconds for which the client would wait for the connection, and for a packet to be written, which
 /// may take long on a slow link. Longer than anything may take: the caller's own limits count.
 const NO_TIMEOUT: u64 = 3_600;
+/// How many messages may be under way at QoS 2. A broker has a limit there and cannot say it in
+/// this version: mosquitto ends the connection at its `max_inflight_messages`, 20 by default.
+const UNSAID_RECEIVE_MAXIMUM: u16 = 10;
 
 /// Connects, and gives the client, what holds of the broker, and what the loop's task has to run.
 pub(super) async fn dial(
@@ -40,7 +43,10 @@ pub(super) async fn dial(
         return Err(failure::bad_answer(&server.to_string(), "no CONNACK"));
     };
     let welcome = Welcome {
-        receive_maximum: u16::MAX,
+        receive_maximum: match plan.options.qos {
+            MqttQos::AtLeastOnce => u16::MAX,
+            MqttQos::ExactlyOnce => UNSAID_RECEIVE_MAXIMUM,
+        },
         max_packet: plan.options.max_packet,
         max_qos: 2,
     };
@@ -73,15 +79,14 @@ pub(super) fn size(letter: &Letter) -> usize {
     packet.size()
 }
 
-/// Hands a message to the loop; false where its queue is full or gone.
-pub(super) fn publish(client: &AsyncClient, qos: MqttQos, letter: Letter) -> bool {
+/// Hands a message to the loop, whose queue has room for everything that may be unanswered. A loop
+/// that has ended takes nothing, which is told elsewhere.
+pub(super) fn publish(client: &AsyncClient, qos: MqttQos, letter: Letter) {
     let qos = match qos {
         MqttQos::AtLeastOnce => QoS::AtLeastOnce,
         MqttQos::ExactlyOnce => QoS::ExactlyOnce,
     };
-    client
-        .try_publish(&*letter.topic, qos, false, letter.body)
-        .is_ok()
+    let _ = client.try_publish(&*letter.topic, qos, false, letter.body);
 }
 
 /// Drives the connection to its end, and tells what happens.

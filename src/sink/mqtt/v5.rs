@@ -111,16 +111,15 @@ pub(super) fn size(letter: &Letter) -> usize {
     packet.size()
 }
 
-/// Hands a message to the loop; false where its queue is full or gone.
-pub(super) fn publish(client: &AsyncClient, qos: MqttQos, letter: Letter) -> bool {
+/// Hands a message to the loop, whose queue has room for everything that may be unanswered. A loop
+/// that has ended takes nothing, which is told elsewhere.
+pub(super) fn publish(client: &AsyncClient, qos: MqttQos, letter: Letter) {
     let qos = match qos {
         MqttQos::AtLeastOnce => QoS::AtLeastOnce,
         MqttQos::ExactlyOnce => QoS::ExactlyOnce,
     };
     let properties = letter.properties.unwrap_or_default();
-    client
-        .try_publish_with_properties(&*letter.topic, qos, false, letter.body, properties)
-        .is_ok()
+    let _ = client.try_publish_with_properties(&*letter.topic, qos, false, letter.body, properties);
 }
 
 /// Drives the connection to its end, and tells what happens.
