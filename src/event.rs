@@ -60,8 +60,11 @@ pub use platform::{LearningPulseCreated, LessonPublished, QuizSubmitted, UserEra
 
 use crate::clock::Timestamp;
 
-/// Longest `subject_id` and `source`, in bytes of UTF-8.
+/// Longest `original_id`, `subject_id` and `source`, in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 255;
+
+/// The namespace of the ids that are made from a source and an original id.
+pub const ORIGINAL_ID_NAMESPACE: Uuid = Uuid::from_u128(0x95fa_0672_b7e6_4fa6_9c77_b218_a1f1_f73d);
 
 /// A checked event, not yet in the journal.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,6 +72,8 @@ pub struct Event {
     pub(crate) event_type: EventType,
     pub(crate) event_version: u16,
     pub(crate) id: Option<Uuid>,
+    /// The id that its producer gave it, where that is no UUID; 1 to 255 bytes.
+    pub(crate) original_id: Option<Box<str>>,
     pub(crate) aggregate_id: Uuid,
     /// Whose data this is; 1 to 255 bytes where present.
     pub(crate) subject_id: Option<Box<str>>,
@@ -127,6 +132,7 @@ impl Event {
             event_type: event_type.into(),
             event_version: None,
             id: None,
+            original_id: None,
             aggregate_id,
             subject_id: None,
             occurred_at: None,
@@ -172,6 +178,7 @@ pub struct EventBuilder {
     event_type: String,
     event_version: Option<u16>,
     id: Option<Uuid>,
+    original_id: Option<String>,
     aggregate_id: Uuid,
     subject_id: Option<String>,
     occurred_at: Option<Timestamp>,
@@ -184,6 +191,14 @@ impl EventBuilder {
     /// repeat and not a second event.
     pub fn id(mut self, id: Uuid) -> Self {
         self.id = Some(id);
+        self
+    }
+
+    /// The id that its producer gave it, where that is no UUID: 1 to 255 bytes without control
+    /// characters. It is signed and can not be erased. Where no [`id`](Self::id) is given, the id is
+    /// [`original_uuid`] of the source and this, so that the same two are the same event.
+    pub fn original_id(mut self, original_id: impl Into<String>) -> Self {
+        self.original_id = Some(original_id.into());
         self
     }
 
@@ -235,18 +250,27 @@ impl EventBuilder {
         if self.id.is_some_and(|id| id.is_nil()) {
             return Err(EventError::IdNil);
         }
+        if let Some(original_id) = &self.original_id {
+            check_name(original_id).map_err(EventError::OriginalId)?;
+        }
         if let Some(subject_id) = &self.subject_id {
             check_name(subject_id).map_err(EventError::SubjectId)?;
         }
         if let Some(source) = &self.source {
             check_name(source).map_err(EventError::Source)?;
         }
+        let id = match (self.id, &self.original_id, &self.source) {
+            (None, Some(original_id), Some(source)) => Some(original_uuid(source, original_id)),
+            (None, Some(_), None) => return Err(EventError::OriginalIdWithoutSource),
+            (id, ..) => id,
+        };
         let payload = self.payload?;
         check_json(&payload).map_err(EventError::Payload)?;
         Ok(Event {
             event_type,
             event_version,
-            id: self.id,
+            id,
+            original_id: self.original_id.map(Into::into),
             aggregate_id: self.aggregate_id,
             subject_id: self.subject_id.map(Into::into),
             occurred_at: self.occurred_at,
@@ -256,7 +280,15 @@ impl EventBuilder {
     }
 }
 
-/// Why a text is no `subject_id` or `source`.
+/// The id of an event whose producer gave it one that is no UUID: the UUIDv5 (RFC 9562, section
+/// 5.5) of `source ‖ 0x00 ‖ original_id` in [`ORIGINAL_ID_NAMESPACE`].
+#[must_use]
+pub fn original_uuid(source: &str, original_id: &str) -> Uuid {
+    let name = [source.as_bytes(), &[0], original_id.as_bytes()].concat();
+    Uuid::new_v5(&ORIGINAL_ID_NAMESPACE, &name)
+}
+
+/// Why a text is no `original_id`, `subject_id` or `source`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
@@ -276,7 +308,7 @@ pub enum NameError {
     },
 }
 
-/// Checks a `subject_id` or `source`.
+/// Checks an `original_id`, `subject_id` or `source`.
 pub(crate) fn check_name(text: &str) -> Result<(), NameError> {
     if !(1..=MAX_NAME_BYTES).contains(&text.len()) {
         return Err(NameError::Length { bytes: text.len() });

@@ -80,6 +80,8 @@ pub enum Beside {
 /// Everything of an envelope that [`Parcel`] does not name already, but for the payload.
 #[derive(Clone)]
 pub struct Columns {
+    /// The id that its producer gave it, where that is no UUID.
+    pub original_id: Option<Box<str>>,
     /// Whose event.
     pub device: Arc<str>,
     /// Who made it.

@@ -137,6 +137,35 @@ fn what_was_altered_is_refused() {
 }
 
 #[test]
+fn an_original_id_that_was_altered_or_is_spelled_in_another_way_is_refused() {
+    let lines = lines();
+    let (named, plain) = (lines[17].as_str(), lines[18].as_str());
+    let quoted = lines[19].as_str();
+    both_accept(&[named, plain, quoted], true);
+    const ID: &str = "\"original_id\":\"order-7\",";
+    for (line, from, to) in [
+        (named, "order-7", "order-8"),
+        (named, "order-7", ""),
+        (named, "order-7", "order-\\u0037"),
+        (named, "order-7", "order-7\t"),
+        (named, "\"order-7\"", "null"),
+        (named, ID, ""),
+        (named, ID, &format!("{ID}{ID}")),
+        (named, "\"device\":", &format!("{ID}\"device\":")),
+        (plain, "\"device\":", &format!("{ID}\"device\":")),
+        (plain, "\"source\":", &format!("{ID}\"source\":")),
+        (plain, "{\"id\":", &format!("{{{ID}\"id\":")),
+        (quoted, "No. \\\"", "No. \""),
+        (quoted, "\\\\8", "\\8"),
+        (quoted, "é", "\\u00e9"),
+    ] {
+        let changed = line.replacen(from, to, 1);
+        assert_ne!(changed, line);
+        both_refuse(&[&changed], false, 1);
+    }
+}
+
+#[test]
 fn a_second_spelling_is_refused() {
     let lines = lines();
     let quiz = lines[2].as_str();

@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use edge_outbox::{
     clock::{ClockSync, Stamp},
     envelope::{Chain, Envelope, Epoch, Kind, Private, Record, Statement, Tree, Verifier},
+    event::{ORIGINAL_ID_NAMESPACE, original_uuid},
     seq::Seq,
     signing::{DeviceKey, PublicKey, Rotation},
 };
@@ -37,6 +38,7 @@ fn statement<'a>(group: &Group, input: &'a Input) -> Statement<'a> {
         epoch: input.epoch.parse().unwrap(),
         seq: Seq::new(input.seq),
         id: input.id.parse().unwrap(),
+        original_id: input.original_id.as_deref(),
         event_type: &input.event_type,
         event_version: input.event_version,
         source: &input.source,
@@ -154,7 +156,7 @@ fn every_frozen_envelope_verifies_and_is_read_as_what_it_was_made_of() {
             }
         }
     }
-    assert_eq!(chain.end().unwrap().seq, Seq::new(17));
+    assert_eq!(chain.end().unwrap().seq, Seq::new(21));
 }
 
 #[test]
@@ -206,4 +208,18 @@ fn the_example_in_the_documentation_is_the_frozen_one() {
         rest = after;
     }
     assert_eq!(shown + rest, event.statement);
+
+    let group: Group = vectors::read("original_ids.json");
+    let event = &group.events[0];
+    let (_, end) = page.rsplit_once("extensions").unwrap();
+    let (extensions, _) = end.split_once("and").unwrap();
+    let ending = base64(&event.private_digest) + extensions;
+    assert!(event.statement.ends_with(&ending), "{ending}");
+    for value in [base64(&event.digest), event.wire.clone()] {
+        assert!(page.contains(&value), "{value}");
+    }
+    let Input { source, id, .. } = &event.input;
+    let original_id = event.input.original_id.as_deref().unwrap();
+    assert_eq!(original_uuid(source, original_id).to_string(), *id);
+    assert!(page.contains(&ORIGINAL_ID_NAMESPACE.to_string()));
 }

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 MEMBERS = ("id device epoch seq event_type event_version source occurred_at clock kind prev "
            "private_digest key_id signature leaf size path redelivered").split()
 PERSONAL = MEMBERS + ["aggregate_id", "subject_id", "salt"]
+ORIGINAL = MEMBERS[:1] + ["original_id"]
 TOKEN, NAME, LARGEST = "[A-Za-z0-9_-]+", r"[^\x00-\x1f\x7f-\x9f]*", 2**53 - 1
 
 def fail(why): raise ValueError(why)
@@ -41,7 +42,8 @@ def verify(line, key, key_id):
     head, plain, payload = line.partition(b',"payload":')
     head, payload = (head + b"}" * bool(plain)).decode(), payload[:-1]
     e = json.loads(head)
-    check(list(e) in ([PERSONAL] if plain else [MEMBERS, PERSONAL + ["payload_b64"]])
+    names = MEMBERS[:1] + list(e)[2:] if list(e)[:2] == ORIGINAL else list(e)
+    check(names in ([PERSONAL] if plain else [MEMBERS, PERSONAL + ["payload_b64"]])
           and list(e["clock"]) == ["wall", "sync", "boot_id", "boottime_us"]
           and type(e["path"]) is list and type(e["redelivered"]) is bool and line.endswith(b"}")
           and json.dumps(e, separators=(",", ":"), ensure_ascii=False) == head, "the spelling")
@@ -54,6 +56,7 @@ def verify(line, key, key_id):
                        text(e["subject_id"], NAME, 0, 255), payload)
         check(personal == binary(e["private_digest"], 32), "the personal part was altered")
     check(binary(e["key_id"], 32) == key_id, "signed by another key")
+    extension = b"\1" + text(e["original_id"], NAME, 1, 255) if "original_id" in e else b""
     digest = sha(
         b"edge-outbox/event\0", bytes([1, ledger]), key_id, text(e["device"], TOKEN, 1, 64),
         uuid(e["epoch"]), number(e["seq"], 1, LARGEST, 8), uuid(e["id"]),
@@ -62,7 +65,7 @@ def verify(line, key, key_id):
         time(e["occurred_at"]), time(clock["wall"]),
         bytes([["no", "yes", "unknown"].index(clock["sync"])]), uuid(clock["boot_id"]),
         number(clock["boottime_us"], 0, LARGEST, 8), binary(e["prev"], 32),
-        binary(e["private_digest"], 32), bytes(2))
+        binary(e["private_digest"], 32), struct.pack(">H", len(extension)), extension)
     size, _ = number(e["size"], 1, 64, 1), number(e["leaf"], 0, e["size"] - 1, 1)
     top = root(sha(b"\0", digest), e["leaf"], e["size"], [binary(node, 32) for node in e["path"]])
     key.verify(binary(e["signature"], 64), b"edge-outbox/group\0\1" + size + top)

@@ -217,6 +217,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Fields, ParseError> {
     let mut reader = Reader { rest: bytes, at: 0 };
     reader.expect("{\"id\":\"")?;
     let id = reader.uuid("id")?;
+    let original_id = if reader.skip("\",\"original_id\":\"") {
+        Some(reader.name("original_id", false)?)
+    } else {
+        None
+    };
     reader.expect("\",\"device\":\"")?;
     let device = reader.text("device", "a device name", MAX_DEVICE_BYTES, |t| {
         t.parse().ok()
@@ -284,6 +289,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Fields, ParseError> {
         epoch,
         seq,
         id,
+        original_id,
         event_type: event_type.into(),
         event_version,
         source,

@@ -37,6 +37,10 @@ impl Record<'_> {
         };
         put(out, "{\"id\":\"");
         put_uuid(out, &statement.id);
+        if let Some(original_id) = statement.original_id {
+            put(out, "\",\"original_id\":\"");
+            put_escaped(out, original_id);
+        }
         put(out, "\",\"device\":\"");
         put(out, statement.device);
         put(out, "\",\"epoch\":\"");

@@ -23,7 +23,10 @@ pub const MAX_STATEMENT_BYTES: usize = EVENT_PREFIX.len()
     + (2 + MAX_NAME_BYTES)
     + (8 + 8 + 1 + 16 + 8)
     + (32 + 32)
-    + 2;
+    + 2
+    + (1 + 2 + MAX_NAME_BYTES);
+/// The extension that holds the original id.
+const ORIGINAL_ID: u8 = 1;
 
 /// Who made the event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +65,8 @@ pub struct Statement<'a> {
     pub seq: Seq,
     /// Its identity.
     pub id: Uuid,
+    /// The id that its producer gave it, where that is no UUID, 1 to 255 bytes.
+    pub original_id: Option<&'a str>,
     /// Its type, 1 to 128 bytes.
     pub event_type: &'a str,
     /// The version of the payload's shape, from 1.
@@ -103,8 +108,16 @@ impl Statement<'_> {
         out.extend_from_slice(&self.clock.boottime_us.to_be_bytes());
         out.extend_from_slice(self.prev.as_bytes());
         out.extend_from_slice(self.private_digest.as_bytes());
-        // The extensions: none in version 1.
-        out.extend_from_slice(&[0, 0]);
+        match self.original_id {
+            None => out.extend_from_slice(&[0, 0]),
+            Some(original_id) => {
+                let length = 1 + 2 + original_id.len();
+                debug_assert!(original_id.len() <= MAX_NAME_BYTES);
+                out.extend_from_slice(&(length as u16).to_be_bytes());
+                out.push(ORIGINAL_ID);
+                push_text(out, original_id);
+            }
+        }
     }
 
     /// Encodes into `scratch` (cleared first) and digests: the event's name in the chain.

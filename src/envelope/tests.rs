@@ -4,6 +4,7 @@ use crate::{clock::ClockSync, seq::SeqRange, signing::DeviceKey};
 /// One event before it is signed.
 #[derive(Clone)]
 struct Draft {
+    original_id: Option<&'static str>,
     event_type: &'static str,
     source: &'static str,
     subject_id: &'static str,
@@ -14,6 +15,7 @@ impl Draft {
     fn new(payload: &[u8]) -> Self {
         let payload = payload.to_vec();
         Self {
+            original_id: None,
             event_type: "quiz.submitted.v1",
             source: "kiosk",
             subject_id: "pupil-7",
@@ -74,6 +76,7 @@ impl Device {
                 epoch: self.epoch,
                 seq: self.seq,
                 id: Uuid::from_u128(self.seq.get().into()),
+                original_id: draft.original_id,
                 event_type: draft.event_type,
                 event_version: 1,
                 source: draft.source,
@@ -186,12 +189,22 @@ fn any_envelope_that_is_rendered_is_read_back_as_it_was() {
         br#"{"a":1,"a":2}"#,
         "\"\u{2028}ä\"".as_bytes(),
     ];
+    let originals = [
+        None,
+        Some("order-7"),
+        Some("\\\""),
+        Some("\",\"device\":\"other"),
+        Some(",\"payload\":"),
+        Some("00000000-0000-0000-0000-000000000001"),
+        Some("é💡"),
+    ];
     for seed in 0..200 {
         let mut random = Random(seed);
         let mut device = Device::new();
         device.seq = Seq::new(random.pick(&[1, 9, 10, (1 << 53) - 70]));
         let drafts: Vec<_> = (0..=random.below(64))
             .map(|_| Draft {
+                original_id: random.pick(&originals),
                 event_type: random.pick(&["a", "quiz.submitted.v1", EPOCH_STARTED]),
                 source: random.pick(&sources),
                 subject_id: random.pick(&subjects),
@@ -203,6 +216,7 @@ fn any_envelope_that_is_rendered_is_read_back_as_it_was() {
             let verified = verifier.verify(envelope(wire)).unwrap();
             let private = verified.private().unwrap();
             assert_eq!(verified.statement().source, draft.source);
+            assert_eq!(verified.statement().original_id, draft.original_id);
             assert_eq!(
                 (private.subject_id, private.payload),
                 (draft.subject_id, &*draft.payload)
@@ -226,7 +240,10 @@ fn whatever_single_byte_is_changed_the_envelope_is_refused() {
     let drafts = vec![Draft::new(br#"{"a":[1,"x \" y"]}"#); 5];
     let alone = device.group(&drafts[..1]).remove(0);
     let grouped = device.group(&drafts).remove(4);
-    for wire in [alone, grouped] {
+    let mut named = drafts;
+    named[2].original_id = Some("or\"der\\ é");
+    let named = device.group(&named).remove(2);
+    for wire in [alone, grouped, named] {
         // A verifier that knows the group already must be no easier to deceive.
         let mut warm = device.verifier();
         warm.verify(envelope(&wire)).unwrap();
@@ -251,7 +268,9 @@ fn whatever_single_byte_is_changed_the_envelope_is_refused() {
 #[test]
 fn a_byte_missing_or_too_much_anywhere_is_refused() {
     let mut device = Device::new();
-    let wire = device.group(&[Draft::new(b"{\"a\":1}")]).remove(0);
+    let mut draft = Draft::new(b"{\"a\":1}");
+    draft.original_id = Some("a\\b");
+    let wire = device.group(&[draft]).remove(0);
     let mut verifier = device.verifier();
     let mut refused = |bytes: &[u8]| match Envelope::parse(bytes) {
         Ok(envelope) => verifier.verify(envelope).is_err(),
@@ -280,6 +299,7 @@ fn there_is_one_spelling_and_two_readers_cannot_differ() {
     let mut device = Device::new();
     let mut draft = Draft::new(b"{\"a\":1}");
     draft.source = "A\"";
+    draft.original_id = Some("No. \\7");
     let drafts = vec![draft; 3];
     let wire = String::from_utf8(device.group(&drafts).remove(0)).unwrap();
     assert!(Envelope::parse(wire.as_bytes()).is_ok());
@@ -322,6 +342,19 @@ fn there_is_one_spelling_and_two_readers_cannot_differ() {
         ("\"seq\":1", "\"seq\": 1"),
         ("{\"id\"", " {\"id\""),
         ("{\"id\"", "\u{feff}{\"id\""),
+        // The original id: empty, absent in another way, doubled, elsewhere, needlessly escaped.
+        ("No. \\\\7", ""),
+        ("\"No. \\\\7\"", "null"),
+        ("\"No. \\\\7\"", "7"),
+        ("No. \\\\7", "No\\u002e \\\\7"),
+        ("No. \\\\7", "No. \\7"),
+        ("No. \\\\7", "No.\t\\\\7"),
+        ("No. \\\\7", "No. \\/7"),
+        ("No. \\\\7\",", "No. \\\\7\",\"original_id\":\"No. \\\\7\","),
+        (
+            "\"original_id\":\"No. \\\\7\",\"device\":\"kiosk-1\"",
+            "\"device\":\"kiosk-1\",\"original_id\":\"No. \\\\7\"",
+        ),
         // Texts.
         ("A\\\"", "\\u0041\\\""),
         ("A\\\"", "A\\u0022"),
@@ -410,6 +443,7 @@ fn the_largest_envelope_is_taken_and_anything_larger_is_refused_unread() {
     let mut draft = Draft::new(&payload);
     let long: &str = Box::leak("\"".repeat(255).into_boxed_str());
     (draft.source, draft.subject_id) = (long, long);
+    draft.original_id = Some(long);
     draft.event_type = Box::leak("t".repeat(128).into_boxed_str());
     let mut device = Device::new();
     device.name = Box::leak("d".repeat(64).into_boxed_str());
@@ -424,6 +458,120 @@ fn the_largest_envelope_is_taken_and_anything_larger_is_refused_unread() {
     assert!(Envelope::parse(&line).is_ok());
     let error = Envelope::parse(&vec![b'{'; MAX_ENVELOPE_BYTES + 1]).unwrap_err();
     assert!(matches!(error, ParseError::TooLarge { .. }));
+}
+
+#[test]
+fn an_original_id_of_256_bytes_is_refused_and_one_of_255_is_taken() {
+    let mut device = Device::new();
+    let mut draft = Draft::new(b"1");
+    draft.original_id = Some("#");
+    let wire = String::from_utf8(device.group(&[draft]).remove(0)).unwrap();
+    let with = |text: &str| wire.replacen("\"#\"", &format!("\"{text}\""), 1);
+    assert!(Envelope::parse(with(&"\\\\".repeat(255)).as_bytes()).is_ok());
+    assert!(Envelope::parse(with(&"\\\\".repeat(256)).as_bytes()).is_err());
+    assert!(Envelope::parse(with(&"é".repeat(128)).as_bytes()).is_err());
+}
+
+#[test]
+fn an_original_id_that_is_added_taken_away_or_changed_breaks_the_signature() {
+    let mut device = Device::new();
+    let mut named = Draft::new(b"1");
+    named.original_id = Some("order-7");
+    let wires = device.group(&[named, Draft::new(b"2")]);
+    let mut verifier = device.verifier();
+    let mut with = |wire: &[u8], original_id: Option<&str>| {
+        let mut changed = envelope(wire);
+        changed.fields.original_id = original_id.map(Into::into);
+        verifier.verify(changed).map(|_| ())
+    };
+    assert_eq!(with(&wires[0], Some("order-7")), Ok(()));
+    assert_eq!(with(&wires[1], None), Ok(()));
+    for (wire, original_id) in [
+        (&wires[0], None),
+        (&wires[0], Some("order-8")),
+        (&wires[0], Some("order-7 ")),
+        (&wires[1], Some("order-7")),
+        (&wires[1], Some("\0")),
+    ] {
+        assert_eq!(with(wire, original_id), Err(VerifyError::Signature));
+    }
+}
+
+/// What the statement says, read from its bytes as the specification lays them out, so that a
+/// statement which could be read in two ways or not at all fails.
+fn texts_of(statement: &[u8]) -> Option<[Option<&str>; 4]> {
+    fn take<'a>(rest: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
+        let (taken, after) = rest.split_at_checked(bytes)?;
+        *rest = after;
+        Some(taken)
+    }
+    fn length(rest: &mut &[u8]) -> Option<usize> {
+        let bytes = take(rest, 2)?.try_into().ok()?;
+        Some(u16::from_be_bytes(bytes).into())
+    }
+    fn text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+        let bytes = length(rest)?;
+        std::str::from_utf8(take(rest, bytes)?).ok()
+    }
+    let mut rest = statement.strip_prefix(EVENT_PREFIX)?;
+    take(&mut rest, 1 + 1 + 32)?;
+    let device = text(&mut rest)?;
+    take(&mut rest, 16 + 8 + 16)?;
+    let event_type = text(&mut rest)?;
+    take(&mut rest, 2)?;
+    let source = text(&mut rest)?;
+    take(&mut rest, 8 + 8 + 1 + 16 + 8 + 32 + 32)?;
+    let extensions = length(&mut rest)?;
+    if rest.len() != extensions {
+        return None;
+    }
+    let original_id = match rest.split_first() {
+        None => None,
+        Some((1, mut entry)) => Some(text(&mut entry).filter(|_| entry.is_empty())?),
+        Some(_) => return None,
+    };
+    Some([Some(device), Some(event_type), Some(source), original_id])
+}
+
+#[test]
+fn no_two_statements_have_the_same_bytes() {
+    let texts = ["a", "aa", "\0", "\0\u{1}\0\u{1}a", "\u{1}\0\u{1}a", "é"];
+    let originals = texts.into_iter().map(Some).chain([None]);
+    let mut seen = std::collections::HashMap::new();
+    for original_id in originals {
+        for source in texts {
+            for end in [[0; 32], [1; 32], [0xff; 32]] {
+                let statement = Statement {
+                    kind: Kind::Program,
+                    key_id: KeyId([0; 32]),
+                    device: "a",
+                    epoch: Epoch::from_uuid(Uuid::nil()),
+                    seq: Seq::FIRST,
+                    id: Uuid::nil(),
+                    original_id,
+                    event_type: "a",
+                    event_version: 1,
+                    source,
+                    occurred_at: Timestamp::from_micros(0).unwrap(),
+                    clock: Stamp {
+                        wall: Timestamp::from_micros(0).unwrap(),
+                        sync: ClockSync::No,
+                        boot_id: Uuid::nil(),
+                        boottime_us: 0,
+                    },
+                    prev: Digest::ZERO,
+                    private_digest: Digest(end),
+                };
+                let mut bytes = Vec::new();
+                statement.encode(&mut bytes);
+                assert!(bytes.len() <= MAX_STATEMENT_BYTES);
+                let expected = [Some("a"), Some("a"), Some(source), original_id];
+                assert_eq!(texts_of(&bytes), Some(expected));
+                let other = seen.insert(bytes, (original_id, source, end));
+                assert_eq!(other, None, "{original_id:?} {source:?}");
+            }
+        }
+    }
 }
 
 /// The wire bytes without the personal part, as after an erasure.

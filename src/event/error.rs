@@ -41,6 +41,12 @@ pub enum EventError {
     /// The id is nil, which names nothing.
     #[error("the nil id")]
     IdNil,
+    /// The original id has the wrong length or a control character.
+    #[error("original id: {0}")]
+    OriginalId(#[source] NameError),
+    /// There is an original id and neither an id nor a source to make one from.
+    #[error("an original id without a source")]
+    OriginalIdWithoutSource,
     /// The version is zero.
     #[error("event version 0, and versions begin at 1")]
     VersionZero,
@@ -80,6 +86,7 @@ impl EventError {
             | Self::TypeReserved { .. }
             | Self::TypeVersion { .. } => "event_type",
             Self::IdNil => "id",
+            Self::OriginalId(_) | Self::OriginalIdWithoutSource => "original_id",
             Self::VersionZero | Self::VersionContradiction { .. } => "event_version",
             Self::SubjectId(_) => "subject_id",
             Self::Source(_) => "source",
@@ -97,6 +104,10 @@ impl EventError {
             Self::TypeReserved { .. } => "choose a type that does not begin with outbox",
             Self::TypeVersion { .. } => "end the type in .v1 to .v65535, or in something else",
             Self::IdNil => "give the event an id of its own, or leave it out",
+            Self::OriginalId(_) => "1 to 255 bytes without control characters",
+            Self::OriginalIdWithoutSource => {
+                "give the source: an original id names an event only among those of its source"
+            }
             Self::VersionZero | Self::VersionContradiction { .. } => {
                 "leave the version out, or give the one in the type's .v<N> suffix"
             }

@@ -62,6 +62,53 @@ fn the_outbox_keeps_its_own_types_to_itself() {
 }
 
 #[test]
+fn an_original_id_makes_the_id_together_with_its_source() {
+    let event = |source: &str, original_id: &str| {
+        Event::builder("a.b", Uuid::nil())
+            .source(source)
+            .original_id(original_id)
+            .payload("1")
+            .build()
+            .unwrap()
+    };
+    let id = event("/school", "order-7").id.unwrap();
+    assert_eq!(id.get_version_num(), 5);
+    assert_eq!(id, original_uuid("/school", "order-7"));
+    // Made once with another implementation of UUIDv5.
+    assert_eq!(id.to_string(), "ab5f827d-8b56-56af-a09b-1ad092983edb");
+    let others = [
+        ("/schoolo", "rder-7"),
+        ("/school", "order-8"),
+        ("/schoo", "lorder-7"),
+    ];
+    for (source, original_id) in others {
+        assert_ne!(event(source, original_id).id, Some(id));
+    }
+    let own = Uuid::from_u128(7);
+    let given = Event::builder("a.b", Uuid::nil())
+        .original_id("7")
+        .id(own)
+        .payload("1");
+    assert_eq!(given.build().unwrap().id, Some(own));
+}
+
+#[test]
+fn an_original_id_is_a_name_and_needs_a_source_where_there_is_no_id() {
+    let with = |original_id: &str| {
+        let event = Event::builder("a.b", Uuid::nil()).source("s").payload("1");
+        event.original_id(original_id).build()
+    };
+    assert!(with(&"é".repeat(127)).is_ok());
+    for bad in ["", "a\n", "\u{7f}", &"é".repeat(128)] {
+        refused(with(bad), "original_id");
+    }
+    let alone = Event::builder("a.b", Uuid::nil())
+        .original_id("7")
+        .payload("1");
+    refused(alone.build(), "original_id");
+}
+
+#[test]
 fn the_version_comes_from_the_caller_else_the_type_else_it_is_1() {
     let version = |event_type, given: Option<u16>| {
         let mut builder = Event::builder(event_type, Uuid::nil()).payload("1");

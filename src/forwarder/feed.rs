@@ -298,6 +298,7 @@ impl Press {
     fn columns(&mut self, record: &Record<'_>) -> Columns {
         let statement = &record.statement;
         Columns {
+            original_id: statement.original_id.map(Into::into),
             device: self.words.share(statement.device),
             kind: statement.kind,
             key_id: statement.key_id,

@@ -66,6 +66,7 @@ pub(super) struct GroupV1<'a> {
 pub(super) struct EventV1<'a> {
     pub(super) ledger: bool,
     pub(super) id: [u8; 16],
+    pub(super) original_id: Option<&'a str>,
     pub(super) event_type: &'a str,
     pub(super) event_version: u16,
     pub(super) source: &'a str,
@@ -274,6 +275,7 @@ impl<'a> Group<'a> {
             epoch: self.epoch(),
             seq: self.first.plus(index as u64),
             id: Uuid::from_bytes(event.id),
+            original_id: event.original_id,
             event_type: event.event_type,
             event_version: event.event_version,
             source: event.source,

@@ -68,6 +68,7 @@ impl Sealed {
             event_type: EventType::ledger(ledger.event_type()),
             event_version: 1,
             id: None,
+            original_id: None,
             aggregate_id: aggregate,
             subject_id: None,
             occurred_at: None,
@@ -100,6 +101,7 @@ impl Sealed {
     /// About how many bytes of the journal it takes.
     pub(super) fn weight(&self) -> u64 {
         let texts = self.event.event_type.as_str().len()
+            + self.event.original_id.as_deref().map_or(0, str::len)
             + self.event.subject_id.as_deref().map_or(0, str::len)
             + self.event.source.as_deref().map_or(0, str::len);
         FIXED_BYTES + (texts + self.event.payload.len()) as u64
@@ -110,6 +112,7 @@ impl Sealed {
     pub(super) fn says_the_same_as(&self, other: &Self) -> bool {
         let (a, b) = (&self.event, &other.event);
         self.kind == other.kind
+            && a.original_id == b.original_id
             && a.event_type == b.event_type
             && a.event_version == b.event_version
             && a.aggregate_id == b.aggregate_id
@@ -125,6 +128,7 @@ impl Sealed {
         let event = &self.event;
         let statement = &held.statement;
         let public = self.kind == statement.kind
+            && event.original_id.as_deref() == statement.original_id
             && event.event_type.as_str() == statement.event_type
             && event.event_version == statement.event_version
             && event

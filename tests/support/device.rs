@@ -55,6 +55,7 @@ impl Device {
             epoch: self.epoch,
             seq: Seq::new(seq),
             id: Uuid::from_u128(u128::from(seq)),
+            original_id: None,
             event_type,
             event_version: 1,
             source: "test",

@@ -64,6 +64,7 @@ pub(crate) struct Input {
     pub(crate) epoch: String,
     pub(crate) seq: u64,
     pub(crate) id: String,
+    pub(crate) original_id: Option<String>,
     pub(crate) event_type: String,
     pub(crate) event_version: u16,
     pub(crate) source: String,
@@ -107,7 +108,12 @@ pub(crate) fn read<T: DeserializeOwned>(name: &str) -> T {
 
 /// All groups; together they are the whole of one epoch, in order.
 pub(crate) fn groups() -> Vec<Group> {
-    ["group_of_one.json", "group_of_five.json", "payloads.json"]
-        .map(read)
-        .into()
+    [
+        "group_of_one.json",
+        "group_of_five.json",
+        "payloads.json",
+        "original_ids.json",
+    ]
+    .map(read)
+    .into()
 }

@@ -146,6 +146,7 @@ impl<S: Storage> Core<S> {
                 epoch: staging.epoch,
                 seq: first.plus(index as u64),
                 id: sealed.id,
+                original_id: event.original_id.as_deref(),
                 event_type: event.event_type.as_str(),
                 event_version: event.event_version,
                 source,
@@ -159,6 +160,7 @@ impl<S: Storage> Core<S> {
             events.push(EventV1 {
                 ledger: sealed.kind == Kind::Ledger,
                 id: sealed.id.into_bytes(),
+                original_id: event.original_id.as_deref(),
                 event_type: event.event_type.as_str(),
                 event_version: event.event_version,
                 source,

@@ -102,6 +102,49 @@ fn a_known_id_gives_the_first_seq_again_and_other_content_is_a_conflict() {
 }
 
 #[test]
+fn the_original_id_is_content_and_is_kept() {
+    let event = |id: u128, original_id: Option<&str>| {
+        let mut event = Event::builder("quiz.submitted.v1", Uuid::from_u128(7))
+            .id(Uuid::from_u128(id))
+            .payload("1");
+        if let Some(original_id) = original_id {
+            event = event.original_id(original_id);
+        }
+        let event = event.build().unwrap();
+        Sealed::seal(event, 0, LIMITS.max_payload_bytes, &mut entropy(1)).unwrap()
+    };
+    let (storage, mut core) = fresh();
+    let place = |answer: Result<Vec<Appended>, AppendError>| {
+        let place = answer.unwrap()[0];
+        (place.seq, place.repeated)
+    };
+    let named = place(append(&mut core, vec![event(1, Some("a"))]).unwrap()).0;
+    let plain = place(append(&mut core, vec![event(2, None)]).unwrap()).0;
+    for (id, original_id) in [(1, None), (1, Some("b")), (2, Some("a"))] {
+        let contrary = append(&mut core, vec![event(id, original_id)]).unwrap();
+        assert!(matches!(contrary, Err(AppendError::Conflict { .. })));
+        let fresh = vec![event(9, Some("c")), event(9, original_id)];
+        let contrary = append(&mut core, fresh).unwrap();
+        assert!(matches!(
+            contrary,
+            Err(AppendError::Conflict { index: 1, .. })
+        ));
+    }
+    drop(core);
+    let mut core = open(&storage, LIMITS).unwrap();
+    let again = append(&mut core, vec![event(1, Some("a"))]).unwrap();
+    assert_eq!(place(again), (named, true));
+    let again = append(&mut core, vec![event(2, None)]).unwrap();
+    assert_eq!(place(again), (plain, true));
+    let kept: Vec<_> = verified(&core)
+        .iter()
+        .map(|envelope| envelope.statement().original_id.map(str::to_owned))
+        .collect();
+    let ours = kept.len() - 2;
+    assert_eq!(kept[ours..], [Some("a".to_owned()), None]);
+}
+
+#[test]
 fn a_full_journal_refuses_and_takes_again_once_a_required_sink_has_confirmed() {
     let storage = FaultyStorage::new(1);
     let limits = Limits {
