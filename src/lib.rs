@@ -92,6 +92,7 @@ pub mod ingest;
 pub mod journal;
 pub mod ledger;
 pub mod outbox;
+mod percent;
 pub mod secret;
 pub mod seq;
 pub mod signing;

@@ -12,6 +12,10 @@ use http_client::{Connection, Request};
 use http_listener::{Running, event};
 
 const APP: &str = "https://app.example";
+/// What a page may send beside what every page may.
+const ALLOWED_HEADERS: &str = "authorization, content-type, ce-specversion, ce-id, ce-source, \
+                               ce-type, ce-subject, ce-time, ce-aggregateid, ce-subjectid, \
+                               ce-eventversion";
 const TOKEN: &str = "a-token-for-this-test";
 
 fn guarded() -> Running {
@@ -114,10 +118,7 @@ fn a_page_of_an_allowed_origin_posts_after_its_preflight() {
         let preflight = Request::new("OPTIONS", "/v1/events")
             .header("origin", origin)
             .header("access-control-request-method", "POST")
-            .header(
-                "access-control-request-headers",
-                "authorization, content-type",
-            )
+            .header("access-control-request-headers", ALLOWED_HEADERS)
             .header("access-control-request-private-network", "true");
         let answer = listener.ask(&preflight);
         assert_eq!(answer.status, 204);
@@ -128,7 +129,7 @@ fn a_page_of_an_allowed_origin_posts_after_its_preflight() {
         );
         assert_eq!(
             answer.header("access-control-allow-headers"),
-            Some("authorization, content-type")
+            Some(ALLOWED_HEADERS)
         );
         assert_eq!(
             answer.header("access-control-allow-private-network"),

@@ -75,13 +75,27 @@ enum AtSink {
     Rejected { reason: String },
 }
 
-/// The format that the headers announce. Nothing is guessed: what a form or a beacon of another
+/// What the headers of CloudEvents' attributes begin with.
+const ATTRIBUTE_PREFIX: &str = "ce-";
+
+/// How a request carries its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// In the body.
+    Body(Format),
+    /// One CloudEvent, with its data as the body and its attributes in headers.
+    Binary,
+}
+
+/// The mode that the headers announce. Nothing is guessed: what a form or a beacon of another
 /// site's page can send without a preflight is not taken, and no content type at all is one of
 /// those.
-pub(super) fn format(headers: &HeaderMap) -> Result<Format, Problem> {
+pub(super) fn mode(headers: &HeaderMap) -> Result<Mode, Problem> {
     let refused = |detail: &str| {
-        Problem::new(Kind::UnsupportedContentType, detail)
-            .hint("send application/json or application/x-ndjson, in UTF-8 and not compressed")
+        Problem::new(Kind::UnsupportedContentType, detail).hint(
+            "send application/json, application/x-ndjson or a CloudEvent in JSON, in UTF-8 and \
+             not compressed",
+        )
     };
     if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(refused("a body with a content encoding"));
@@ -89,9 +103,20 @@ pub(super) fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     let value = only(headers, &header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let value = value.ok_or_else(|| refused("no content type, or more than one"))?;
     let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
-    let format = match essence.trim() {
-        json if json.eq_ignore_ascii_case("application/json") => Format::Json,
-        lines if lines.eq_ignore_ascii_case("application/x-ndjson") => Format::NdJson,
+    let format = match essence.trim().to_ascii_lowercase().as_str() {
+        // Beside the JSON format, the headers may hold the attributes, too: the body counts.
+        "application/cloudevents+json" => Format::CloudEvent,
+        "application/cloudevents-batch+json" => Format::CloudEventBatch,
+        _ if attributes(headers).next().is_some() => {
+            return match body::is_json(value) {
+                true => Ok(Mode::Binary),
+                false => Err(refused(
+                    "a CloudEvent with other data than application/json",
+                )),
+            };
+        }
+        "application/json" => Format::Json,
+        "application/x-ndjson" => Format::NdJson,
         _ => return Err(refused("another content type than is taken")),
     };
     let utf8 = |parameter: &str| {
@@ -102,16 +127,29 @@ pub(super) fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     if !parameters.split(';').all(utf8) {
         return Err(refused("another charset than UTF-8"));
     }
-    Ok(format)
+    Ok(Mode::Body(format))
+}
+
+/// The attributes in the headers, as they stand there.
+fn attributes(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
+    headers.iter().filter_map(|(name, value)| {
+        let name = name.as_str().strip_prefix(ATTRIBUTE_PREFIX)?;
+        Some((name, value.as_bytes()))
+    })
 }
 
 /// Takes the events of a body in. The answer says so only after the commit.
 pub(super) async fn append(
     outbox: &Outbox,
-    format: Format,
+    mode: Mode,
+    headers: &HeaderMap,
     mut upload: Upload<'_>,
 ) -> Result<Response<Body>, Problem> {
-    let Request { events, shape } = body::read(&upload.bytes, format, outbox.max_payload_bytes())?;
+    let max_payload_bytes = outbox.max_payload_bytes();
+    let Request { events, shape } = match mode {
+        Mode::Body(format) => body::read(&upload.bytes, format, max_payload_bytes),
+        Mode::Binary => body::read_binary(attributes(headers), &upload.bytes, max_payload_bytes),
+    }?;
     // The events hold copies of what they need: while they wait for the commit, this is not held.
     drop(std::mem::take(&mut upload.bytes));
     let places = outbox.append_batch(events).await;
@@ -232,12 +270,12 @@ fn range(query: &str) -> Result<(Seq, bool), Problem> {
 mod tests {
     use super::*;
 
-    fn format_of(values: &[&'static str]) -> Option<Format> {
+    fn mode_of(values: &[&'static str]) -> Option<Mode> {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(header::CONTENT_TYPE, HeaderValue::from_static(value));
         }
-        format(&headers).ok()
+        mode(&headers).ok()
     }
 
     #[test]
@@ -248,14 +286,61 @@ mod tests {
             "application/json ;charset=\"UTF-8\"",
             "application/json;",
         ] {
-            assert_eq!(format_of(&[value]), Some(Format::Json), "{value}");
+            assert_eq!(mode_of(&[value]), Some(Mode::Body(Format::Json)), "{value}");
         }
-        assert_eq!(format_of(&["application/x-ndjson"]), Some(Format::NdJson));
+        assert_eq!(
+            mode_of(&["application/x-ndjson"]),
+            Some(Mode::Body(Format::NdJson))
+        );
+    }
+
+    #[test]
+    fn a_cloud_event_announces_itself_by_its_content_type_or_by_its_headers() {
+        for (value, format) in [
+            ("application/cloudevents+json", Format::CloudEvent),
+            (
+                "Application/CloudEvents+JSON; charset=UTF-8",
+                Format::CloudEvent,
+            ),
+            (
+                "application/cloudevents-batch+json",
+                Format::CloudEventBatch,
+            ),
+        ] {
+            assert_eq!(mode_of(&[value]), Some(Mode::Body(format)), "{value}");
+        }
+        for value in [
+            "application/cloudevents",
+            "application/cloudevents+avro",
+            "application/cloudevents+json; charset=latin-1",
+        ] {
+            assert_eq!(mode_of(&[value]), None, "{value}");
+        }
+        let with_attribute = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("ce-id", HeaderValue::from_static("7"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
+            mode(&headers).ok()
+        };
+        for value in ["application/json", "application/json;charset=\"UTF-8\""] {
+            assert_eq!(with_attribute(value), Some(Mode::Binary), "{value}");
+        }
+        let structured = with_attribute("application/cloudevents+json");
+        assert_eq!(structured, Some(Mode::Body(Format::CloudEvent)));
+        for value in [
+            "application/json; profile=x",
+            "application/vnd.quiz+json",
+            "application/x-ndjson",
+            "application/xml",
+            "",
+        ] {
+            assert_eq!(with_attribute(value), None, "{value}");
+        }
     }
 
     #[test]
     fn what_a_page_can_send_without_a_preflight_is_no_content_type_of_ours() {
-        assert_eq!(format_of(&[]), None);
+        assert_eq!(mode_of(&[]), None);
         for value in [
             "",
             "text/plain",
@@ -266,9 +351,9 @@ mod tests {
             "application/json; charset=latin-1",
             "text/plain, application/json",
         ] {
-            assert_eq!(format_of(&[value]), None, "{value}");
+            assert_eq!(mode_of(&[value]), None, "{value}");
         }
-        assert_eq!(format_of(&["application/json", "text/plain"]), None);
+        assert_eq!(mode_of(&["application/json", "text/plain"]), None);
     }
 
     #[test]
@@ -279,7 +364,7 @@ mod tests {
             HeaderValue::from_static("application/json"),
         );
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert!(format(&headers).is_err());
+        assert!(mode(&headers).is_err());
     }
 
     #[test]

@@ -161,7 +161,8 @@ pub(super) fn preflight(head: &Parts, admitted: &Admitted) -> Option<HeaderMap> 
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type",
+            "authorization, content-type, ce-specversion, ce-id, ce-source, ce-type, ce-subject, \
+             ce-time, ce-aggregateid, ce-subjectid, ce-eventversion",
         ),
         (header::ACCESS_CONTROL_MAX_AGE, "600"),
     ] {

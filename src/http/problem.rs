@@ -272,6 +272,7 @@ impl From<BodyError> for Problem {
             BodyErrorKind::NotJson => Kind::NotJson,
             BodyErrorKind::NotAnEvent => Kind::InvalidEvent,
             BodyErrorKind::TooLarge => Kind::TooLarge,
+            BodyErrorKind::UnsupportedContentType => Kind::UnsupportedContentType,
         };
         let mut problem = Self::new(kind, error.to_string()).hint(error.fault.hint());
         problem.0.place = error.place;

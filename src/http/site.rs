@@ -130,9 +130,9 @@ impl Site {
                 Ok(response)
             }
             (&Method::POST, Route::Events) => {
-                let format = events::format(&head.headers)?;
+                let mode = events::mode(&head.headers)?;
                 let upload = self.uploads.read(body).await?;
-                events::append(&self.outbox, format, upload).await
+                events::append(&self.outbox, mode, &head.headers, upload).await
             }
             // The answer to HEAD is that to GET; the connection leaves the body out.
             (&Method::GET | &Method::HEAD, _) => match route {

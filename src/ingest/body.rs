@@ -1,7 +1,8 @@
 //! Bodies: JSON as it is handed in, read into checked events.
 //!
-//! Three forms: one object, an array of objects, and one object a line (NDJSON). Reading takes
-//! everything or nothing, so a body with one bad event leaves no trace of the good ones.
+//! Three forms: one object, an array of objects, and one object a line (NDJSON); and CloudEvents,
+//! one by one, as a batch, or with their attributes in headers. Reading takes everything or
+//! nothing, so a body with one bad event leaves no trace of the good ones.
 //!
 //! Members are strict: one that is unknown, missing or given twice is refused, because each is a
 //! mistake that would otherwise be signed and kept. `null` stands for an optional member that is
@@ -12,16 +13,24 @@
 //! than its own length. No error quotes a value, which may be personal; the names of members and
 //! the event's type are not.
 
+mod binary;
+mod cloud_event;
 mod error;
 mod member;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
 use serde::de::{DeserializeSeed, Deserializer as _, SeqAccess, Visitor};
 use serde_json::error::Category;
 
+pub use self::binary::read_binary;
+#[cfg(feature = "http")]
+pub(crate) use self::cloud_event::is_json;
 pub use self::error::{BodyError, BodyErrorKind, Fault, Place};
-use self::member::{Members, MembersVisitor};
+use self::{
+    cloud_event::Attribute,
+    member::{Form, Member, MembersVisitor},
+};
 use crate::{event::Event, journal::MAX_REQUEST_EVENTS};
 
 /// How a body spells its events.
@@ -32,6 +41,10 @@ pub enum Format {
     /// `application/x-ndjson`: one object a line. Lines end in LF or CR LF; blank ones count as
     /// lines and are skipped.
     NdJson,
+    /// `application/cloudevents+json`: one CloudEvent.
+    CloudEvent,
+    /// `application/cloudevents-batch+json`: an array of CloudEvents.
+    CloudEventBatch,
 }
 
 /// The events of one body, which are to be taken together or not at all. Never without an event.
@@ -86,7 +99,12 @@ pub fn read(body: &[u8], format: Format, max_payload_bytes: usize) -> Result<Req
         }
     };
     let request = match format {
-        Format::Json => read_json(text, max_payload_bytes),
+        Format::Json if text.trim_ascii_start().starts_with('[') => {
+            read_array::<Member>(text, max_payload_bytes)
+        }
+        Format::Json => read_one::<Member>(text, max_payload_bytes),
+        Format::CloudEvent => read_one::<Attribute>(text, max_payload_bytes),
+        Format::CloudEventBatch => read_array::<Attribute>(text, max_payload_bytes),
         Format::NdJson => read_lines(text, max_payload_bytes),
     };
     match (request, broken_at) {
@@ -101,23 +119,31 @@ pub fn read(body: &[u8], format: Format, max_payload_bytes: usize) -> Result<Req
     }
 }
 
-fn read_json(text: &str, max_payload_bytes: usize) -> Result<Request, BodyError> {
+fn read_one<F: Form>(text: &str, max_payload_bytes: usize) -> Result<Request, BodyError> {
+    if text.trim_ascii_start().is_empty() {
+        return Err(Fault::Empty.into());
+    }
+    let mut reader = Reader::new(max_payload_bytes);
+    let event = reader.one::<F>(text).map_err(|refused| refused.at(None))?;
+    Ok(Request {
+        events: vec![event],
+        shape: Shape::One,
+    })
+}
+
+fn read_array<F: Form>(text: &str, max_payload_bytes: usize) -> Result<Request, BodyError> {
     let start = text.trim_ascii_start();
     if start.is_empty() {
         return Err(Fault::Empty.into());
     }
-    let mut reader = Reader::new(max_payload_bytes);
     if !start.starts_with('[') {
-        let event = reader.one(text).map_err(|refused| refused.at(None))?;
-        return Ok(Request {
-            events: vec![event],
-            shape: Shape::One,
-        });
+        return Err(Fault::NotABatch.into());
     }
+    let mut reader = Reader::new(max_payload_bytes);
     let mut json = serde_json::Deserializer::from_str(text);
     let mut ended = false;
     let outcome = json
-        .deserialize_seq(ArrayVisitor(&mut reader))
+        .deserialize_seq(ArrayVisitor::<F>(&mut reader, PhantomData))
         .and_then(|()| {
             ended = true;
             json.end()
@@ -125,7 +151,7 @@ fn read_json(text: &str, max_payload_bytes: usize) -> Result<Request, BodyError>
     match outcome {
         Err(error) => {
             let place = (!ended).then_some(Place::Index(reader.events.len()));
-            Err(reader.refused(&error, text).at(place))
+            Err(reader.refused::<F>(&error, text).at(place))
         }
         Ok(()) if reader.events.is_empty() => Err(Fault::Empty.into()),
         Ok(()) => Ok(Request {
@@ -143,7 +169,7 @@ fn read_lines(text: &str, max_payload_bytes: usize) -> Result<Request, BodyError
             continue;
         }
         let event = reader
-            .one(line)
+            .one::<Member>(line)
             .map_err(|refused| refused.at(Some(Place::Line(number))))?;
         reader
             .take(event)
@@ -166,6 +192,13 @@ struct Refused {
 }
 
 impl Refused {
+    fn of(field: impl Into<Cow<'static, str>>, fault: Fault) -> Self {
+        Self {
+            field: Some(field.into()),
+            fault,
+        }
+    }
+
     fn at(self, place: Option<Place>) -> BodyError {
         BodyError {
             place,
@@ -210,22 +243,22 @@ impl Reader {
     }
 
     /// Reads a text that is one event and nothing else.
-    fn one(&mut self, text: &str) -> Result<Event, Refused> {
+    fn one<F: Form>(&mut self, text: &str) -> Result<Event, Refused> {
         let mut json = serde_json::Deserializer::from_str(text);
-        let read = EventSeed(self).deserialize(&mut json);
+        let read = EventSeed::<F>(self, PhantomData).deserialize(&mut json);
         let read = read.and_then(|event| json.end().map(|()| event));
-        read.map_err(|error| self.refused(&error, text))
+        read.map_err(|error| self.refused::<F>(&error, text))
     }
 
     /// What is behind the deserializer's error.
-    fn refused(&mut self, error: &serde_json::Error, text: &str) -> Refused {
+    fn refused<F: Form>(&mut self, error: &serde_json::Error, text: &str) -> Refused {
         if let Some(refused) = self.refused.take() {
             return refused;
         }
         // A "data" error that was not recorded is a value of another kind than was asked for;
         // there is only one place for that. Its text would quote the value.
         let fault = match error.classify() {
-            Category::Data => Fault::NotAnObject,
+            Category::Data => F::NOT_AN_OBJECT,
             _ => Fault::not_json(error, text),
         };
         fault.into()
@@ -239,24 +272,22 @@ impl Reader {
 }
 
 /// Reads one event.
-struct EventSeed<'r>(&'r mut Reader);
+struct EventSeed<'r, F>(&'r mut Reader, PhantomData<F>);
 
-impl<'de> DeserializeSeed<'de> for EventSeed<'_> {
+impl<'de, F: Form> DeserializeSeed<'de> for EventSeed<'_, F> {
     type Value = Event;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<Event, D::Error> {
-        let Self(reader) = self;
-        let members: Members<'de> = json.deserialize_any(MembersVisitor(reader))?;
-        members
-            .event(reader.max_payload_bytes)
-            .map_err(|refused| reader.stop(refused))
+        let Self(reader, form) = self;
+        let members = json.deserialize_any(MembersVisitor::<F>(reader, form))?;
+        F::event(&members, reader.max_payload_bytes).map_err(|refused| reader.stop(refused))
     }
 }
 
 /// Reads the events of an array into the reader.
-struct ArrayVisitor<'r>(&'r mut Reader);
+struct ArrayVisitor<'r, F>(&'r mut Reader, PhantomData<F>);
 
-impl<'de> Visitor<'de> for ArrayVisitor<'_> {
+impl<'de, F: Form> Visitor<'de> for ArrayVisitor<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -264,8 +295,8 @@ impl<'de> Visitor<'de> for ArrayVisitor<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
-        let Self(reader) = self;
-        while let Some(event) = array.next_element_seed(EventSeed(reader))? {
+        let Self(reader, form) = self;
+        while let Some(event) = array.next_element_seed(EventSeed::<F>(reader, form))? {
             reader
                 .take(event)
                 .map_err(|fault| reader.stop::<A::Error>(fault.into()))?;

@@ -56,6 +56,12 @@ pub enum Fault {
     /// It is JSON, but not an object.
     #[error("an event is a JSON object, and this is something else")]
     NotAnObject,
+    /// It is JSON, but not an object, where a CloudEvent was announced.
+    #[error("a CloudEvent is a JSON object, and this is something else")]
+    NotACloudEvent,
+    /// It is one object, where a batch of CloudEvents was announced.
+    #[error("a batch is a JSON array, and this is something else")]
+    NotABatch,
     /// A member that events do not have.
     #[error("unknown member")]
     UnknownMember,
@@ -65,6 +71,60 @@ pub enum Fault {
     /// A member that every event has is not there.
     #[error("missing")]
     MissingMember,
+    /// An attribute that every CloudEvent has is not there.
+    #[error("missing")]
+    MissingAttribute,
+    /// An attribute that an event has no place for.
+    #[error("an event has no place for this attribute, and it would be lost")]
+    UnknownAttribute,
+    /// The schema of the data, which an event has no place for.
+    #[error("an event has no place for a schema, and it would be lost")]
+    DataSchema,
+    /// Another version of CloudEvents.
+    #[error("not 1.0")]
+    SpecVersion,
+    /// A source that is no URI-reference.
+    #[error("not a URI-reference")]
+    NotAUriReference,
+    /// Data of another type than JSON.
+    #[error("not application/json in UTF-8, and another type would be lost")]
+    DataContentType,
+    /// The content type of a binary message is in a header for an attribute.
+    #[error("given apart from the content type, which says it")]
+    ContentTypeApart,
+    /// A subject that is no UUID.
+    #[error("not a UUID, and the subject is kept as the aggregate's id")]
+    SubjectNotAUuid,
+    /// The aggregate's id is not the subject.
+    #[error("another aggregate than the subject")]
+    TwoAggregates,
+    /// Neither a subject nor an aggregate's id.
+    #[error("missing, and so is aggregateid: every event is about something")]
+    NoAggregate,
+    /// Neither `data` nor `data_base64`.
+    #[error("missing, and so is data_base64: every event has a payload")]
+    NoData,
+    /// A binary message without a body.
+    #[error("the body is empty, and every event has a payload")]
+    NoBody,
+    /// Both `data` and `data_base64`.
+    #[error("given beside data")]
+    TwoPayloads,
+    /// Data that is no base64.
+    #[error("not base64")]
+    NotBase64,
+    /// A noncharacter of Unicode.
+    #[error("a noncharacter, which CloudEvents do not allow")]
+    Noncharacter,
+    /// A header's value with something else than printable ASCII.
+    #[error("not printable ASCII")]
+    NotPrintable,
+    /// A header's value that begins with a quotation mark and does not end with its counterpart.
+    #[error("a quotation mark without its counterpart at the end")]
+    NotQuoted,
+    /// A header's value whose percent-encoding is wrong.
+    #[error("not percent-encoded UTF-8")]
+    NotPercentEncoded,
     /// A value that is no string.
     #[error("not a string")]
     NotAString,
@@ -108,6 +168,8 @@ pub enum BodyErrorKind {
     NotAnEvent,
     /// It goes beyond a limit; smaller pieces would pass.
     TooLarge,
+    /// It is of a content type that is not taken.
+    UnsupportedContentType,
 }
 
 impl Fault {
@@ -145,11 +207,41 @@ impl Fault {
             }
             Self::DuplicateMember => "give each member once",
             Self::MissingMember => "an event has event_type, aggregate_id and payload",
+            Self::NotACloudEvent => "one CloudEvent in JSON; several are a batch",
+            Self::NotABatch => "an array, or one CloudEvent as application/cloudevents+json",
+            Self::MissingAttribute => "a CloudEvent has specversion, id, source and type",
+            Self::UnknownAttribute => {
+                "besides specversion, id, source, type and the data, an event has a place for \
+                 subject, time, aggregateid, subjectid and eventversion; all else belongs in the \
+                 data"
+            }
+            Self::DataSchema => "leave it out: type and eventversion say what the data looks like",
+            Self::SpecVersion => "CloudEvents 1.0, and no other version",
+            Self::NotAUriReference => {
+                "a URI or a path (RFC 3986), in which all else is percent-encoded"
+            }
+            Self::DataContentType => "leave it out, or write application/json",
+            Self::ContentTypeApart => "leave it out: the content type says what the data is",
+            Self::SubjectNotAUuid => {
+                "give the aggregate's id, a UUID, as subject or aggregateid; another text belongs \
+                 in the data"
+            }
+            Self::TwoAggregates => "give one of the two, or the same in both",
+            Self::NoAggregate => "what the event is about, a UUID, as subject or aggregateid",
+            Self::NoData | Self::NoBody => "data may be any JSON value, null among them",
+            Self::TwoPayloads => "give the data once",
+            Self::NotBase64 => "the standard alphabet with padding (RFC 4648, section 4)",
+            Self::Noncharacter => "leave out U+FDD0 to U+FDEF and U+xxFFFE and U+xxFFFF",
+            Self::NotPrintable | Self::NotPercentEncoded => {
+                "write blanks, quotation marks, percent signs and all that is no ASCII as the \
+                 bytes of its UTF-8, each a % and two hexadecimal digits"
+            }
+            Self::NotQuoted => "percent-encode it: a quotation mark is %22",
             Self::NotAString => "a JSON string",
             Self::HalfACharacter => "escape both halves of the character, or write it as it is",
             Self::NotAUuid => "a string such as \"8c7f1d1e-1f0a-4f6e-9d59-0c4f1c9a2b3d\"",
             Self::NotATime => "a string with an offset, such as \"2026-03-01T08:00:00Z\"",
-            Self::NotAVersion => "a JSON number without fraction or exponent, or leave it out",
+            Self::NotAVersion => "a number without fraction or exponent, or leave it out",
             Self::Event(error) => error.hint(),
             Self::PayloadTooLarge { .. } => {
                 "a smaller payload, or a higher limit in the configuration"
@@ -166,6 +258,7 @@ impl Fault {
                 BodyErrorKind::NotJson
             }
             Self::PayloadTooLarge { .. } | Self::TooManyEvents { .. } => BodyErrorKind::TooLarge,
+            Self::DataContentType => BodyErrorKind::UnsupportedContentType,
             _ => BodyErrorKind::NotAnEvent,
         }
     }

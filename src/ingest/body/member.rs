@@ -1,6 +1,6 @@
 //! The members of an event object.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
@@ -13,11 +13,32 @@ use super::{Fault, Reader, Refused};
 use crate::{clock::Timestamp, event::Event};
 
 /// Longest part of a foreign member's name that an error repeats, in characters.
-const MAX_NAME_CHARS: usize = 64;
+pub(super) const MAX_NAME_CHARS: usize = 64;
+/// The most members that any form has.
+const MAX_MEMBERS: usize = 12;
+
+/// The members that one form of event has.
+pub(super) trait Form: Copy + 'static {
+    /// Each of them, at its [`Form::place`].
+    const NAMES: &'static [(&'static str, Self)];
+    /// What is said of something that is no object.
+    const NOT_AN_OBJECT: Fault;
+    /// Whether a member of another name may be there with the value `null`.
+    const NULL_IS_UNSET: bool;
+
+    /// The place in [`Form::NAMES`].
+    fn place(self) -> usize;
+
+    /// What is wrong with a member of another name.
+    fn foreign(name: &str) -> Fault;
+
+    /// Checks all members and makes the event.
+    fn event(members: &Members<'_, Self>, max_payload_bytes: usize) -> Result<Event, Refused>;
+}
 
 /// The members an event may have. The order is that of [`Member::NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Member {
+pub(super) enum Member {
     EventType,
     AggregateId,
     Payload,
@@ -28,8 +49,8 @@ enum Member {
     Source,
 }
 
-impl Member {
-    const NAMES: [(&'static str, Self); 8] = [
+impl Form for Member {
+    const NAMES: &'static [(&'static str, Self)] = &[
         ("event_type", Self::EventType),
         ("aggregate_id", Self::AggregateId),
         ("payload", Self::Payload),
@@ -39,143 +60,157 @@ impl Member {
         ("occurred_at", Self::OccurredAt),
         ("source", Self::Source),
     ];
+    const NOT_AN_OBJECT: Fault = Fault::NotAnObject;
+    const NULL_IS_UNSET: bool = false;
 
-    const fn name(self) -> &'static str {
-        Self::NAMES[self as usize].0
+    fn place(self) -> usize {
+        self as usize
     }
 
-    const fn refused(self, fault: Fault) -> Refused {
-        Refused {
-            field: Some(Cow::Borrowed(self.name())),
-            fault,
+    fn foreign(_name: &str) -> Fault {
+        Fault::UnknownMember
+    }
+
+    fn event(members: &Members<'_, Self>, max_payload_bytes: usize) -> Result<Event, Refused> {
+        let event_type = members.required(Self::EventType, text)?;
+        let aggregate_id = members.required(Self::AggregateId, uuid)?;
+        let payload = members.required(Self::Payload, Ok)?.get();
+        if payload.len() > max_payload_bytes {
+            let fault = Fault::PayloadTooLarge {
+                bytes: payload.len(),
+                limit: max_payload_bytes,
+            };
+            return Err(Refused::of("payload", fault));
         }
+        let mut event = Event::builder(event_type, aggregate_id).payload(payload);
+        if let Some(id) = members.optional(Self::Id, uuid)? {
+            event = event.id(id);
+        }
+        if let Some(version) = members.optional(Self::EventVersion, version)? {
+            event = event.version(version);
+        }
+        if let Some(subject_id) = members.optional(Self::SubjectId, text)? {
+            event = event.subject_id(subject_id);
+        }
+        if let Some(at) = members.optional(Self::OccurredAt, time)? {
+            event = event.occurred_at(at);
+        }
+        if let Some(source) = members.optional(Self::Source, text)? {
+            event = event.source(source);
+        }
+        event
+            .build()
+            .map_err(|error| Refused::of(error.field(), Fault::Event(error)))
     }
 }
 
 /// A member's name as it stands in the object: one of ours, or the beginning of another.
-enum Name {
-    Ours(Member),
+enum Name<F> {
+    Ours(F),
     Other(String),
 }
 
-impl<'de> Deserialize<'de> for Name {
+impl<'de, F: Form> Deserialize<'de> for Name<F> {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_str(NameVisitor)
+        json.deserialize_str(NameVisitor(PhantomData))
     }
 }
 
-struct NameVisitor;
+struct NameVisitor<F>(PhantomData<F>);
 
-impl Visitor<'_> for NameVisitor {
-    type Value = Name;
+impl<F: Form> Visitor<'_> for NameVisitor<F> {
+    type Value = Name<F>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member's name")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Name, E> {
-        let ours = Member::NAMES.into_iter().find(|(name, _)| *name == text);
+    fn visit_str<E: Error>(self, text: &str) -> Result<Name<F>, E> {
+        let ours = F::NAMES.iter().find(|(name, _)| *name == text);
         Ok(match ours {
-            Some((_, member)) => Name::Ours(member),
+            Some((_, member)) => Name::Ours(*member),
             None => Name::Other(text.chars().take(MAX_NAME_CHARS).collect()),
         })
     }
 }
 
 /// The members of one object, each as it stands in the text and known only to be JSON.
-#[derive(Default)]
-pub(super) struct Members<'a>([Option<&'a RawValue>; Member::NAMES.len()]);
+pub(super) struct Members<'a, F> {
+    values: [Option<&'a RawValue>; MAX_MEMBERS],
+    form: PhantomData<F>,
+}
 
 /// Collects the members of one object. Faults go to the reader.
-pub(super) struct MembersVisitor<'r>(pub(super) &'r mut Reader);
+pub(super) struct MembersVisitor<'r, F>(pub(super) &'r mut Reader, pub(super) PhantomData<F>);
 
-impl<'de> Visitor<'de> for MembersVisitor<'_> {
-    type Value = Members<'de>;
+impl<'de, F: Form> Visitor<'de> for MembersVisitor<'_, F> {
+    type Value = Members<'de, F>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an event")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Members::default();
-        while let Some(name) = object.next_key()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Members<'de, F>, A::Error> {
+        const { assert!(F::NAMES.len() <= MAX_MEMBERS) };
+        let mut members = Members {
+            values: [None; MAX_MEMBERS],
+            form: PhantomData,
+        };
+        while let Some(name) = object.next_key::<Name<F>>()? {
             let member = match name {
                 Name::Ours(member) => member,
                 Name::Other(name) => {
-                    let field = Some(Cow::Owned(name));
-                    return Err(self.0.stop(Refused {
-                        field,
-                        fault: Fault::UnknownMember,
-                    }));
+                    if F::NULL_IS_UNSET && object.next_value::<&RawValue>()?.get() == "null" {
+                        continue;
+                    }
+                    let fault = F::foreign(&name);
+                    return Err(self.0.stop(Refused::of(name, fault)));
                 }
             };
             let value = object.next_value()?;
-            if members.0[member as usize].replace(value).is_some() {
-                return Err(self.0.stop(member.refused(Fault::DuplicateMember)));
+            if members.values[member.place()].replace(value).is_some() {
+                let (name, _) = F::NAMES[member.place()];
+                return Err(self.0.stop(Refused::of(name, Fault::DuplicateMember)));
             }
         }
         Ok(members)
     }
 }
 
-impl<'a> Members<'a> {
-    /// Checks them all and makes the event.
-    pub(super) fn event(&self, max_payload_bytes: usize) -> Result<Event, Refused> {
-        let event_type = self.required(Member::EventType, text)?;
-        let aggregate_id = self.required(Member::AggregateId, uuid)?;
-        let payload = self.required(Member::Payload, Ok)?.get();
-        if payload.len() > max_payload_bytes {
-            let fault = Fault::PayloadTooLarge {
-                bytes: payload.len(),
-                limit: max_payload_bytes,
-            };
-            return Err(Member::Payload.refused(fault));
-        }
-        let mut event = Event::builder(event_type, aggregate_id).payload(payload);
-        if let Some(id) = self.optional(Member::Id, uuid)? {
-            event = event.id(id);
-        }
-        if let Some(version) = self.optional(Member::EventVersion, version)? {
-            event = event.version(version);
-        }
-        if let Some(subject_id) = self.optional(Member::SubjectId, text)? {
-            event = event.subject_id(subject_id);
-        }
-        if let Some(at) = self.optional(Member::OccurredAt, time)? {
-            event = event.occurred_at(at);
-        }
-        if let Some(source) = self.optional(Member::Source, text)? {
-            event = event.source(source);
-        }
-        event.build().map_err(|error| Refused {
-            field: Some(Cow::Borrowed(error.field())),
-            fault: Fault::Event(error),
-        })
+impl<'a, F: Form> Members<'a, F> {
+    /// The value of a member, as it stands in the text.
+    pub(super) fn get(&self, member: F) -> Option<&'a RawValue> {
+        self.values[member.place()]
     }
 
     fn required<T>(
         &self,
-        member: Member,
+        member: F,
         read: impl FnOnce(&'a RawValue) -> Result<T, Fault>,
     ) -> Result<T, Refused> {
-        let value = self.0[member as usize].ok_or(Fault::MissingMember);
-        value.and_then(read).map_err(|fault| member.refused(fault))
+        let value = self.get(member).ok_or(Fault::MissingMember);
+        let (name, _) = F::NAMES[member.place()];
+        value
+            .and_then(read)
+            .map_err(|fault| Refused::of(name, fault))
     }
 
     fn optional<T>(
         &self,
-        member: Member,
+        member: F,
         read: impl FnOnce(&'a RawValue) -> Result<T, Fault>,
     ) -> Result<Option<T>, Refused> {
-        let value = self.0[member as usize].filter(|value| value.get() != "null");
+        let value = self.get(member).filter(|value| value.get() != "null");
+        let (name, _) = F::NAMES[member.place()];
         value
             .map(read)
             .transpose()
-            .map_err(|fault| member.refused(fault))
+            .map_err(|fault| Refused::of(name, fault))
     }
 }
 
-fn text(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
+/// The text of a string.
+pub(super) fn text(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
     let inner = value
         .get()
         .strip_prefix('"')
@@ -190,19 +225,26 @@ fn text(value: &RawValue) -> Result<Cow<'_, str>, Fault> {
     }
 }
 
-/// Only the hyphenated form, in either case: other spellings of one id would not be found again
-/// by whoever searches for it as text.
 fn uuid(value: &RawValue) -> Result<Uuid, Fault> {
     let text = text(value).map_err(|_| Fault::NotAUuid)?;
-    match Uuid::try_parse(&text) {
-        Ok(uuid) if text.len() == uuid::fmt::Hyphenated::LENGTH => Ok(uuid),
-        _ => Err(Fault::NotAUuid),
-    }
+    uuid_of(&text).ok_or(Fault::NotAUuid)
+}
+
+/// Only the hyphenated form, in either case: other spellings of one id would not be found again
+/// by whoever searches for it as text.
+pub(super) fn uuid_of(text: &str) -> Option<Uuid> {
+    let uuid = Uuid::try_parse(text).ok()?;
+    (text.len() == uuid::fmt::Hyphenated::LENGTH).then_some(uuid)
 }
 
 fn version(value: &RawValue) -> Result<u16, Fault> {
-    match value.get().parse() {
-        Ok(version) if version != 0 => Ok(version),
+    version_of(value.get())
+}
+
+/// A version as JSON writes it.
+pub(super) fn version_of(text: &str) -> Result<u16, Fault> {
+    match text.parse() {
+        Ok(version) if version != 0 && !text.starts_with(['+', '0']) => Ok(version),
         _ => Err(Fault::NotAVersion),
     }
 }
