@@ -7,6 +7,7 @@
 //! event need not be able to read the broker's password.
 
 mod environment;
+mod format;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 #[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]

@@ -12,8 +12,11 @@
 //!   an `Envelope<Verified>`, and a [`Chain`] shows that a run of those has no gap and no fork.
 //! - There is exactly one spelling of an envelope, and `parse` takes no other. That leaves nothing
 //!   for two JSON readers to read differently.
+//! - A `Record` renders as a CloudEvent, too, and [`Envelope::from_cloud_event`] reads one back
+//!   (`docs/cloudevents.md`).
 
 mod chain;
+mod cloud_event;
 mod parse;
 mod private;
 mod record;
@@ -24,6 +27,7 @@ mod verifier;
 use uuid::Uuid;
 
 pub use chain::{Chain, ChainError, EPOCH_STARTED, EpochEnd};
+pub use cloud_event::{CLOUD_EVENT_CONTENT_TYPE, CloudEventError};
 pub use parse::{MAX_ENVELOPE_BYTES, ParseError};
 pub use private::{PRIVATE_PREFIX, Private};
 pub use record::Record;
@@ -45,6 +49,18 @@ pub use crate::{
 /// The largest number in an envelope (`seq`, `boottime_us`): 2^53 − 1, which readers that keep
 /// JSON numbers as floating point still hold exactly.
 pub const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+/// Why a message is neither an envelope nor a CloudEvent that stands for one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// It is no CloudEvent, and as an envelope it is wrong.
+    #[error(transparent)]
+    Envelope(ParseError),
+    /// It is a CloudEvent, and as that it is wrong.
+    #[error(transparent)]
+    CloudEvent(CloudEventError),
+}
 
 /// An envelope as it was received. Nothing about it is proven.
 #[derive(Clone, Debug)]
@@ -136,6 +152,48 @@ impl Envelope<Unverified> {
             fields,
             state: Unverified(()),
         })
+    }
+
+    /// Reads an envelope that is a CloudEvent 1.0 in structured mode, in any spelling of JSON.
+    ///
+    /// # Errors
+    /// As [`CloudEventError`] says.
+    pub fn from_cloud_event(json: &[u8]) -> Result<Self, CloudEventError> {
+        cloud_event::parse_structured(json).map(|fields| Self {
+            fields,
+            state: Unverified(()),
+        })
+    }
+
+    /// Reads an envelope that is a CloudEvent 1.0 in binary mode: its attributes by name, decoded
+    /// as the protocol's binding says, and its data.
+    ///
+    /// # Errors
+    /// As [`CloudEventError`] says.
+    pub fn from_binary_cloud_event<'a>(
+        attributes: impl IntoIterator<Item = (&'a str, &'a str)>,
+        data: &[u8],
+    ) -> Result<Self, CloudEventError> {
+        cloud_event::parse_binary(attributes, data).map(|fields| Self {
+            fields,
+            state: Unverified(()),
+        })
+    }
+
+    /// Reads a message of either form that is whole in itself: an envelope, or a CloudEvent in
+    /// structured mode.
+    ///
+    /// # Errors
+    /// That of whichever it seems to be.
+    pub fn from_message(bytes: &[u8]) -> Result<Self, MessageError> {
+        let error = match Self::parse(bytes) {
+            Ok(envelope) => return Ok(envelope),
+            Err(error) => error,
+        };
+        match Self::from_cloud_event(bytes) {
+            Err(CloudEventError::NotOne) => Err(MessageError::Envelope(error)),
+            other => other.map_err(MessageError::CloudEvent),
+        }
     }
 
     /// What the envelope says of itself, true or not: good for an error message and to choose

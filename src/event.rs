@@ -58,7 +58,7 @@ pub(crate) use event_type::{check_shape as check_type_shape, is_reserved as is_r
 pub(crate) use json::check as check_json;
 pub use json::{JsonError, MAX_DEPTH, MAX_PAYLOAD_BYTES};
 pub use platform::{LearningPulseCreated, LessonPublished, QuizSubmitted, UserEraseRequested};
-pub(crate) use uri_reference::check as is_uri_reference;
+pub(crate) use uri_reference::{check as is_uri_reference, escaped as escaped_as_uri_reference};
 
 use crate::clock::Timestamp;
 

@@ -27,7 +27,7 @@ use uuid::Uuid;
 pub use crate::seq::{Incarnation, Position};
 use crate::{
     clock::{Stamp, Timestamp},
-    envelope::{DeviceName, Digest, Epoch, Kind, Path},
+    envelope::{CLOUD_EVENT_CONTENT_TYPE, DeviceName, Digest, Epoch, Kind, Path},
     seq::Seq,
     signing::{KeyId, Signature},
     status::Guarantee,
@@ -63,6 +63,45 @@ pub enum Format {
     OneLine,
     /// The payload, with everything else in columns beside it.
     Columns,
+    /// A CloudEvent in structured mode, without a line break in it.
+    CloudEvents,
+    /// A CloudEvent in binary mode: the payload, with everything else in attributes beside it.
+    CloudEventsBinary,
+}
+
+/// What a message is, for a sink that can be told.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum MessageFormat {
+    /// The envelope.
+    #[default]
+    Envelope,
+    /// A CloudEvent in structured mode.
+    CloudEvents,
+    /// A CloudEvent in binary mode, where the protocol has headers or properties.
+    CloudEventsBinary,
+}
+
+impl MessageFormat {
+    /// How the forwarder renders it.
+    #[must_use]
+    pub const fn format(self) -> Format {
+        match self {
+            Self::Envelope => Format::Envelope,
+            Self::CloudEvents => Format::CloudEvents,
+            Self::CloudEventsBinary => Format::CloudEventsBinary,
+        }
+    }
+
+    /// The content type of the body. In binary mode the attribute `datacontenttype` says it, and
+    /// an erased event, which has no data, has none.
+    #[must_use]
+    pub const fn content_type(self) -> Option<&'static str> {
+        match self {
+            Self::Envelope => Some("application/json"),
+            Self::CloudEvents => Some(CLOUD_EVENT_CONTENT_TYPE),
+            Self::CloudEventsBinary => None,
+        }
+    }
 }
 
 /// What goes beside the body of a [`Parcel`].
@@ -70,7 +109,8 @@ pub enum Format {
 pub enum Beside {
     /// Nothing: the body is the whole event.
     Nothing,
-    /// The attributes of a CloudEvent in binary mode, by name and as text. The body is its data.
+    /// The attributes of a CloudEvent in binary mode, by name and as text, `datacontenttype` among
+    /// them. The body is its data; empty where it was erased.
     Attributes(Box<[(&'static str, String)]>),
     /// Everything but the payload, for a sink with columns. The body is the payload byte for
     /// byte; empty where it was erased.
@@ -297,8 +337,8 @@ impl Sink {
             #[cfg(feature = "mqtt")]
             Self::Mqtt(sink) => sink.format(),
             #[cfg(feature = "nats")]
-            Self::Nats(_) => Format::Envelope,
-            Self::Stdout(_) => Format::OneLine,
+            Self::Nats(sink) => sink.format(),
+            Self::Stdout(sink) => sink.format(),
             Self::Memory(_) => Format::Envelope,
         }
     }

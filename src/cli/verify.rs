@@ -20,7 +20,7 @@ use crate::{
     signing::PublicKey,
 };
 
-/// Verify the journal, or envelopes on standard input, one a line
+/// Verify the journal, or envelopes on standard input, one a line (CloudEvents in JSON, too)
 ///
 /// Each event is checked by itself and then as a link of its device's chain, so that what is
 /// missing or forked is found, too. Lines may be out of order as far as a broker may deliver them
@@ -134,7 +134,7 @@ fn standard_input(args: Args) -> Result<String, Failure> {
             continue;
         }
         let place = format!("line {number}");
-        let envelope = Envelope::parse(line).map_err(|error| wrong(&place, error))?;
+        let envelope = Envelope::from_message(line).map_err(|error| wrong(&place, error))?;
         let envelope = verifier
             .verify(envelope)
             .map_err(|error| wrong(&place, error))?;

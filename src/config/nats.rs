@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::{
     environment::Environment,
+    format,
     named_file::{Holds, NamedFile},
     problem::{Place, Problem},
     secrets::SecretSource,
@@ -103,6 +104,7 @@ impl NatsConfig {
                 default.subject.clone()
             }
         };
+        let format = format::read_message(section);
         let stream = section.optional("stream");
         let create_stream = section.get("create_stream", default.create_stream);
         let connect_timeout = section.get_within(
@@ -122,6 +124,7 @@ impl NatsConfig {
             servers,
             mode,
             subject,
+            format,
             stream,
             create_stream,
             connect_timeout: connect_timeout.0,

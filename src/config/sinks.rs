@@ -6,6 +6,7 @@ use super::mqtt::MqttConfig;
 use super::nats::NatsConfig;
 use super::{
     environment::Environment,
+    format,
     problem::{Place, Problem},
     section::Section,
     value::words,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     forwarder::{DEFAULT_WINDOW, SinkSpec},
     journal::SinkName,
-    sink::{Sink, stdout::StdoutSink},
+    sink::{MessageFormat, Sink, stdout::StdoutSink},
 };
 
 /// The most that may be set.
@@ -70,7 +71,8 @@ impl SinkConfig {
             SinkKind::Mqtt(config) => Sink::Mqtt(config.sink()?),
             #[cfg(feature = "nats")]
             SinkKind::Nats(config) => Sink::Nats(config.sink()?),
-            SinkKind::Stdout => Sink::Stdout(StdoutSink::new()),
+            SinkKind::Stdout(MessageFormat::Envelope) => Sink::Stdout(StdoutSink::new()),
+            SinkKind::Stdout(_) => Sink::Stdout(StdoutSink::new().with_cloud_events()),
         };
         Ok(SinkSpec {
             name: self.name.clone(),
@@ -91,8 +93,8 @@ pub enum SinkKind {
     /// NATS.
     #[cfg(feature = "nats")]
     Nats(Box<NatsConfig>),
-    /// Standard output.
-    Stdout,
+    /// Standard output, which has no binary mode.
+    Stdout(MessageFormat),
 }
 
 words! {
@@ -165,7 +167,7 @@ pub(super) fn read(
     }
     let mut to_stdout = sinks
         .iter()
-        .filter(|sink| matches!(sink.kind, SinkKind::Stdout));
+        .filter(|sink| matches!(sink.kind, SinkKind::Stdout(_)));
     if let (Some(first), Some(second)) = (to_stdout.next(), to_stdout.next()) {
         let message = format!("writes to standard output, as sinks.{} does", first.name);
         section
@@ -198,7 +200,7 @@ fn read_one(
     let window = section.get_within("window", DEFAULT_WINDOW, 1..=MAX_WINDOW);
     let strict_order = section.get("strict_order", false);
     let kind = match kind {
-        Type::Stdout => Some(SinkKind::Stdout),
+        Type::Stdout => Some(SinkKind::Stdout(format::read_line(&mut section))),
         #[cfg(feature = "nats")]
         Type::Nats => NatsConfig::read(&mut section, environment, window)?
             .map(|config| SinkKind::Nats(Box::new(config))),

@@ -434,7 +434,7 @@ fn without_a_sink_there_is_one_at_nats_url_else_standard_output() {
     assert!(matches!(
         config.sinks.as_slice(),
         [SinkConfig {
-            kind: SinkKind::Stdout,
+            kind: SinkKind::Stdout(_),
             required: false,
             ..
         }]
@@ -462,7 +462,7 @@ fn without_a_sink_there_is_one_at_nats_url_else_standard_output() {
         assert!(matches!(
             config.sinks.as_slice(),
             [SinkConfig {
-                kind: SinkKind::Stdout,
+                kind: SinkKind::Stdout(_),
                 ..
             }]
         ));

@@ -662,6 +662,8 @@ fn the_memory_of_verified_groups_is_bounded_and_forgetting_does_no_harm() {
     assert_eq!(verifier.remembered_groups(), 1024);
 }
 
+mod cloud_events;
+
 mod chains {
     use super::*;
 

@@ -1,7 +1,7 @@
 //! What the source of a CloudEvent has to be: a URI-reference (RFC 3986, section 4.1) that is not
 //! empty.
 
-use std::net::Ipv6Addr;
+use std::{fmt::Write as _, net::Ipv6Addr};
 
 /// Whether a text is a URI-reference and not empty.
 pub(crate) fn check(text: &str) -> bool {
@@ -29,6 +29,21 @@ pub(crate) fn check(text: &str) -> bool {
         && consists_of(path, b":@/")
         && consists_of(query, b":@/?")
         && consists_of(fragment, b":@/?")
+}
+
+/// A URI-reference that stands for a text which is none: a path of one segment, in which everything
+/// is percent-encoded but letters, digits and `-._~`.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            // Writing into memory does not fail.
+            _ = write!(segment, "%{byte:02X}");
+        }
+    }
+    segment
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -108,6 +123,11 @@ mod tests {
     }
 
     #[test]
+    fn any_text_can_be_escaped() {
+        assert_eq!(escaped("Raum 7b: Tür~1"), "Raum%207b%3A%20T%C3%BCr~1");
+    }
+
+    #[test]
     fn anything_else_is_none() {
         for text in [
             "",
@@ -134,6 +154,7 @@ mod tests {
             "a`b",
         ] {
             assert!(!check(text), "{text}");
+            assert!(text.is_empty() || check(&escaped(text)), "{text}");
         }
     }
 }

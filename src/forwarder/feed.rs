@@ -212,18 +212,28 @@ impl Lane {
             *self = Self::at(from);
         }
         self.next = parcels.last().map_or(from, |last| last.seq.next());
-        self.bytes += parcels
-            .iter()
-            .map(|parcel| parcel.body.len())
-            .sum::<usize>();
+        self.bytes += parcels.iter().map(bytes_of).sum::<usize>();
         self.parcels.extend(parcels);
     }
 
     fn pop(&mut self) -> Option<Parcel> {
         let parcel = self.parcels.pop_front()?;
-        self.bytes -= parcel.body.len();
+        self.bytes -= bytes_of(&parcel);
         Some(parcel)
     }
+}
+
+/// What a parcel holds in memory, about: attributes take more than the payload of a small event.
+fn bytes_of(parcel: &Parcel) -> usize {
+    let beside = match &parcel.beside {
+        Beside::Nothing => 0,
+        Beside::Attributes(attributes) => attributes
+            .iter()
+            .map(|attribute| size_of_val(attribute) + attribute.1.len())
+            .sum(),
+        Beside::Columns(columns) => size_of_val(&**columns),
+    };
+    parcel.body.len() + beside
 }
 
 /// Turns what the journal holds into parcels.
@@ -285,6 +295,13 @@ impl Press {
         match self.format {
             Format::Envelope => record.render(redelivered, false, bodies),
             Format::OneLine => record.render(redelivered, true, bodies),
+            Format::CloudEvents => record.render_cloud_event(redelivered, bodies),
+            Format::CloudEventsBinary => {
+                if let Some(private) = &record.private {
+                    bodies.extend_from_slice(private.payload);
+                }
+                return Beside::Attributes(record.attributes(redelivered));
+            }
             Format::Columns => {
                 if let Some(private) = &record.private {
                     bodies.extend_from_slice(private.payload);

@@ -13,9 +13,11 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::{
-    envelope::{Digest, Envelope, Epoch},
+    envelope::{Digest, Epoch},
     seq::Seq,
-    sink::{InDoubt, Incarnation, MAX_FOREIGN, Outcome, Parcel, Position, ReadBack, SinkError},
+    sink::{
+        Beside, InDoubt, Incarnation, MAX_FOREIGN, Outcome, Parcel, Position, ReadBack, SinkError,
+    },
     status::{Guarantee, GuaranteeLevel},
 };
 
@@ -34,12 +36,14 @@ pub struct StoredMessage {
     pub digest: Digest,
     /// Its event type.
     pub event_type: Arc<str>,
-    /// The envelope as it was sent.
+    /// The message's body as it was sent.
     pub body: Bytes,
+    /// What was sent beside it.
+    pub beside: Beside,
     /// Whether it was marked as possibly a repeat.
     pub redelivered: bool,
-    /// Whose it is, as the envelope says; `None`, where the body is none, counts as whoever asks.
-    pub epoch: Option<Epoch>,
+    /// Whose it is.
+    pub epoch: Epoch,
 }
 
 /// The other side of a [`MemorySink`]. Clones are the same store.
@@ -71,7 +75,7 @@ impl State {
         self.cut_after = None;
     }
 
-    fn store(&mut self, parcel: Parcel, epoch: Option<Epoch>) -> Position {
+    fn store(&mut self, parcel: Parcel, epoch: Epoch) -> Position {
         self.last += 1;
         let position = Position(self.last);
         self.messages.push(StoredMessage {
@@ -80,6 +84,7 @@ impl State {
             digest: parcel.digest,
             event_type: parcel.event_type,
             body: parcel.body,
+            beside: parcel.beside,
             redelivered: parcel.redelivered,
             epoch,
         });
@@ -195,7 +200,7 @@ impl MemoryStore {
     /// Stores a message that no session sent: another device's, or that of a cloned card.
     pub fn plant(&self, epoch: Epoch, parcel: Parcel) {
         self.change(|state| {
-            state.store(parcel, Some(epoch));
+            state.store(parcel, epoch);
         });
     }
 
@@ -295,7 +300,7 @@ impl MemorySession {
             .iter()
             .filter(|message| message.position > doubt.floor && message.seq > doubt.acked)
         {
-            let is_ours = message.epoch.is_none_or(|epoch| epoch == doubt.epoch);
+            let is_ours = message.epoch == doubt.epoch;
             // The digest covers the epoch: what is in doubt may be older than the current one.
             if ours.get(&message.seq) == Some(&message.digest) {
                 found.entry(message.seq).or_insert(message.position);
@@ -320,9 +325,7 @@ impl MemorySession {
             if let Some(error) = state.refusals.get_mut(&seq).and_then(VecDeque::pop_front) {
                 answer = Some(Outcome::Refused { seq, error });
             } else if !state.swallowed.remove(&seq) {
-                let epoch = Envelope::parse(&parcel.body)
-                    .ok()
-                    .map(|whole| whole.claims().epoch);
+                let epoch = parcel.epoch;
                 let position = state.store(parcel, epoch);
                 if !state.silent && state.cut_after.is_none() {
                     answer = Some(Outcome::Stored { seq, position });
@@ -373,7 +376,6 @@ mod tests {
     use tokio::time::{Duration, timeout};
 
     use super::*;
-    use crate::sink::Beside;
 
     fn digest(seq: u64) -> Digest {
         Digest([u8::try_from(seq).unwrap(); 32])

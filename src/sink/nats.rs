@@ -33,7 +33,7 @@ pub use subject::{DEFAULT_TEMPLATE, SubjectTemplate, SubjectTemplateError};
 
 use crate::{
     envelope::DeviceName,
-    sink::{InDoubt, Incarnation, Outcome, Parcel, Position, ReadBack, SinkError},
+    sink::{Format, InDoubt, Incarnation, Outcome, Parcel, Position, ReadBack, SinkError},
     status::Guarantee,
 };
 use core::CoreSession;
@@ -58,6 +58,10 @@ impl NatsSink {
             options: Arc::new(options),
             servers,
         })
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.options.format.format()
     }
 
     pub(super) async fn connect(&self, device: &DeviceName) -> Result<NatsSession, SinkError> {

@@ -1,4 +1,4 @@
-//! The `stdout` sink: one line for each envelope.
+//! The `stdout` sink: one line for each event, an envelope or a CloudEvent.
 //!
 //! A line counts as stored once it was flushed. That says only that the operating system has it:
 //! whoever reads the other end of the pipe may never have seen it, and cannot be asked. So this
@@ -15,16 +15,17 @@ use std::{
 
 use crate::{
     seq::Seq,
-    sink::{InDoubt, Incarnation, Outcome, Parcel, Position, ReadBack, SinkError},
+    sink::{Format, InDoubt, Incarnation, Outcome, Parcel, Position, ReadBack, SinkError},
     status::{Guarantee, GuaranteeLevel},
 };
 
 /// Lines written between two flushes, at most.
 const MAX_UNFLUSHED: usize = 1_024;
 
-/// Writes each envelope as a line.
+/// Writes each event as a line.
 pub struct StdoutSink {
     output: Output,
+    format: Format,
 }
 
 impl StdoutSink {
@@ -43,7 +44,21 @@ impl StdoutSink {
         };
         Self {
             output: Output(Arc::new(Mutex::new(page))),
+            format: Format::OneLine,
         }
+    }
+
+    /// Each line is a CloudEvent in structured mode instead.
+    #[must_use]
+    pub fn with_cloud_events(self) -> Self {
+        Self {
+            format: Format::CloudEvents,
+            ..self
+        }
+    }
+
+    pub(super) const fn format(&self) -> Format {
+        self.format
     }
 
     pub(super) fn connect(&self) -> StdoutSession {

@@ -44,7 +44,7 @@ impl CoreSession {
     pub(super) fn new(link: Link, options: &Arc<NatsOptions>, device: &DeviceName) -> Self {
         Self {
             link,
-            letterhead: Letterhead::new(&options.subject, device, None),
+            letterhead: Letterhead::new(&options.subject, device, options.format, None),
             options: options.clone(),
             ready: VecDeque::new(),
             sent: VecDeque::new(),

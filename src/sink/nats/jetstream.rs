@@ -108,7 +108,12 @@ impl JetStreamSession {
             .map(|stream| &stream.name)
             .or(options.stream.as_ref());
         Ok(Self {
-            letterhead: Letterhead::new(&options.subject, device, name.map(String::as_str)),
+            letterhead: Letterhead::new(
+                &options.subject,
+                device,
+                options.format,
+                name.map(String::as_str),
+            ),
             flight: Flight::new(options.ack_timeout),
             options: options.clone(),
             device: device.clone(),

@@ -6,11 +6,16 @@ use async_nats::{HeaderMap, HeaderValue, PublishError, PublishErrorKind, Subject
 
 use crate::{
     envelope::DeviceName,
+    percent,
     sink::{
-        Parcel, SinkError,
+        Beside, MessageFormat, Parcel, SinkError,
         nats::{refusal, subject::SubjectTemplate},
     },
 };
+
+/// What the header of a CloudEvent's attribute begins with, in any case.
+pub(super) const ATTRIBUTE_PREFIX: &str = "ce-";
+const CONTENT_TYPE: &str = "Content-Type";
 
 /// Subjects that are remembered. A device has a few dozen event types; what has more is wrong, and
 /// shall not cost memory.
@@ -21,7 +26,7 @@ pub(super) struct Letterhead {
     template: SubjectTemplate,
     device: DeviceName,
     subjects: HashMap<Arc<str>, Subject>,
-    content_type: HeaderValue,
+    content_type: Option<HeaderValue>,
     stream: Option<HeaderValue>,
 }
 
@@ -30,13 +35,14 @@ impl Letterhead {
     pub(super) fn new(
         template: &SubjectTemplate,
         device: &DeviceName,
+        format: MessageFormat,
         stream: Option<&str>,
     ) -> Self {
         Self {
             template: template.clone(),
             device: device.clone(),
             subjects: HashMap::new(),
-            content_type: HeaderValue::from("application/json"),
+            content_type: format.content_type().map(HeaderValue::from),
             stream: stream.map(HeaderValue::from),
         }
     }
@@ -58,11 +64,29 @@ impl Letterhead {
     pub(super) fn headers(&self, parcel: &Parcel) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_MESSAGE_ID, parcel.digest.to_base64url());
-        headers.insert("Content-Type", self.content_type.clone());
+        if let Some(content_type) = &self.content_type {
+            headers.insert(CONTENT_TYPE, content_type.clone());
+        }
+        if let Beside::Attributes(attributes) = &parcel.beside {
+            put_attributes(&mut headers, attributes);
+        }
         if let Some(stream) = &self.stream {
             headers.insert(header::NATS_EXPECTED_STREAM, stream.clone());
         }
         headers
+    }
+}
+
+/// Attributes as headers: NATS protocol binding of CloudEvents 1.0.2, section 3.1.3.
+fn put_attributes(headers: &mut HeaderMap, attributes: &[(&'static str, String)]) {
+    for (name, text) in attributes {
+        if *name == "datacontenttype" {
+            headers.insert(CONTENT_TYPE, text.as_str());
+        }
+        headers.insert(
+            format!("{ATTRIBUTE_PREFIX}{name}"),
+            &*percent::encoded(text),
+        );
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     encoding::percent_decoded,
     secret::Secret,
     sink::{
+        MessageFormat,
         nats::subject::{SubjectTemplate, SubjectTemplateError},
         tls::TlsIdentity,
     },
@@ -35,6 +36,8 @@ pub struct NatsOptions {
     pub mode: NatsMode,
     /// The subject of an event.
     pub subject: SubjectTemplate,
+    /// What a message is.
+    pub format: MessageFormat,
     /// The stream that has to take the events. Where it is not set, the one that takes the
     /// device's subjects is looked up at each connect.
     pub stream: Option<String>,
@@ -60,6 +63,7 @@ impl Default for NatsOptions {
             servers: vec![Secret::new("nats://127.0.0.1:4222")],
             mode: NatsMode::JetStream,
             subject: SubjectTemplate::default(),
+            format: MessageFormat::default(),
             stream: None,
             create_stream: false,
             connect_timeout: MAX_CONNECT_TIMEOUT,

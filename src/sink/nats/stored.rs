@@ -7,9 +7,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    envelope::{DeviceName, Digest, Envelope, Epoch},
+    envelope::{DeviceName, Digest, Envelope, Epoch, Unverified},
+    percent,
     seq::Seq,
-    sink::Position,
+    sink::{Position, nats::letter::ATTRIBUTE_PREFIX},
 };
 
 /// The question for the first message at or after a position whose subject passes a filter. It
@@ -58,6 +59,8 @@ pub(super) struct StoredMessage<'a> {
     position: u64,
     #[serde(borrow, default)]
     data: Cow<'a, str>,
+    #[serde(rename = "hdrs", borrow, default)]
+    headers: Cow<'a, str>,
 }
 
 /// An event as the stream holds it.
@@ -73,11 +76,11 @@ impl StoredMessage<'_> {
         Position(self.position)
     }
 
-    /// The event in it, `None` where it is no envelope. The digest is made from the body: anybody
-    /// who may publish can write any `Nats-Msg-Id`.
+    /// The event in it, `None` where it is no envelope in any of the formats: it may have been sent
+    /// before the format was changed. The digest is made from what the message holds: anybody who
+    /// may publish can write any `Nats-Msg-Id`.
     pub(super) fn event(&self) -> Option<StoredEvent> {
-        let body = STANDARD.decode(self.data.as_bytes()).ok()?;
-        let envelope = Envelope::parse(&body).ok()?;
+        let envelope = self.envelope()?;
         let claims = envelope.claims();
         if !envelope.private_matches() {
             return None;
@@ -89,4 +92,34 @@ impl StoredMessage<'_> {
             digest: claims.digest(&mut Vec::new()),
         })
     }
+
+    fn envelope(&self) -> Option<Envelope<Unverified>> {
+        let body = STANDARD.decode(self.data.as_bytes()).ok()?;
+        let headers = STANDARD.decode(self.headers.as_bytes()).ok()?;
+        let attributes = attributes(&headers)?;
+        if attributes.is_empty() {
+            return Envelope::from_message(&body).ok();
+        }
+        let attributes = attributes
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_ref()));
+        Envelope::from_binary_cloud_event(attributes, &body).ok()
+    }
+}
+
+/// The attributes of a CloudEvent among a message's headers, as the server stores them:
+/// `NATS/1.0`, then one `name: value` a line. `None` where one of them cannot be decoded.
+fn attributes(headers: &[u8]) -> Option<Vec<(String, Cow<'_, str>)>> {
+    let headers = std::str::from_utf8(headers).ok()?;
+    let mut attributes = Vec::new();
+    for line in headers.split("\r\n").skip(1) {
+        let Some((name, value)) = line.split_once(':') else {
+            continue;
+        };
+        let name = name.to_ascii_lowercase();
+        if let Some(name) = name.strip_prefix(ATTRIBUTE_PREFIX) {
+            attributes.push((name.to_owned(), percent::decoded(value.trim())?));
+        }
+    }
+    Some(attributes)
 }
