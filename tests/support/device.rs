@@ -5,8 +5,8 @@ use edge_outbox::{
     clock::{ClockSync, Stamp, Timestamp},
     envelope::{DeviceName, Digest, Epoch, Kind, Private, Record, Statement, Tree},
     seq::Seq,
-    signing::DeviceKey,
-    sink::{Beside, InDoubt, Incarnation, Parcel, Position},
+    signing::{DeviceKey, PublicKey},
+    sink::{Beside, InDoubt, Incarnation, MessageFormat, Parcel, Position},
 };
 use uuid::Uuid;
 
@@ -17,6 +17,8 @@ pub(crate) const QUIZ: &str = "quiz.submitted.v1";
 pub(crate) struct Device {
     pub(crate) name: DeviceName,
     pub(crate) epoch: Epoch,
+    /// What its parcels are.
+    pub(crate) format: MessageFormat,
     key: DeviceKey,
 }
 
@@ -25,8 +27,14 @@ impl Device {
         Self {
             name: name.parse().unwrap(),
             epoch: Epoch::random(),
+            format: MessageFormat::Envelope,
             key: DeviceKey::generate().unwrap(),
         }
+    }
+
+    /// What its envelopes are verified with.
+    pub(crate) fn public_key(&self) -> PublicKey {
+        self.key.public_key()
     }
 
     /// The event at a place, always the same for one device and seq.
@@ -81,7 +89,15 @@ impl Device {
             path: tree.path(0),
         };
         let mut body = Vec::new();
-        record.render(false, false, &mut body);
+        let mut beside = Beside::Nothing;
+        match self.format {
+            MessageFormat::Envelope => record.render(false, false, &mut body),
+            MessageFormat::CloudEvents => record.render_cloud_event(false, &mut body),
+            MessageFormat::CloudEventsBinary => {
+                body.extend_from_slice(payload);
+                beside = Beside::Attributes(record.attributes(false));
+            }
+        }
         Parcel {
             seq: Seq::new(seq),
             epoch: self.epoch,
@@ -89,7 +105,7 @@ impl Device {
             digest,
             event_type: event_type.into(),
             body: Bytes::from(body),
-            beside: Beside::Nothing,
+            beside,
             redelivered: false,
         }
     }
