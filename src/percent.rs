@@ -1,10 +1,13 @@
 //! Texts in headers, as the HTTP and NATS bindings of CloudEvents 1.0.2 ask for (sections 3.1.3.2):
 //! what is no printable ASCII, blanks, quotation marks and percent signs are percent-encoded.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::borrow::Cow;
 
 /// A text as a header's value.
+#[cfg(any(feature = "nats", test))]
 pub(crate) fn encoded(text: &str) -> Cow<'_, str> {
+    use std::fmt::Write as _;
+
     let is_plain = |byte: u8| matches!(byte, b'!'..=b'~') && !matches!(byte, b'"' | b'%');
     if text.bytes().all(is_plain) {
         return Cow::Borrowed(text);

@@ -5,6 +5,7 @@ use crate::sink::MessageFormat;
 
 const KEY: &str = "format";
 
+#[cfg(any(feature = "nats", feature = "mqtt"))]
 words! {
     /// Where the protocol has headers or properties.
     enum Message {

@@ -33,7 +33,7 @@ const MAX_NAME_CHARS: usize = 64;
 
 /// The attributes, in the order in which they are written. `data` and `data_base64` are members of
 /// the JSON format alone.
-const NAMES: [&str; 30] = [
+pub(super) const NAMES: [&str; 30] = [
     "specversion",
     "id",
     "source",

@@ -164,6 +164,18 @@ fn every_cloud_event_is_one_as_the_specification_says() {
 }
 
 #[test]
+fn each_attribute_is_documented_in_its_order() {
+    let page = include_str!("../../../docs/cloudevents.md");
+    let (_, out) = page.split_once("| attribute | | is |").unwrap();
+    let rows = out.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("| `")?.split_once("` | ")?;
+        Some(name)
+    });
+    let documented: Vec<&str> = rows.collect();
+    assert_eq!(documented, super::super::cloud_event::NAMES);
+}
+
+#[test]
 fn nothing_personal_is_in_an_erased_cloud_event() {
     let mut device = Device::new();
     let mut draft = Draft::new(b"{\"grade\":6}");

@@ -49,6 +49,25 @@ fn one_object_is_one_event_with_all_its_members() {
 }
 
 #[test]
+fn each_attribute_of_a_cloud_event_is_documented() {
+    let page = include_str!("../../../docs/cloudevents.md");
+    let (_, page) = page.split_once("| attribute | | becomes |").unwrap();
+    let (table, _) = page.split_once("\n\n").unwrap();
+    let rows = table.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("| `")?.split_once("` | ")?;
+        Some(name)
+    });
+    let mut documented: Vec<&str> = rows.collect();
+    let mut known: Vec<&str> = Attribute::NAMES.iter().map(|(name, _)| *name).collect();
+    documented.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(documented, known);
+    for (place, (_, attribute)) in Attribute::NAMES.iter().enumerate() {
+        assert_eq!(attribute.place(), place);
+    }
+}
+
+#[test]
 fn null_stands_for_an_optional_member_that_is_left_out() {
     let members =
         r#""id":null,"event_version": null ,"subject_id":null,"occurred_at":null,"source":null,"#;
