@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::{
     environment::Environment,
+    format,
     named_file::NamedFile,
     problem::{Place, Problem},
     secrets::SecretSource,
@@ -87,6 +88,7 @@ impl MqttConfig {
                 default.topic.clone()
             }
         };
+        let format = format::read_message(section);
         let client_id = section.optional("client_id");
         let accept_no_subscribers =
             section.get("accept_no_subscribers", default.accept_no_subscribers);
@@ -120,6 +122,7 @@ impl MqttConfig {
             version,
             qos,
             topic,
+            format,
             client_id,
             accept_no_subscribers,
             connect_timeout: connect_timeout.0,

@@ -65,7 +65,7 @@ impl MqttSink {
     }
 
     pub(super) fn format(&self) -> Format {
-        self.options.format
+        self.options.format.format()
     }
 
     /// Tries each broker once, each with an equal share of the time that is left.

@@ -9,7 +9,10 @@ use crate::{
     envelope::DeviceName,
     sink::{
         Beside, Parcel,
-        mqtt::{options::MqttVersion, topic::TopicTemplate},
+        mqtt::{
+            options::{MqttOptions, MqttVersion},
+            topic::TopicTemplate,
+        },
     },
 };
 
@@ -36,15 +39,18 @@ pub(super) struct Letterhead {
     template: TopicTemplate,
     device: DeviceName,
     version: MqttVersion,
+    /// Of what carries no content type of its own.
+    content_type: &'static str,
     topics: HashMap<Arc<str>, Arc<str>>,
 }
 
 impl Letterhead {
-    pub(super) fn new(template: &TopicTemplate, device: &DeviceName, version: MqttVersion) -> Self {
+    pub(super) fn new(options: &MqttOptions, device: &DeviceName) -> Self {
         Self {
-            template: template.clone(),
+            template: options.topic.clone(),
             device: device.clone(),
-            version,
+            version: options.version,
+            content_type: options.format.content_type().unwrap_or(JSON),
             topics: HashMap::new(),
         }
     }
@@ -54,7 +60,7 @@ impl Letterhead {
         Letter {
             topic: self.topic(&parcel.event_type),
             properties: match self.version {
-                MqttVersion::V5 => Some(properties(&parcel)),
+                MqttVersion::V5 => Some(properties(&parcel, self.content_type)),
                 MqttVersion::V3_1_1 => None,
             },
             body: parcel.body,
@@ -74,9 +80,9 @@ impl Letterhead {
     }
 }
 
-fn properties(parcel: &Parcel) -> PublishProperties {
+fn properties(parcel: &Parcel, content_type: &str) -> PublishProperties {
     let mut user_properties = Vec::new();
-    let mut content_type = JSON.to_owned();
+    let mut content_type = content_type.to_owned();
     if let Beside::Attributes(attributes) = &parcel.beside {
         for (name, value) in attributes {
             if *name == DATA_CONTENT_TYPE {

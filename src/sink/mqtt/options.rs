@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     secret::Secret,
     sink::{
-        Format,
+        MessageFormat,
         mqtt::{
             server::Server,
             topic::{TopicTemplate, TopicTemplateError},
@@ -58,7 +58,7 @@ pub struct MqttOptions {
     /// 3.1.1 a broker does not say so, and it always counts.
     pub accept_no_subscribers: bool,
     /// How an event is written.
-    pub format: Format,
+    pub format: MessageFormat,
     /// How long one attempt to connect may take, from the name lookup to the broker's answer. With
     /// several brokers each gets its share.
     pub connect_timeout: Duration,
@@ -89,7 +89,7 @@ impl Default for MqttOptions {
             topic: TopicTemplate::default(),
             client_id: None,
             accept_no_subscribers: false,
-            format: Format::Envelope,
+            format: MessageFormat::Envelope,
             connect_timeout: MAX_CONNECT_TIMEOUT,
             ack_timeout: DEFAULT_ACK_TIMEOUT,
             keep_alive: DEFAULT_KEEP_ALIVE,
@@ -162,7 +162,7 @@ pub enum MqttOptionsError {
     #[error("a client id has 1 to {MAX_CLIENT_ID} bytes without control characters")]
     ClientId,
     /// The format has more beside the body than this version can carry.
-    #[error("this format has no place in a message of MQTT {0}")]
+    #[error("binary mode needs properties, which MQTT {0} has none of: set `version = \"5\"` or `format = \"cloudevents\"`")]
     Format(&'static str),
     /// The connect timeout is 0 or above [`MAX_CONNECT_TIMEOUT`].
     #[error("the connect timeout has to be above 0 and at most {MAX_CONNECT_TIMEOUT:?}")]
@@ -208,7 +208,7 @@ impl MqttOptions {
         {
             return Err(MqttOptionsError::ClientId);
         }
-        if matches!(self.format, Format::Columns) {
+        if self.format == MessageFormat::CloudEventsBinary && self.version == MqttVersion::V3_1_1 {
             return Err(MqttOptionsError::Format(self.version.as_str()));
         }
         if self.connect_timeout.is_zero() || self.connect_timeout > MAX_CONNECT_TIMEOUT {
@@ -267,7 +267,14 @@ mod tests {
         for id in ["", "a\nb"] {
             assert_eq!(key(|o| o.client_id = Some(id.into())), Some("client_id"));
         }
-        assert_eq!(key(|o| o.format = Format::Columns), Some("format"));
+        let binary = |version| {
+            key(|o| {
+                o.format = MessageFormat::CloudEventsBinary;
+                o.version = version;
+            })
+        };
+        assert_eq!(binary(MqttVersion::V5), None);
+        assert_eq!(binary(MqttVersion::V3_1_1), Some("format"));
         assert_eq!(
             key(|o| o.connect_timeout = Duration::from_secs(5)),
             Some("connect_timeout")

@@ -60,7 +60,7 @@ impl MqttSession {
         let window = options.max_in_flight.min(receive_maximum);
         let wary = suspicion.load(Ordering::Relaxed);
         Self {
-            letterhead: Letterhead::new(&options.topic, device, options.version),
+            letterhead: Letterhead::new(options, device),
             flight: Flight::new(options.ack_timeout),
             options: options.clone(),
             window,
