@@ -11,6 +11,7 @@ mod failure;
 mod identity;
 mod output;
 mod run;
+mod sinks;
 mod status;
 mod tail;
 mod verify;
@@ -62,6 +63,8 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Drain(drain::Args),
     #[command(after_help = EXIT_CODES)]
+    Sinks(sinks::Args),
+    #[command(after_help = EXIT_CODES)]
     Verify(verify::Args),
     #[command(after_help = EXIT_CODES)]
     Identity(identity::Args),
@@ -88,6 +91,7 @@ impl Cli {
             Command::Status(args) => wait(status::run(&args, &load()?)),
             Command::Tail(args) => wait(tail::run(&args, &load()?)),
             Command::Drain(args) => wait(drain::run(&args, &load()?)),
+            Command::Sinks(args) => wait(sinks::run(args, &load()?)),
             Command::Verify(args) => wait(verify::run(args, &load)),
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
             Command::Config(args) => config::run(&args, &load()?),

@@ -19,7 +19,12 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
 
-use crate::{seq::Seq, socket_path::SocketPath, status::Status};
+use crate::{
+    journal::{Forgotten, SinkName},
+    seq::Seq,
+    socket_path::SocketPath,
+    status::Status,
+};
 
 /// How long a daemon may take for an answer's head. A commit on a worn card takes its time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
@@ -144,6 +149,13 @@ impl Client {
     /// Appends events, one a line, all or none.
     pub(crate) async fn append(&mut self, lines: Bytes) -> Result<Accepted, ClientError> {
         let answer = self.ask(Method::POST, "/v1/events", lines).await?;
+        self.read_json(answer).await
+    }
+
+    /// Takes its place in the journal away from a sink.
+    pub(crate) async fn forget(&mut self, sink: &SinkName) -> Result<Forgotten, ClientError> {
+        let path = format!("/v1/sinks/{sink}");
+        let answer = self.ask(Method::DELETE, &path, Bytes::new()).await?;
         self.read_json(answer).await
     }
 

@@ -15,12 +15,14 @@ mod courier;
 mod delivery;
 mod doubt;
 mod feed;
+mod rate;
 mod report;
 mod round;
 mod window;
 
 use std::{
     io,
+    ops::RangeInclusive,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     thread,
@@ -29,17 +31,29 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
+pub use self::rate::MaxRate;
 use self::{
     courier::{Arrived, Courier, Goal},
     delivery::Terms,
 };
 use crate::{
-    outbox::{Outbox, RegisterError, Registration},
+    outbox::{Outbox, RegisterError, Registration, Start},
     sink::Sink,
 };
 
 /// How far the claim runs ahead of what is confirmed unless a sink says otherwise, in events.
 pub const DEFAULT_WINDOW: u32 = 1_024;
+
+/// The longest time between two attempts to connect while a backlog waits, unless a sink says
+/// otherwise. An attempt takes 4 s at most, so delivery resumes within 5 s of the fault's end.
+pub const DEFAULT_RECONNECT_MAX: Duration = Duration::from_secs(4);
+
+/// The least and the most that [`SinkSpec::reconnect_max`] can be; beyond, the bound counts.
+pub const RECONNECT_MAX_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(600);
+
+/// The most that [`SinkSpec::start_jitter`] can be; beyond, this counts.
+pub const MAX_START_JITTER: Duration = Duration::from_secs(600);
 
 /// One sink and how it is to be served.
 pub struct SinkSpec {
@@ -54,11 +68,24 @@ pub struct SinkSpec {
     pub window: u32,
     /// Whether an event waits until the one before it is stored or given up.
     pub strict_order: bool,
+    /// The most that is sent in a second, repeats included and across all connections. Up to one
+    /// second's worth may go at once.
+    pub max_rate: MaxRate,
+    /// The longest time from the start of one attempt to connect to the start of the next while a
+    /// backlog waits; within [`RECONNECT_MAX_BOUNDS`]. Longer spares a broker that a whole school
+    /// comes back to, and delivery resumes as much later.
+    pub reconnect_max: Duration,
+    /// The first attempt to connect waits a random time up to this, at most
+    /// [`MAX_START_JITTER`]. A drain does not wait.
+    pub start_jitter: Duration,
+    /// Where the sink begins if the journal has no place for it yet.
+    pub start: Start,
 }
 
 impl SinkSpec {
     /// A sink with the defaults: a window of [`DEFAULT_WINDOW`], others than standard output
-    /// required, first attempts in order and no more.
+    /// required, first attempts in order and no more, no limit to the rate, attempts to connect at
+    /// once and then every [`DEFAULT_RECONNECT_MAX`] at most, from the oldest event held.
     #[must_use]
     pub fn new(name: impl Into<String>, sink: Sink) -> Self {
         Self {
@@ -67,6 +94,25 @@ impl SinkSpec {
             sink,
             window: DEFAULT_WINDOW,
             strict_order: false,
+            max_rate: MaxRate::default(),
+            reconnect_max: DEFAULT_RECONNECT_MAX,
+            start_jitter: Duration::ZERO,
+            start: Start::Oldest,
+        }
+    }
+
+    /// What the delivery goes by; a drain is in a hurry.
+    fn terms(&self, is_drain: bool) -> Terms {
+        let (least, most) = (RECONNECT_MAX_BOUNDS.start(), RECONNECT_MAX_BOUNDS.end());
+        Terms {
+            window: self.window.max(1),
+            strict_order: self.strict_order,
+            max_rate: self.max_rate,
+            reconnect_max: self.reconnect_max.clamp(*least, *most),
+            start_jitter: match is_drain {
+                true => Duration::ZERO,
+                false => self.start_jitter.min(MAX_START_JITTER),
+            },
         }
     }
 }
@@ -207,20 +253,21 @@ impl Forwarder {
             ended,
         };
         let mut couriers = Vec::new();
-        for SinkSpec {
-            name,
-            sink,
-            required,
-            window,
-            strict_order,
-        } in self.sinks
-        {
-            let window = window.max(1);
+        for spec in self.sinks {
+            let terms = spec.terms(until.is_some());
+            let SinkSpec {
+                name,
+                sink,
+                required,
+                start,
+                ..
+            } = spec;
             let registration = Registration {
                 name: name.clone(),
                 kind: sink.kind(),
                 required,
-                window,
+                window: terms.window,
+                start,
             };
             let handle = match self.outbox.sink(registration.clone()).await {
                 Ok(handle) => handle,
@@ -231,10 +278,7 @@ impl Forwarder {
                 sink,
                 registration,
                 handle,
-                terms: Terms {
-                    window,
-                    strict_order,
-                },
+                terms,
                 seed: seed(),
                 goal: until.map(|until| Goal { upto, until }),
                 stop: stopping.clone(),

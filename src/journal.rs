@@ -52,7 +52,7 @@ mod writer;
 pub use redb;
 
 pub(crate) use self::{
-    core::{Core, Identity},
+    core::{Core, Identity, Wanted},
     reader::Reader,
     sealed::{Sealed, system_entropy},
     staging::Limits,
@@ -62,7 +62,7 @@ pub(crate) use self::{
     writer::{Command, End, Finish, Job, Noted, QUEUE_COMMANDS, Registered, Writer},
 };
 pub use self::{
-    cursor::{Cursor, MAX_SINK_NAME_BYTES, Progress, SinkName, SinkNameError},
+    cursor::{Cursor, Forgotten, MAX_SINK_NAME_BYTES, Progress, SinkName, SinkNameError, Start},
     error::{AppendError, OpenError, ReadError, RejectError},
     ids::REMEMBERED_IDS,
     read_view::ReadView,
@@ -70,7 +70,7 @@ pub use self::{
     staging::{Appended, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS},
     storage::{Meter, Storage},
     transaction::{TableError, Transaction},
-    writer::{Horizon, RegisterError},
+    writer::{ForgetError, Horizon, RegisterError},
 };
 
 #[cfg(feature = "cli")]

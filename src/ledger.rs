@@ -69,13 +69,40 @@ pub struct EventRejected<'a> {
     pub reason: &'a str,
 }
 
-/// `outbox.sink_skipped.v1`: a new or optional sink will not get these, for they were trimmed.
+/// `outbox.sink_skipped.v1`: a sink will not get these events.
 #[derive(Clone, Debug, Serialize)]
 pub struct SinkSkipped<'a> {
     /// Which sink.
     pub sink: &'a str,
     /// Which events.
     pub range: SeqRange,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why a sink will not get events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// They were trimmed before a new or optional sink had them.
+    Trimmed,
+    /// The sink is new and begins with what comes after it, as it is configured to.
+    StartNow,
+}
+
+/// `outbox.sink_forgotten.v1`: a sink that is no longer configured has lost its place.
+#[derive(Clone, Debug, Serialize)]
+pub struct SinkForgotten<'a> {
+    /// Which sink.
+    pub sink: &'a str,
+    /// Whether trimming waited for it.
+    pub required: bool,
+    /// What it had not confirmed, this event not counted; absent when it had everything. They are
+    /// not kept for it any longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<SeqRange>,
+    /// Events that it had rejected for good.
+    pub dead_letters: u64,
 }
 
 /// `outbox.clock_synced.v1`: ties the boot's own time to the true time.
@@ -102,6 +129,8 @@ pub enum LedgerEvent<'a> {
     EventRejected(EventRejected<'a>),
     /// See [`SinkSkipped`].
     SinkSkipped(SinkSkipped<'a>),
+    /// See [`SinkForgotten`].
+    SinkForgotten(SinkForgotten<'a>),
     /// See [`ClockSynced`].
     ClockSynced(ClockSynced),
 }
@@ -114,6 +143,7 @@ impl LedgerEvent<'_> {
             Self::EpochStarted(_) => "outbox.epoch_started.v1",
             Self::EventRejected(_) => "outbox.event_rejected.v1",
             Self::SinkSkipped(_) => "outbox.sink_skipped.v1",
+            Self::SinkForgotten(_) => "outbox.sink_forgotten.v1",
             Self::ClockSynced(_) => "outbox.clock_synced.v1",
         }
     }
@@ -127,6 +157,7 @@ impl LedgerEvent<'_> {
             Self::EpochStarted(event) => serde_json::to_vec(event),
             Self::EventRejected(event) => serde_json::to_vec(event),
             Self::SinkSkipped(event) => serde_json::to_vec(event),
+            Self::SinkForgotten(event) => serde_json::to_vec(event),
             Self::ClockSynced(event) => serde_json::to_vec(event),
         }
     }

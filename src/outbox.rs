@@ -16,15 +16,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 pub use crate::journal::{
-    AppendError, Appended, Batch, Cursor, Horizon, OpenError, Progress, ReadError, ReadView,
-    RegisterError, RejectError, TableError, Transaction,
+    AppendError, Appended, Batch, Cursor, ForgetError, Forgotten, Horizon, OpenError, Progress,
+    ReadError, ReadView, RegisterError, RejectError, Start, TableError, Transaction,
 };
 use crate::{
     envelope::{DeviceName, Epoch},
     event::Event,
     ingest::Door,
     journal::{
-        self, Command, End, Finish, Inside, Job, Meter, Reader, Registered, SinkName, panic_text,
+        self, Command, End, Finish, Inside, Job, Meter, Reader, Registered, SinkName, Wanted,
+        panic_text,
     },
     seq::Seq,
     signing::PublicKey,
@@ -324,8 +325,8 @@ impl Outbox {
         self.shared.reader.store().meter()
     }
 
-    /// Gives a sink's task its place in the journal: the one it had, or a new one at the oldest
-    /// event held. One task at a time has it, until it drops the handle.
+    /// Gives a sink's task its place in the journal: the one it had, or a new one where
+    /// [`Registration::start`] says. One task at a time has it, until it drops the handle.
     ///
     /// # Errors
     /// As [`RegisterError`] says.
@@ -338,8 +339,11 @@ impl Outbox {
         let command = Command::Register {
             name: name.clone(),
             kind: registration.kind,
-            required: registration.required,
-            window: u64::from(registration.window),
+            wanted: Wanted {
+                required: registration.required,
+                window: u64::from(registration.window),
+                start: registration.start,
+            },
             reply,
         };
         let closed = || RegisterError::Journal(ReadError::Closed);
@@ -354,6 +358,24 @@ impl Outbox {
             noted,
         } = answer.await.map_err(|_| closed())??;
         Ok(SinkHandle::new(self.clone(), name, cursor, horizon, noted))
+    }
+
+    /// Takes its place away from a sink that nobody forwards to any more: its cursor and its dead
+    /// letters go, and what was kept for it alone is trimmed. All of it is one commit, with an
+    /// `outbox.sink_forgotten.v1` in the ledger that names what the sink had not confirmed; a crash
+    /// leaves all of it or nothing. Should a sink of the same name come back, it is a new one.
+    ///
+    /// # Errors
+    /// As [`ForgetError`] says: among others for a sink that is in use.
+    pub async fn forget(&self, sink: &str) -> Result<Forgotten, ForgetError> {
+        let name = SinkName::new(sink)?;
+        if journal::inside() {
+            return Err(ReadError::Closed.into());
+        }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.shared.commands.send(Command::Forget { name, reply });
+        sent.await.map_err(|_| ReadError::Closed)?;
+        answer.await.map_err(|_| ReadError::Closed)?
     }
 
     /// Finishes the commit in hand, makes durable what the sinks have confirmed, and closes the

@@ -9,7 +9,7 @@ mod http_listener;
 use edge_outbox::{
     Seq,
     http::HttpOptions,
-    outbox::{Cursor, Progress, Registration},
+    outbox::{Cursor, Progress, Registration, Start},
 };
 use serde_json::{Value, json};
 
@@ -379,6 +379,7 @@ fn an_event_is_found_by_its_id_with_its_state_at_each_sink() {
         kind: "memory",
         required: true,
         window: 1024,
+        start: Start::Oldest,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()

@@ -100,9 +100,14 @@ pub(super) async fn daemon(config: &Config) -> Result<Option<Client>, Failure> {
     let sockets = config.http.socket.iter().chain(Some(&beside));
     for socket in sockets {
         let connected = match Client::connect(socket).await {
-            // A directory that we may not even look into is told of when the journal is opened.
+            // A directory that we may not even look into, or that is none, is told of when the
+            // journal is opened.
             Err(ClientError::Connect { source, .. })
-                if source.kind() == ErrorKind::PermissionDenied && *socket == beside =>
+                if *socket == beside
+                    && matches!(
+                        source.kind(),
+                        ErrorKind::PermissionDenied | ErrorKind::NotADirectory
+                    ) =>
             {
                 None
             }
@@ -144,6 +149,11 @@ impl<F: Into<Failure>> From<F> for Unopened {
 fn journal(config: &Config, absent: Absent, purpose: Purpose) -> Result<Outbox, Unopened> {
     let dir = &config.data_dir;
     match fs::metadata(dir) {
+        Ok(found) if !found.is_dir() => {
+            let hint = "name a directory with --data-dir or `data_dir`".to_owned();
+            let message = format!("{} is not a directory", dir.display());
+            return Err(Failure::new(message).hint(hint).into());
+        }
         Ok(found) => {
             // Files that we made there its owner could not open afterwards, not even if we are
             // root.
@@ -159,7 +169,10 @@ fn journal(config: &Config, absent: Absent, purpose: Purpose) -> Result<Outbox, 
         }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => {
-            return Err(Failure::new(format!("{}: {error}", dir.display())).into());
+            let hint = (error.kind() == ErrorKind::PermissionDenied)
+                .then(|| "run this as the user that it belongs to, or set `data_dir`".to_owned());
+            let message = format!("{}: {error}", dir.display());
+            return Err(Failure::new(message).hint(hint).into());
         }
     }
     if absent == Absent::Refuse && !dir.join(crate::outbox::JOURNAL_FILE).exists() {

@@ -190,7 +190,7 @@ async fn append_straight(outbox: &Outbox, lines: &[u8], tally: &mut Tally) -> Re
         Refused {
             line,
             message: error.to_string(),
-            hint: None,
+            hint: error.hint().map(str::to_owned),
         }
     })?;
     for place in places {

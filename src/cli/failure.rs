@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use crate::{
     client::ClientError,
     config::{ConfigError, Problem},
-    outbox::{OpenError, ReadError},
+    outbox::{ForgetError, OpenError, ReadError},
 };
 
 /// Something failed.
@@ -101,6 +101,13 @@ impl From<ClientError> for Failure {
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
+        let hint = error.hint();
+        Self::new(error.to_string()).hint(hint)
+    }
+}
+
+impl From<ForgetError> for Failure {
+    fn from(error: ForgetError) -> Self {
         let hint = error.hint();
         Self::new(error.to_string()).hint(hint)
     }

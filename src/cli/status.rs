@@ -82,24 +82,29 @@ fn show(output: &mut Output, status: &Status) -> io::Result<()> {
     Ok(())
 }
 
+/// What a sink is doing; `None` where no daemon runs, so that it does nothing.
+pub(super) const fn state_text(state: Option<SinkState>) -> (Tone, &'static str) {
+    match state {
+        // Whether it is configured is not in the journal.
+        None => (Tone::Quiet, "no daemon"),
+        Some(SinkState::Absent) => (Tone::Quiet, "not configured"),
+        Some(SinkState::Connecting) => (Tone::Watch, "connecting"),
+        Some(SinkState::ReadingBack) => (Tone::Watch, "asking what arrived"),
+        Some(SinkState::Draining) => (Tone::Watch, "sending"),
+        Some(SinkState::CaughtUp) => (Tone::Good, "everything delivered"),
+        Some(SinkState::Waiting) => (Tone::Watch, "waiting to try again"),
+        Some(SinkState::Halted) => (Tone::Bad, "halted: somebody has to mend it"),
+        Some(SinkState::Stopped) => (Tone::Quiet, "stopped"),
+    }
+}
+
 fn show_sink(
     output: &mut Output,
     name: &str,
     sink: &SinkStatus,
     is_running: bool,
 ) -> io::Result<()> {
-    let (tone, state) = match sink.state {
-        // Whether it is configured is not in the journal.
-        _ if !is_running => (Tone::Quiet, "no daemon"),
-        SinkState::Absent => (Tone::Quiet, "not configured"),
-        SinkState::Connecting => (Tone::Watch, "connecting"),
-        SinkState::ReadingBack => (Tone::Watch, "asking what arrived"),
-        SinkState::Draining => (Tone::Watch, "sending"),
-        SinkState::CaughtUp => (Tone::Good, "everything delivered"),
-        SinkState::Waiting => (Tone::Watch, "waiting to try again"),
-        SinkState::Halted => (Tone::Bad, "halted: somebody has to mend it"),
-        SinkState::Stopped => (Tone::Quiet, "stopped"),
-    };
+    let (tone, state) = state_text(is_running.then_some(sink.state));
     let state = output.tone(tone, state);
     writeln!(
         output,

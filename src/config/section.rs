@@ -158,15 +158,7 @@ impl<'t> Section<'_, 't> {
         default: V,
         bounds: RangeInclusive<V>,
     ) -> V {
-        let found = self.find(key).filter(|(value, place)| {
-            let within = bounds.contains(value);
-            if !within {
-                let (low, high) = (bounds.start().show(), bounds.end().show());
-                let wrong = format!("is not between {low} and {high}");
-                self.refuse_value(key, &value.show(), &wrong, place, None);
-            }
-            within
-        });
+        let found = self.find_within(key, &bounds);
         self.record(key, found, Some(default.clone()))
             .unwrap_or(default)
     }
@@ -174,6 +166,16 @@ impl<'t> Section<'_, 't> {
     /// A key without a default.
     pub(super) fn optional<V: Value>(&mut self, key: &'static str) -> Option<V> {
         let found = self.find(key);
+        self.record(key, found, None)
+    }
+
+    /// A key with bounds and without a default.
+    pub(super) fn optional_within<V: Value + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        bounds: RangeInclusive<V>,
+    ) -> Option<V> {
+        let found = self.find_within(key, &bounds);
         self.record(key, found, None)
     }
 
@@ -326,6 +328,23 @@ impl<'t> Section<'_, 't> {
             Some((value, place)) => self.read(key, &DeValue::String(value.into()), place),
             None => in_file,
         }
+    }
+
+    /// The value in force, where it is within the bounds.
+    fn find_within<V: Value + PartialOrd>(
+        &mut self,
+        key: &'static str,
+        bounds: &RangeInclusive<V>,
+    ) -> Option<(V, Place)> {
+        self.find(key).filter(|(value, place)| {
+            let within = bounds.contains(value);
+            if !within {
+                let (low, high) = (bounds.start().show(), bounds.end().show());
+                let wrong = format!("is not between {low} and {high}");
+                self.refuse_value(key, &value.show(), &wrong, place, None);
+            }
+            within
+        })
     }
 
     fn read<V: Value>(

@@ -1,5 +1,10 @@
 //! `[sinks.NAME]`: where events go.
 
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
+
 #[cfg(feature = "mqtt")]
 use super::mqtt::MqttConfig;
 #[cfg(feature = "nats")]
@@ -9,17 +14,28 @@ use super::{
     format,
     problem::{Place, Problem},
     section::Section,
-    value::words,
+    value::{ByteSize, Span, words},
 };
 
 use crate::{
-    forwarder::{DEFAULT_WINDOW, SinkSpec},
-    journal::SinkName,
+    forwarder::{
+        DEFAULT_RECONNECT_MAX, DEFAULT_WINDOW, MAX_START_JITTER, MaxRate, RECONNECT_MAX_BOUNDS,
+        SinkSpec,
+    },
+    journal::{SinkName, Start},
     sink::{MessageFormat, Sink, stdout::StdoutSink},
 };
 
 /// The most that may be set.
 const MAX_WINDOW: u32 = 16_384;
+
+/// The most that a rate can be set to.
+const MAX_EVENTS_PER_S: u32 = 1_000_000;
+const MAX_BYTES_PER_S: u64 = 1 << 40;
+
+/// How long the first attempt to connect waits at most, unless told otherwise: hundreds of devices
+/// are switched on by the same clock.
+const DEFAULT_START_JITTER: Duration = Duration::from_secs(1);
 
 /// A variable that makes a sink where the file has none.
 struct Implied {
@@ -59,6 +75,14 @@ pub struct SinkConfig {
     pub window: u32,
     /// Whether an event waits for the one before it, whatever becomes of that one.
     pub strict_order: bool,
+    /// The most that is sent in a second.
+    pub max_rate: MaxRate,
+    /// The longest time between two attempts to connect while a backlog waits.
+    pub reconnect_max: Duration,
+    /// The longest wait before the first attempt to connect.
+    pub start_jitter: Duration,
+    /// Where it begins if it is new.
+    pub start: Start,
     /// What it is.
     pub kind: SinkKind,
 }
@@ -80,6 +104,10 @@ impl SinkConfig {
             required: self.required,
             window: self.window,
             strict_order: self.strict_order,
+            max_rate: self.max_rate,
+            reconnect_max: self.reconnect_max,
+            start_jitter: self.start_jitter,
+            start: self.start,
         })
     }
 }
@@ -97,12 +125,34 @@ pub enum SinkKind {
     Stdout(MessageFormat),
 }
 
+impl SinkKind {
+    /// The word in `type`.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(_) => "mqtt",
+            #[cfg(feature = "nats")]
+            Self::Nats(_) => "nats",
+            Self::Stdout(_) => "stdout",
+        }
+    }
+}
+
 words! {
     /// The word in `type`.
     enum Type {
         Nats = "nats",
         Mqtt = "mqtt",
         Stdout = "stdout",
+    }
+}
+
+words! {
+    /// The word in `start`.
+    enum StartWord {
+        Oldest = "oldest",
+        Now = "now",
     }
 }
 
@@ -199,6 +249,27 @@ fn read_one(
     }
     let window = section.get_within("window", DEFAULT_WINDOW, 1..=MAX_WINDOW);
     let strict_order = section.get("strict_order", false);
+    let max_rate = read_rate(&mut section);
+    let (least, most) = RECONNECT_MAX_BOUNDS.into_inner();
+    let reconnect_max = section.get_within(
+        "reconnect_max",
+        Span(DEFAULT_RECONNECT_MAX),
+        Span(least)..=Span(most),
+    );
+    let start_jitter = section.get_within(
+        "start_jitter",
+        // No broker to be kind to.
+        Span(if kind == Type::Stdout {
+            Duration::ZERO
+        } else {
+            DEFAULT_START_JITTER
+        }),
+        Span(Duration::ZERO)..=Span(MAX_START_JITTER),
+    );
+    let start = match section.get("start", StartWord::Oldest) {
+        StartWord::Oldest => Start::Oldest,
+        StartWord::Now => Start::Now,
+    };
     let kind = match kind {
         Type::Stdout => Some(SinkKind::Stdout(format::read_line(&mut section))),
         #[cfg(feature = "nats")]
@@ -220,6 +291,10 @@ fn read_one(
         required,
         window,
         strict_order,
+        max_rate,
+        reconnect_max: reconnect_max.0,
+        start_jitter: start_jitter.0,
+        start,
         kind,
     }))
 }
@@ -231,4 +306,13 @@ fn left_out(section: &mut Section<'_, '_>, feature: &str) -> Option<SinkConfig> 
         &format!("build it with the feature {feature}"),
     );
     None
+}
+
+fn read_rate(section: &mut Section<'_, '_>) -> MaxRate {
+    let events = section.optional_within("max_events_per_s", 1..=MAX_EVENTS_PER_S);
+    let bytes = section.optional_within("max_bytes_per_s", ByteSize(1)..=ByteSize(MAX_BYTES_PER_S));
+    MaxRate {
+        events: events.and_then(NonZeroU32::new),
+        bytes: bytes.and_then(|size| NonZeroU64::new(size.0)),
+    }
 }

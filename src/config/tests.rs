@@ -144,7 +144,14 @@ fn a_nats_sink_that_could_never_connect_is_refused_at_once() {
             "3: sinks.hub.servers = *** is not a list of servers' URLs",
         ),
         ("subject = \"a b\"", "3: sinks.hub.subject = \"a b\": "),
-        ("create_stream = true", "sinks.hub.stream: "),
+        (
+            "required = true\ncreate_stream = true",
+            "4: sinks.hub.create_stream: a stream that may be created needs a name",
+        ),
+        (
+            "mode = \"core\"\ncreate_stream = true",
+            "4: sinks.hub.create_stream: core NATS has no streams: remove ",
+        ),
         (
             "connect_timeout = \"1 min\"",
             "3: sinks.hub.connect_timeout = \"1 min\" is not between",

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// Limit of the first wait; it doubles with every further one.
 pub(super) const BASE: Duration = Duration::from_millis(100);
 
-/// Most doublings that are counted: `BASE << 9` is above every cap in use.
-const MAX_DOUBLINGS: u32 = 9;
+/// Most doublings that are counted: `BASE << 13` is above every cap in use.
+const MAX_DOUBLINGS: u32 = 13;
 
 /// Waits with full jitter, from a seed: the same seed gives the same waits.
 #[derive(Clone, Debug)]
@@ -25,7 +25,11 @@ impl Backoff {
 
     /// A wait after `failures` failures in a row, the one just seen not counted; at most `cap`.
     pub(super) fn wait(&mut self, failures: u32, cap: Duration) -> Duration {
-        let limit = (BASE * (1 << failures.min(MAX_DOUBLINGS))).min(cap);
+        self.up_to((BASE * (1 << failures.min(MAX_DOUBLINGS))).min(cap))
+    }
+
+    /// A wait of anything up to `limit`.
+    pub(super) fn up_to(&mut self, limit: Duration) -> Duration {
         let limit_us = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.random() % limit_us.saturating_add(1))
     }
@@ -47,8 +51,15 @@ mod tests {
     #[test]
     fn waits_double_up_to_the_cap_and_fill_the_whole_range() {
         let mut backoff = Backoff::new(7);
-        let cap = Duration::from_secs(4);
-        for (failures, limit_ms) in [(0, 100), (1, 200), (4, 1_600), (6, 4_000), (60, 4_000)] {
+        for (failures, cap_ms, limit_ms) in [
+            (0, 4_000, 100),
+            (1, 4_000, 200),
+            (4, 4_000, 1_600),
+            (6, 4_000, 4_000),
+            (60, 4_000, 4_000),
+            (60, 600_000, 600_000),
+        ] {
+            let cap = Duration::from_millis(cap_ms);
             let limit = Duration::from_millis(limit_ms);
             let waits: Vec<_> = (0..1_000).map(|_| backoff.wait(failures, cap)).collect();
             assert!(waits.iter().all(|wait| *wait <= limit));

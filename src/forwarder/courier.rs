@@ -81,7 +81,7 @@ impl Courier {
             mut stop,
         } = self;
         let acked_before = handle.cursor().acked;
-        let begin = |sink, handle: SinkHandle| {
+        let begin = |sink, handle: SinkHandle, terms| {
             let handle = Arc::new(handle);
             let mut horizon = handle.horizon();
             let seen = *horizon.borrow_and_update();
@@ -95,7 +95,7 @@ impl Courier {
                 goal: goal.map(|goal| goal.upto),
             }
         };
-        let mut task = begin(sink, handle);
+        let mut task = begin(sink, handle, terms);
         loop {
             let runtime = runtime()?;
             let end = runtime.block_on(async {
@@ -129,7 +129,13 @@ impl Courier {
             runtime.shutdown_background();
             match (end, again) {
                 (Some(End::HungUp), _) => {}
-                (_, Some(handle)) => task = begin(task.sink, handle),
+                (_, Some(handle)) => {
+                    let terms = Terms {
+                        start_jitter: Duration::ZERO,
+                        ..terms
+                    };
+                    task = begin(task.sink, handle, terms);
+                }
                 (_, None) => break,
             }
         }

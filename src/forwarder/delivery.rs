@@ -10,6 +10,8 @@
 //!   `floor + 1` finds whatever of (acked, claimed] arrived.
 //! - What was handed to a session before, in this process or perhaps in an earlier one, is marked
 //!   when it is sent again; nothing else is.
+//! - Where there is a rate, one event is ordered at a time, and none before its moment: whatever
+//!   is still to wait when a session is lost was never ordered, so it is not marked either.
 //!
 //! What a crash leaves is the durable cursor; everything here is rebuilt from it.
 
@@ -17,6 +19,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use super::{
     backoff::{BASE, Backoff},
+    rate::{MaxRate, Throttle},
     window::{Standing, Window},
 };
 use crate::{
@@ -25,11 +28,8 @@ use crate::{
     status::SinkState,
 };
 
-/// The longest time from the start of one attempt to connect to the start of the next while a
-/// backlog waits. An attempt takes 4 s at most, so delivery resumes within 5 s of the fault's end.
-const ATTEMPT_EVERY: Duration = Duration::from_secs(4);
-
-/// The longest wait for the next attempt to connect with nothing to deliver.
+/// The longest wait for the next attempt to connect with nothing to deliver, where attempts with
+/// a backlog are not rarer still.
 const IDLE_CAP: Duration = Duration::from_secs(30);
 
 /// The longest wait before what was refused for now is sent again.
@@ -39,6 +39,8 @@ const REFUSED_CAP: Duration = Duration::from_secs(4);
 const STEADY_AFTER: Duration = Duration::from_secs(10);
 
 /// Servers say odd things while they start: in the first part of a halt attempts are frequent.
+/// Each wait is drawn from the upper half of its length: what halts a whole school must not see it
+/// come back in step.
 const HALT_SOON: Duration = Duration::from_secs(5);
 const HALT_SOON_FOR: Duration = Duration::from_secs(60);
 const HALT_LATER: Duration = Duration::from_secs(30);
@@ -129,6 +131,13 @@ pub(super) struct Terms {
     pub(super) window: u32,
     /// Whether an event waits until the one before is resolved.
     pub(super) strict_order: bool,
+    /// The most that is handed over in a second.
+    pub(super) max_rate: MaxRate,
+    /// The longest time from the start of one attempt to connect to the start of the next while a
+    /// backlog waits.
+    pub(super) reconnect_max: Duration,
+    /// The longest wait before the first attempt to connect.
+    pub(super) start_jitter: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -185,6 +194,11 @@ pub(super) struct Delivery {
     halted_since: Option<Duration>,
     /// When what was refused for now is sent again.
     retry_at: Option<Duration>,
+    throttle: Throttle,
+    /// Where there is a rate: an event is ordered and not handed over yet.
+    ordered: bool,
+    /// When the rate lets out what could be sent otherwise.
+    held_until: Option<Duration>,
     suspects: Vec<Suspect>,
     /// Rejections by a limit that were believed since the last confirmation.
     limit_row: usize,
@@ -192,7 +206,8 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Takes up where the durable cursor says. The first attempt to connect is due at once.
+    /// Takes up where the durable cursor says. The first attempt to connect is due within
+    /// [`Terms::start_jitter`].
     pub(super) fn new(
         terms: Terms,
         cursor: Cursor,
@@ -200,13 +215,12 @@ impl Delivery {
         now: Duration,
         seed: u64,
     ) -> Self {
+        let mut backoff = Backoff::new(seed);
+        let until = now + backoff.up_to(terms.start_jitter);
         Self {
             terms,
-            backoff: Backoff::new(seed),
-            phase: Phase::Apart {
-                until: now,
-                idle: false,
-            },
+            backoff,
+            phase: Phase::Apart { until, idle: false },
             hang_up: false,
             tail: horizon.tail.max(horizon.claimed).max(cursor.claimed),
             claimed: horizon.claimed.max(cursor.claimed),
@@ -226,6 +240,9 @@ impl Delivery {
             attempt_at: now,
             halted_since: None,
             retry_at: None,
+            throttle: Throttle::new(terms.max_rate),
+            ordered: false,
+            held_until: None,
             suspects: Vec::with_capacity(LIMIT_ROW),
             limit_row: 0,
             verdicts: VecDeque::new(),
@@ -268,7 +285,7 @@ impl Delivery {
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Apart { until, .. } => self.available.then_some(until),
-            Phase::Sending { .. } => self.retry_at,
+            Phase::Sending { .. } => [self.retry_at, self.held_until].into_iter().flatten().min(),
             Phase::Connecting | Phase::Connected { .. } | Phase::ReadingBack(_) => None,
         }
     }
@@ -299,6 +316,11 @@ impl Delivery {
     /// Whether the session in hand is still of use.
     pub(super) const fn has_session(&self) -> bool {
         !matches!(self.phase, Phase::Apart { .. } | Phase::Connecting)
+    }
+
+    /// Whether each event is ordered by itself, once the one before is handed over.
+    pub(super) const fn has_rate(&self) -> bool {
+        self.terms.max_rate.is_limited()
     }
 
     /// What a crash at this moment may go by, once it is durable.
@@ -344,7 +366,7 @@ impl Delivery {
             && self.halted_since.is_none()
         {
             // Drawn once: a draw at each append would end up near nothing.
-            let wait = self.backoff.wait(self.failures, ATTEMPT_EVERY);
+            let wait = self.backoff.wait(self.failures, self.terms.reconnect_max);
             self.phase = Phase::Apart {
                 until: until.min(now + wait),
                 idle: false,
@@ -380,6 +402,7 @@ impl Delivery {
     /// and its ledger says so.
     pub(super) fn missing(&mut self, run: SeqRange) {
         self.check();
+        self.ordered = false;
         self.window.set_run(run, Standing::Resolved);
     }
 
@@ -404,6 +427,12 @@ impl Delivery {
         self.phase = Phase::Sending {
             max_in_flight: footing.max_in_flight.max(1),
         };
+    }
+
+    /// What was ordered is with the session: a parcel of so many bytes.
+    pub(super) fn handed_over(&mut self, bytes: usize, now: Duration) {
+        self.ordered = false;
+        self.throttle.charge(bytes, now);
     }
 
     /// The session has stored an event.
@@ -492,14 +521,19 @@ impl Delivery {
         self.suspects.clear();
         self.verdicts.clear();
         self.retry_at = None;
+        self.ordered = false;
+        self.held_until = None;
         self.journal_busy = false;
         self.phase = match breakage {
             Breakage::Halt => {
                 let since = *self.halted_since.get_or_insert(now);
                 let soon = now.saturating_sub(since) < HALT_SOON_FOR;
-                let wait = if soon { HALT_SOON } else { HALT_LATER };
+                let half = match soon {
+                    true => HALT_SOON / 2,
+                    false => HALT_LATER.max(self.terms.reconnect_max) / 2,
+                };
                 Phase::Apart {
-                    until: now + wait,
+                    until: now + half + self.backoff.up_to(half),
                     idle: false,
                 }
             }
@@ -507,9 +541,9 @@ impl Delivery {
                 self.halted_since = None;
                 let idle = !self.has_backlog();
                 let cap = if idle {
-                    IDLE_CAP
+                    IDLE_CAP.max(self.terms.reconnect_max)
                 } else {
-                    ATTEMPT_EVERY.saturating_sub(lasted)
+                    self.terms.reconnect_max.saturating_sub(lasted)
                 };
                 let wait = self.backoff.wait(self.failures, cap.max(BASE));
                 self.failures = self.failures.saturating_add(1);
@@ -525,6 +559,7 @@ impl Delivery {
         if self.acked() == self.tail {
             self.halted_since = None;
         }
+        self.held_until = None;
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
             self.window.sweep(&[Standing::Refused], Standing::Due);
@@ -542,10 +577,12 @@ impl Delivery {
                 return Some(Effect::Claim(upto));
             }
         }
-        if let Some(effect) = self.next_run(max_in_flight) {
+        if let Some(effect) = self.next_run(max_in_flight, now) {
             return Some(effect);
         }
-        let nothing_to_come = self.window.count(Standing::InFlight) == 0 && !self.journal_busy;
+        let nothing_to_come = self.window.count(Standing::InFlight) == 0
+            && self.held_until.is_none()
+            && !self.journal_busy;
         if nothing_to_come && !self.suspects.is_empty() {
             // Nothing is on its way that could still clear the setting or condemn it.
             self.limit_row += self.suspects.len();
@@ -570,7 +607,7 @@ impl Delivery {
         (step > 0 && enough).then_some(target)
     }
 
-    fn next_run(&mut self, max_in_flight: usize) -> Option<Effect> {
+    fn next_run(&mut self, max_in_flight: usize, now: Duration) -> Option<Effect> {
         let in_flight = self.window.count(Standing::InFlight);
         let room = if self.terms.strict_order {
             // What was resolved has left the front, so anything due or new but there has to wait.
@@ -579,27 +616,30 @@ impl Delivery {
         } else {
             max_in_flight.saturating_sub(in_flight)
         };
-        if room == 0 {
+        // Not simply the claim: where events were dropped, the journal has raised it further.
+        let fresh = self.claimed.min(self.furthest()).since(self.sent());
+        if room == 0 || (fresh == 0 && self.window.count(Standing::Due) == 0) {
             return None;
         }
-        let room = room as u64;
-        if let Some(run) = self.window.send_due(room) {
-            return Some(Effect::Send {
-                run,
-                redelivered: true,
-            });
-        }
-        // Not simply the claim: where events were dropped, the journal has raised it further.
-        let fresh = self
-            .claimed
-            .min(self.furthest())
-            .since(self.sent())
-            .min(room);
-        let run = self.window.send_first(fresh, self.head)?;
-        Some(Effect::Send {
-            run,
-            redelivered: false,
-        })
+        let has_rate = self.has_rate();
+        let room = match has_rate {
+            true if !self.may_hand_over(now) => return None,
+            true => 1,
+            false => room as u64,
+        };
+        let (run, redelivered) = match self.window.send_due(room) {
+            Some(run) => (run, true),
+            None => (self.window.send_first(fresh.min(room), self.head)?, false),
+        };
+        self.ordered = has_rate;
+        Some(Effect::Send { run, redelivered })
+    }
+
+    /// Whether the rate lets an event out now. Where it does not, it is noted when it will.
+    fn may_hand_over(&mut self, now: Duration) -> bool {
+        let ready_at = self.throttle.ready_at();
+        self.held_until = (ready_at > now).then_some(ready_at);
+        !self.ordered && self.held_until.is_none()
     }
 
     fn tell(&mut self, caught_up: bool) -> Option<Effect> {

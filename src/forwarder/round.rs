@@ -298,11 +298,17 @@ impl Round<'_> {
                         self.unanswered_bytes -= before;
                     }
                     self.unanswered_bytes += bytes;
+                    // Also where the session is lost over it: it may have left.
+                    let now = self.task.now();
+                    self.task.delivery.handed_over(bytes, now);
                     if let Err(error) = session.send(parcel).await {
                         self.take_rest().await;
                         if self.task.delivery.has_session() {
                             self.task.fail(&error);
                         }
+                        return true;
+                    }
+                    if self.task.delivery.has_rate() {
                         return true;
                     }
                 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::{self, Body};
 use crate::{
     ingest::body::{BodyError, BodyErrorKind, Place, Shape},
-    outbox::{AppendError, ReadError},
+    outbox::{AppendError, ForgetError, ReadError},
 };
 
 /// Seconds after which it is worth trying again when the journal is full: forwarding has to make
@@ -24,6 +24,7 @@ const RETRY_SOON_SECONDS: u16 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     NotJson,
+    NoEvents,
     InvalidEvent,
     BadRequest,
     TokenRequired,
@@ -31,9 +32,11 @@ pub(super) enum Kind {
     OriginNotAllowed,
     NotFound,
     EventUnknown,
+    SinkUnknown,
     MethodNotAllowed,
     RequestTimeout,
     IdConflict,
+    SinkInUse,
     TooLarge,
     UnsupportedContentType,
     JournalUnreadable,
@@ -48,6 +51,7 @@ impl Kind {
     const fn name(self) -> &'static str {
         match self {
             Self::NotJson => "not-json",
+            Self::NoEvents => "no-events",
             Self::InvalidEvent => "invalid-event",
             Self::BadRequest => "bad-request",
             Self::TokenRequired => "token-required",
@@ -55,9 +59,11 @@ impl Kind {
             Self::OriginNotAllowed => "origin-not-allowed",
             Self::NotFound => "not-found",
             Self::EventUnknown => "event-unknown",
+            Self::SinkUnknown => "sink-unknown",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::RequestTimeout => "request-timeout",
             Self::IdConflict => "id-conflict",
+            Self::SinkInUse => "sink-in-use",
             Self::TooLarge => "too-large",
             Self::UnsupportedContentType => "unsupported-content-type",
             Self::JournalUnreadable => "journal-unreadable",
@@ -71,6 +77,7 @@ impl Kind {
     const fn title(self) -> &'static str {
         match self {
             Self::NotJson => "the body cannot be read as events",
+            Self::NoEvents => "there is no event in the body",
             Self::InvalidEvent => "an event is not right",
             Self::BadRequest => "the request is not right",
             Self::TokenRequired => "a token is required",
@@ -78,9 +85,11 @@ impl Kind {
             Self::OriginNotAllowed => "pages of this origin may not ask",
             Self::NotFound => "there is nothing at this path",
             Self::EventUnknown => "no event of this id is known",
+            Self::SinkUnknown => "no sink of this name has a place",
             Self::MethodNotAllowed => "this path has other methods",
             Self::RequestTimeout => "the body took too long to arrive",
             Self::IdConflict => "the id is known with other content",
+            Self::SinkInUse => "the sink is in use",
             Self::TooLarge => "more than is taken at once",
             Self::UnsupportedContentType => "the content type is not taken",
             Self::JournalUnreadable => "the journal cannot be read",
@@ -93,13 +102,15 @@ impl Kind {
 
     const fn status(self) -> StatusCode {
         match self {
-            Self::NotJson | Self::InvalidEvent | Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NotJson | Self::NoEvents | Self::InvalidEvent | Self::BadRequest => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TokenRequired => StatusCode::UNAUTHORIZED,
             Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::EventUnknown => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::EventUnknown | Self::SinkUnknown => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::IdConflict => StatusCode::CONFLICT,
+            Self::IdConflict | Self::SinkInUse => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::JournalUnreadable => StatusCode::INTERNAL_SERVER_ERROR,
@@ -119,7 +130,7 @@ pub(super) struct Problem(Box<Inner>);
 struct Inner {
     kind: Kind,
     detail: String,
-    hint: Option<&'static str>,
+    hint: Option<Cow<'static, str>>,
     place: Option<Place>,
     field: Option<Cow<'static, str>>,
     retry_after: Option<u16>,
@@ -158,7 +169,7 @@ impl Problem {
 
     /// What to do about it.
     pub(super) fn hint(mut self, hint: &'static str) -> Self {
-        self.0.hint = Some(hint);
+        self.0.hint = Some(Cow::Borrowed(hint));
         self
     }
 
@@ -180,40 +191,30 @@ impl Problem {
         let detail = error.to_string();
         let (mut problem, index) = match *error {
             AppendError::Conflict { index, .. } => {
-                let problem = Self::new(Kind::IdConflict, detail)
-                    .field("id")
-                    .hint("give the event an id of its own, or send it exactly as the first time");
+                let problem = Self::new(Kind::IdConflict, detail).field("id");
                 (problem, Some(index))
             }
             AppendError::TooLarge { index, .. } => {
                 let problem = Self::new(Kind::TooLarge, detail).field("payload");
                 (problem, Some(index))
             }
-            AppendError::BatchTooLarge { .. } => (
-                Self::new(Kind::TooLarge, detail).hint("send them in several requests"),
-                None,
-            ),
-            AppendError::LargerThanQuota { .. } => (
-                Self::new(Kind::TooLarge, detail)
-                    .hint("send less in one request, or raise journal.max_bytes"),
-                None,
-            ),
+            AppendError::BatchTooLarge { .. } | AppendError::LargerThanQuota { .. } => {
+                (Self::new(Kind::TooLarge, detail), None)
+            }
             AppendError::Full { .. } => {
-                let mut problem = Self::new(Kind::JournalFull, detail)
-                    .hint("forwarding makes room; if it does not, see the sinks in /v1/status");
+                let mut problem = Self::new(Kind::JournalFull, detail);
                 problem.0.retry_after = Some(RETRY_FULL_SECONDS);
                 (problem, None)
             }
             AppendError::OutcomeUnknown => {
-                let problem = Self::new(Kind::OutcomeUnknown, detail)
-                    .hint("send it again with the same id: it will not be kept twice");
-                (problem.retry_soon(), None)
+                (Self::new(Kind::OutcomeUnknown, detail).retry_soon(), None)
             }
             AppendError::Unavailable | AppendError::Closed | AppendError::InsideTransaction => (
                 Self::new(Kind::JournalUnavailable, detail).retry_soon(),
                 None,
             ),
         };
+        problem.0.hint = error.hint().map(Cow::Borrowed);
         problem.0.place = index.and_then(|index| shape.place(index));
         problem
     }
@@ -236,7 +237,7 @@ impl Problem {
             title: inner.kind.title(),
             status: status.as_u16(),
             detail: &inner.detail,
-            hint: inner.hint,
+            hint: inner.hint.as_deref(),
             line: inner.place.and_then(|place| match place {
                 Place::Line(number) => Some(number),
                 Place::Index(_) => None,
@@ -270,6 +271,7 @@ impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         let kind = match error.fault.kind() {
             BodyErrorKind::NotJson => Kind::NotJson,
+            BodyErrorKind::NoEvents => Kind::NoEvents,
             BodyErrorKind::NotAnEvent => Kind::InvalidEvent,
             BodyErrorKind::TooLarge => Kind::TooLarge,
             BodyErrorKind::UnsupportedContentType => Kind::UnsupportedContentType,
@@ -277,6 +279,20 @@ impl From<BodyError> for Problem {
         let mut problem = Self::new(kind, error.to_string()).hint(error.fault.hint());
         problem.0.place = error.place;
         problem.0.field = error.field;
+        problem
+    }
+}
+
+impl From<ForgetError> for Problem {
+    fn from(error: ForgetError) -> Self {
+        let (detail, hint) = (error.to_string(), error.hint());
+        let mut problem = match error {
+            ForgetError::Unknown(_) | ForgetError::Name(_) => Self::new(Kind::SinkUnknown, detail),
+            ForgetError::InUse(_) => Self::new(Kind::SinkInUse, detail),
+            ForgetError::OutcomeUnknown => Self::new(Kind::OutcomeUnknown, detail).retry_soon(),
+            ForgetError::Journal(error) => error.into(),
+        };
+        problem.0.hint = hint.map(Cow::Owned);
         problem
     }
 }
@@ -344,6 +360,21 @@ mod tests {
     }
 
     #[test]
+    fn each_sink_that_is_not_forgotten_has_its_status() {
+        let forget = |error: ForgetError| answer(error.into());
+        let name = || crate::journal::SinkName::new("hub").unwrap();
+        let unknown = ForgetError::Unknown(name());
+        assert_eq!(forget(unknown), (404, "sink-unknown", None));
+        let in_use = ForgetError::InUse(name());
+        assert_eq!(forget(in_use), (409, "sink-in-use", None));
+        let soon = Some("1".to_owned());
+        let doubtful = forget(ForgetError::OutcomeUnknown);
+        assert_eq!(doubtful, (503, "outcome-unknown", soon.clone()));
+        let closed = forget(ReadError::Closed.into());
+        assert_eq!(closed, (503, "journal-unavailable", soon));
+    }
+
+    #[test]
     fn each_failed_read_has_its_status() {
         let read = |error: ReadError| answer(error.into());
         let io = ReadError::Io("input/output error".to_owned());
@@ -361,6 +392,7 @@ mod tests {
         let documented: Vec<(&str, u16)> = rows.collect();
         let kinds = [
             Kind::NotJson,
+            Kind::NoEvents,
             Kind::InvalidEvent,
             Kind::BadRequest,
             Kind::TokenRequired,
@@ -368,9 +400,11 @@ mod tests {
             Kind::OriginNotAllowed,
             Kind::NotFound,
             Kind::EventUnknown,
+            Kind::SinkUnknown,
             Kind::MethodNotAllowed,
             Kind::RequestTimeout,
             Kind::IdConflict,
+            Kind::SinkInUse,
             Kind::TooLarge,
             Kind::UnsupportedContentType,
             Kind::JournalUnreadable,

@@ -38,6 +38,7 @@ pub(super) struct Site {
 enum Route<'p> {
     Events,
     Event(&'p str),
+    Sink(&'p str),
     Status,
     Health,
 }
@@ -118,8 +119,10 @@ impl Site {
         }
         let Some(route) = route else {
             return Err(
-                Problem::new(Kind::NotFound, "there is nothing at this path")
-                    .hint("there are /v1/events, /v1/events/{id}, /v1/status and /healthz"),
+                Problem::new(Kind::NotFound, "there is nothing at this path").hint(
+                    "there are POST /v1/events, GET /v1/events?from=SEQ, GET /v1/events/{id}, \
+                     GET /v1/status, DELETE /v1/sinks/{name} and GET /healthz",
+                ),
             );
         };
         match (&head.method, &route) {
@@ -134,12 +137,17 @@ impl Site {
                 let upload = self.uploads.read(body).await?;
                 events::append(&self.outbox, mode, &head.headers, upload).await
             }
+            (&Method::DELETE, Route::Sink(name)) => {
+                let forgotten = self.outbox.forget(name).await?;
+                Ok(answer::json(StatusCode::OK, &forgotten))
+            }
             // The answer to HEAD is that to GET; the connection leaves the body out.
             (&Method::GET | &Method::HEAD, _) => match route {
                 Route::Events => {
                     events::stream(&self.outbox, head.uri.query(), self.stopping.clone())
                 }
                 Route::Event(id) => events::find(&self.outbox, id).await,
+                Route::Sink(_) => Err(Problem::method_not_allowed(route.methods())),
                 Route::Status => Ok(self.status()),
                 Route::Health => Ok(health(self.outbox.status().borrow().journal.state)),
             },
@@ -170,8 +178,12 @@ impl<'p> Route<'p> {
             "/v1/status" => Some(Self::Status),
             "/healthz" => Some(Self::Health),
             _ => {
-                let id = path.strip_prefix("/v1/events/")?;
-                (!id.is_empty() && !id.contains('/')).then_some(Self::Event(id))
+                let below = |parent| {
+                    let name = path.strip_prefix(parent)?;
+                    (!name.is_empty() && !name.contains('/')).then_some(name)
+                };
+                let event = below("/v1/events/").map(Self::Event);
+                event.or_else(|| below("/v1/sinks/").map(Self::Sink))
             }
         }
     }
@@ -179,6 +191,7 @@ impl<'p> Route<'p> {
     const fn methods(&self) -> &'static str {
         match self {
             Self::Events => "GET, HEAD, OPTIONS, POST",
+            Self::Sink(_) => "DELETE, OPTIONS",
             Self::Event(_) | Self::Status | Self::Health => "GET, HEAD, OPTIONS",
         }
     }
@@ -241,6 +254,9 @@ mod tests {
             "*",
             "/v1/events/",
             "/v1/events/a/b",
+            "/v1/sinks",
+            "/v1/sinks/",
+            "/v1/sinks/a/b",
             "/v1",
             "/v1/status/",
             "/V1/status",

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use self::commit::Written;
 use super::{
-    cursor::{Cursor, Cursors, Progress, SinkName},
+    cursor::{Cursor, Cursors, Forgotten, Progress, SinkName, Start},
     error::{Fault, ReadError, RejectError, fault},
     reader,
     sealed::{Entropy, Sealed},
@@ -29,7 +29,10 @@ use crate::{
     clock::Stamp,
     envelope::{DeviceName, Digest, Epoch, Kind},
     journal::error::AppendError,
-    ledger::{EpochReason, EpochStarted, EventRejected, LedgerEvent, PreviousEpoch, SinkSkipped},
+    ledger::{
+        EpochReason, EpochStarted, EventRejected, LedgerEvent, PreviousEpoch, SinkForgotten,
+        SinkSkipped, SkipReason,
+    },
     seq::{Seq, SeqRange},
     signing::{DeviceKey, KeyId, Rotation},
 };
@@ -47,6 +50,17 @@ pub(crate) struct Identity {
     /// Whether another key or device name than the journal's begins a new epoch. Otherwise the
     /// journal's name holds, and another key is refused.
     pub(crate) may_begin_epoch: bool,
+}
+
+/// What a sink asks for when it takes its place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// Whether trimming waits for it.
+    pub(crate) required: bool,
+    /// How far the claim may run ahead of what is confirmed, in events.
+    pub(crate) window: u64,
+    /// Where it begins if it has no place yet.
+    pub(crate) start: Start,
 }
 
 /// How a sink takes part in commits while it is attached.
@@ -219,32 +233,10 @@ impl<S: Storage> Core<S> {
         stamp: Stamp,
     ) -> Result<(), Fault> {
         let mut staging = self.stage_cursors(stamp);
-        let mut prev = self.state.head;
-        if let Some(reason) = reason {
-            let epoch = random_epoch(&mut self.entropy);
-            let started = EpochStarted {
-                reason,
-                public_key: self.key.public_key(),
-                previous: Some(PreviousEpoch {
-                    epoch: self.state.epoch,
-                    seq: self.state.tail,
-                    digest: self.state.head,
-                    key_id: previous_key,
-                    cross_signature: cross_signer.map(|old| {
-                        let new_key = &self.key.public_key();
-                        old.sign_rotation(&Rotation {
-                            new_key,
-                            device: &self.device,
-                            epoch,
-                        })
-                    }),
-                }),
-            };
-            staging.epoch = epoch;
-            staging.add_ledger(&LedgerEvent::EpochStarted(started), &mut self.entropy);
-            prev = Digest::ZERO;
-            tracing::warn!(?reason, %epoch, "a new epoch begins");
-        }
+        let prev = match reason {
+            Some(reason) => self.start_epoch(&mut staging, reason, previous_key, cross_signer),
+            None => self.state.head,
+        };
         staging.anchor_clock(&mut self.entropy);
         let transaction = store::begin(database)?;
         let written = self.put(&transaction, &mut staging, prev)?;
@@ -291,23 +283,45 @@ impl<S: Storage> Core<S> {
 
     /// Begins a new epoch: a sink has shown that this journal is not the newest of its device.
     pub(crate) fn begin_epoch(&mut self, reason: EpochReason, stamp: Stamp) -> Result<(), Fault> {
+        let mut staging = self.stage_cursors(stamp);
+        let prev = self.start_epoch(&mut staging, reason, self.key_id, None);
+        staging.anchor_clock(&mut self.entropy);
+        self.write(staging, prev)
+    }
+
+    /// Puts the first event of a new epoch into the commit, and gives its `prev`. The key before
+    /// vouches for the one in use where it is at hand.
+    fn start_epoch(
+        &mut self,
+        staging: &mut Staging,
+        reason: EpochReason,
+        previous_key: KeyId,
+        cross_signer: Option<&DeviceKey>,
+    ) -> Digest {
         let epoch = random_epoch(&mut self.entropy);
+        let public_key = self.key.public_key();
+        let cross_signature = cross_signer.map(|old| {
+            old.sign_rotation(&Rotation {
+                new_key: &public_key,
+                device: &self.device,
+                epoch,
+            })
+        });
         let started = EpochStarted {
             reason,
-            public_key: self.key.public_key(),
             previous: Some(PreviousEpoch {
                 epoch: self.state.epoch,
                 seq: self.state.tail,
                 digest: self.state.head,
-                key_id: self.key_id,
-                cross_signature: None,
+                key_id: previous_key,
+                cross_signature,
             }),
+            public_key,
         };
-        let mut staging = self.stage_cursors(stamp);
         staging.epoch = epoch;
         staging.add_ledger(&LedgerEvent::EpochStarted(started), &mut self.entropy);
-        staging.anchor_clock(&mut self.entropy);
-        self.write(staging, Digest::ZERO)
+        tracing::warn!(?reason, %epoch, "a new epoch begins");
+        Digest::ZERO
     }
 
     /// Begins a commit: what the sinks have learnt since the last one is in it already.
@@ -410,15 +424,19 @@ impl<S: Storage> Core<S> {
         Ok(())
     }
 
-    /// Gives a sink its place: the one it had, or a new one at the oldest event held. What was
-    /// trimmed before a new sink came is in the ledger.
+    /// Gives a sink its place: the one it had, or a new one. What a new sink will not get, for it
+    /// was trimmed before or lies before where the sink wants to start, is in the ledger.
     pub(super) fn register(
         &mut self,
         staging: &mut Staging,
         name: &SinkName,
-        required: bool,
-        window: u64,
+        wanted: Wanted,
     ) -> Cursor {
+        let Wanted {
+            required,
+            window,
+            start,
+        } = wanted;
         let attachment = Attachment {
             window,
             caught_up: false,
@@ -429,17 +447,52 @@ impl<S: Storage> Core<S> {
             cursor.required = required;
             return *cursor;
         }
-        let before = self.state.first_held.prev();
+        let (before, reason) = match start {
+            Start::Oldest => (self.state.first_held.prev(), SkipReason::Trimmed),
+            Start::Now => (staging.tail(), SkipReason::StartNow),
+        };
         if let Some(range) = SeqRange::new(Seq::FIRST, before) {
             let skipped = SinkSkipped {
                 sink: name.as_str(),
                 range,
+                reason,
             };
             staging.add_ledger(&LedgerEvent::SinkSkipped(skipped), &mut self.entropy);
         }
         let cursor = Cursor::after(before, required);
         staging.cursors.insert(name.clone(), cursor);
         cursor
+    }
+
+    /// Takes a sink's place away, in a commit of its own: cursor and dead letters go, the ledger
+    /// says what the sink had not confirmed, and whatever was kept for it alone is trimmed. `None`
+    /// where it has no place. Whoever is attached must not be forgotten.
+    pub(super) fn forget(
+        &mut self,
+        name: &SinkName,
+        stamp: Stamp,
+    ) -> Result<Option<Forgotten>, Fault> {
+        self.detach(name);
+        let mut staging = self.stage(stamp);
+        let tail = staging.tail();
+        let Some(cursor) = staging.cursors.remove(name) else {
+            return Ok(None);
+        };
+        let event = SinkForgotten {
+            sink: name.as_str(),
+            required: cursor.required,
+            range: SeqRange::new(cursor.acked.next(), tail),
+            dead_letters: cursor.dead_letters,
+        };
+        staging.add_ledger(&LedgerEvent::SinkForgotten(event), &mut self.entropy);
+        staging.forgotten = Some(name.clone());
+        let prev = self.state.head;
+        self.write(staging, prev)?;
+        Ok(Some(Forgotten {
+            sink: name.clone(),
+            pending: tail.since(cursor.acked),
+            dead_letters: cursor.dead_letters,
+        }))
     }
 
     /// The forwarder has gone; its place stays.

@@ -62,6 +62,28 @@ impl<'de> Deserialize<'de> for SinkName {
     }
 }
 
+/// Where a sink begins that has no place in the journal yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Start {
+    /// With the oldest event held.
+    #[default]
+    Oldest,
+    /// After the newest event at the moment of its registration. The ledger says which events it
+    /// will not get.
+    Now,
+}
+
+/// A sink that was forgotten, as it was then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Its name.
+    pub sink: SinkName,
+    /// Events that it had not confirmed.
+    pub pending: u64,
+    /// Events that it had rejected for good.
+    pub dead_letters: u64,
+}
+
 /// A sink's durable position: `confirmed ≤ acked ≤ claimed ≤ tail`.
 ///
 /// After a crash, everything up to `acked` is settled, everything after `claimed` has never left

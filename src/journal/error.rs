@@ -1,6 +1,6 @@
 //! What can go wrong in the journal, and what is true of the event then.
 
-use std::io;
+use std::{io, path::Path};
 
 use uuid::Uuid;
 
@@ -85,6 +85,28 @@ pub enum AppendError {
          the transaction, or after the read"
     )]
     InsideTransaction,
+}
+
+impl AppendError {
+    /// What to do about it, where there is something to say.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Conflict { .. } => {
+                "give the event an id of its own, or send it exactly as the first time"
+            }
+            Self::TooLarge { .. } => "a smaller payload, or a higher limit in the configuration",
+            Self::BatchTooLarge { .. } => "send them in several requests",
+            Self::LargerThanQuota { .. } => {
+                "send less in one request, or raise `journal.max_bytes`"
+            }
+            Self::Full { .. } => {
+                "forwarding makes room; where it does not, the status says what stands in the way"
+            }
+            Self::OutcomeUnknown => "send it again with the same id: it will not be kept twice",
+            Self::Unavailable | Self::Closed | Self::InsideTransaction => return None,
+        })
+    }
 }
 
 /// Why a read, or a move of a cursor, failed.
@@ -191,11 +213,14 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::InUse(_) => Some(
-                "a daemon may have it: `edge-outbox status` tells; where that finds none, whoever \
-                 uses it serves no socket (http.socket)"
-                    .into(),
-            ),
+            Self::InUse(path) => {
+                let dir = Path::new(path).parent().unwrap_or(path.as_ref());
+                Some(format!(
+                    "a daemon may have it: `edge-outbox status --data-dir {}` shows it; where that \
+                     finds none, whoever uses it serves no socket (`http.socket`)",
+                    dir.display()
+                ))
+            }
             Self::Newer { .. } => Some("install the version that wrote it".into()),
             Self::KeyMissing { key, .. } => Some(format!(
                 "restore the file or set EDUPULSE_SIGNING_KEY_B64; if the key is lost, `openssl \
@@ -212,7 +237,16 @@ impl OpenError {
                  directory (--data-dir)"
                     .into(),
             ),
-            Self::Io { .. } | Self::Source(_) => None,
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => {
+                    Some("run this as the user that it belongs to, or set `data_dir`".into())
+                }
+                io::ErrorKind::NotADirectory => {
+                    Some("name a directory with --data-dir or `data_dir`".into())
+                }
+                _ => None,
+            },
+            Self::Source(_) => None,
         }
     }
 }
@@ -267,7 +301,7 @@ impl From<Fault> for ReadError {
 
 impl Fault {
     /// The error of opening `path`.
-    pub(crate) fn opening(self, path: &std::path::Path) -> OpenError {
+    pub(crate) fn opening(self, path: &Path) -> OpenError {
         let path = path.display().to_string();
         match self {
             Self::InUse => OpenError::InUse(path),

@@ -69,6 +69,8 @@ pub(super) struct Staging {
     pub(super) events: Vec<Sealed>,
     pub(super) cursors: Cursors,
     pub(super) dead_letters: Vec<(SinkName, Seq, &'static str)>,
+    /// A sink whose dead letters go.
+    pub(super) forgotten: Option<SinkName>,
     pub(super) unanchored_boot: Uuid,
     /// The first seq of `events`.
     first: Seq,
@@ -84,6 +86,7 @@ impl Staging {
             events: Vec::new(),
             cursors,
             dead_letters: Vec::new(),
+            forgotten: None,
             unanchored_boot: state.checkpoint.unanchored_boot,
             first: state.tail.next(),
             ids: HashMap::new(),

@@ -12,8 +12,8 @@ use uuid::Uuid;
 use self::storage::FaultyStorage;
 use super::{
     Appended, Limits,
-    core::{Core, Identity},
-    cursor::SinkName,
+    core::{Core, Identity, Wanted},
+    cursor::{SinkName, Start},
     error::{AppendError, Fault},
     sealed::{Entropy, Sealed},
 };
@@ -103,6 +103,14 @@ fn append(
     let places = core.append(&mut staging, request);
     core.commit(staging)?;
     Ok(places)
+}
+
+fn wanted(required: bool, window: u64) -> Wanted {
+    Wanted {
+        required,
+        window,
+        start: Start::Oldest,
+    }
 }
 
 fn nats() -> SinkName {

@@ -16,11 +16,11 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::command::{Command, End, Finish, Job, Noted, Registered};
-pub use self::command::{Horizon, RegisterError};
+pub use self::command::{ForgetError, Horizon, RegisterError};
 use self::waiting::Waiting;
 use super::{
-    core::{Core, Interrupted},
-    cursor::SinkName,
+    core::{Core, Interrupted, Wanted},
+    cursor::{Forgotten, SinkName},
     error::{AppendError, Fault, ReadError},
     staging::Staging,
     storage::Storage,
@@ -173,6 +173,12 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     stamp = self.clock.stamp();
                     staging = self.core.stage(stamp);
                 }
+                Command::Forget { name, reply } => {
+                    // Nothing of the sink may be staged beside it.
+                    self.flush(staging, waiting);
+                    drop(reply.send(self.forget(&name, stamp)));
+                    staging = self.core.stage(stamp);
+                }
                 Command::BeginEpoch { reason, reply } => {
                     self.flush(staging, waiting);
                     self.begin_epoch(reason, reply, stamp);
@@ -257,13 +263,13 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             Command::Register {
                 name,
                 kind,
-                required,
-                window,
+                wanted,
                 reply,
             } => {
-                self.register(name, kind, required, window, reply, staging, waiting);
+                self.register(name, kind, wanted, reply, staging, waiting);
             }
             Command::Transact(_)
+            | Command::Forget { .. }
             | Command::BeginEpoch { .. }
             | Command::Noted
             | Command::Settle { .. }
@@ -271,26 +277,27 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one command")]
+    /// Whether a task has the sink's place.
+    fn is_taken(&self, name: &SinkName) -> bool {
+        self.ports
+            .get(name)
+            .is_some_and(|port| port.noted.strong_count() > 0)
+    }
+
     fn register(
         &mut self,
         name: SinkName,
         kind: &'static str,
-        required: bool,
-        window: u64,
+        wanted: Wanted,
         reply: oneshot::Sender<Result<Registered, RegisterError>>,
         staging: &mut Staging,
         waiting: &mut Vec<Waiting>,
     ) {
-        if self
-            .ports
-            .get(&name)
-            .is_some_and(|port| port.noted.strong_count() > 0)
-        {
+        if self.is_taken(&name) {
             drop(reply.send(Err(RegisterError::Taken(name))));
             return;
         }
-        let cursor = self.core.register(staging, &name, required, window);
+        let cursor = self.core.register(staging, &name, wanted);
         let available = matches!(self.health, Health::Open);
         let seen = Horizon {
             tail: self.core.tail(),
@@ -345,6 +352,26 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             }
             Err(Interrupted::Fault(fault)) => self.broken(&fault),
         }
+    }
+
+    fn forget(&mut self, name: &SinkName, stamp: Stamp) -> Result<Forgotten, ForgetError> {
+        if matches!(self.health, Health::Broken { .. }) {
+            return Err(ReadError::Unavailable.into());
+        }
+        if self.is_taken(name) {
+            return Err(ForgetError::InUse(name.clone()));
+        }
+        self.ports.remove(name);
+        let forgotten = self.core.forget(name, stamp).map_err(|fault| {
+            self.broken(&fault);
+            ForgetError::OutcomeUnknown
+        })?;
+        let Some(forgotten) = forgotten else {
+            return Err(ForgetError::Unknown(name.clone()));
+        };
+        tracing::info!(sink = %name, pending = forgotten.pending, "the sink is forgotten");
+        self.publish();
+        Ok(forgotten)
     }
 
     fn begin_epoch(
@@ -491,7 +518,16 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 true => JournalState::Open,
                 false => JournalState::Reopening,
             };
-            for (name, cursor) in self.core.cursors() {
+            let cursors = self.core.cursors();
+            if status.sinks.len() > cursors.len() {
+                // Forgotten; one that is about to have its place has a task already.
+                let has_place = |name: &str| {
+                    let mut names = cursors.keys().chain(self.ports.keys());
+                    names.any(|known| known.as_str() == name)
+                };
+                status.sinks.retain(|name, _| has_place(name));
+            }
+            for (name, cursor) in cursors {
                 let sink = match status.sinks.get_mut(name.as_str()) {
                     Some(sink) => sink,
                     None => status

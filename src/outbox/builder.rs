@@ -261,6 +261,10 @@ fn make_dir(dir: &Path) -> io::Result<()> {
         }
         return Ok(());
     }
+    if dir.exists() {
+        let what = "it is not a directory";
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, what));
+    }
     let made: Vec<&Path> = dir.ancestors().take_while(|path| is_new(path)).collect();
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     // Each name that is new, not only the last, is there after a power cut once it is synced.

@@ -8,7 +8,7 @@ use super::{Outbox, ReadError, RejectError};
 use crate::{
     clock::Timestamp,
     envelope::Digest,
-    journal::{self, Batch, Command, Cursor, Horizon, Noted, Progress, SinkName},
+    journal::{self, Batch, Command, Cursor, Horizon, Noted, Progress, SinkName, Start},
     ledger::EpochReason,
     seq::{Seq, SeqRange},
     status::SinkStatus,
@@ -25,6 +25,8 @@ pub struct Registration {
     pub required: bool,
     /// How far the claim may run ahead of what is confirmed, in events.
     pub window: u32,
+    /// Where it begins if it has no place yet.
+    pub start: Start,
 }
 
 /// A sink's place. Dropped, the place is free for another task.

@@ -5,9 +5,18 @@ mod world;
 use self::world::{LEDGER_EVERY, LIMIT_CODE, Link, Mood, World};
 use super::*;
 
+/// Without a rate.
+const NO_RATE: MaxRate = MaxRate {
+    events: None,
+    bytes: None,
+};
+
 const TERMS: Terms = Terms {
     window: 16,
     strict_order: false,
+    max_rate: NO_RATE,
+    reconnect_max: Duration::from_secs(4),
+    start_jitter: Duration::ZERO,
 };
 
 fn seqs(range: std::ops::RangeInclusive<u64>) -> Vec<Seq> {
@@ -37,9 +46,18 @@ struct Faults {
 fn random_life(seed: u64, faults: Faults) {
     let mut dice = world::Rng::new(!seed);
     let window = [1, 2, 3, 8, 32][usize::try_from(dice.below(5)).unwrap()];
+    let max_rate = match dice.below(6) {
+        0 => world::rate(1 + dice.below(2_000), 0),
+        1 => world::rate(0, 500 + dice.below(20_000)),
+        2 => world::rate(1 + dice.below(500), 500 + dice.below(20_000)),
+        _ => NO_RATE,
+    };
     let terms = Terms {
         window,
         strict_order: dice.one_in(6),
+        max_rate,
+        start_jitter: Duration::from_millis(dice.below(2) * 3_000),
+        ..TERMS
     };
     let mut world = World::new(seed, terms);
     world.max_in_flight = usize::try_from(1 + dice.below(40)).unwrap();
@@ -68,8 +86,11 @@ fn random_life(seed: u64, faults: Faults) {
         } else {
             Duration::from_secs(5)
         };
+        // A parcel of the world's has 2,000 bytes at most, and 500 a second are the lowest rate.
+        let limit = limit + Duration::from_secs(if max_rate == NO_RATE { 0 } else { 4 });
         assert!(first <= limit, "delivery resumed only after {first:?}");
     }
+    world.assert_rate_kept();
     for seq in seqs(1..=world.tail.get()) {
         assert!(world.is_settled(seq), "{seq} is lost");
         let in_stream = world
@@ -203,7 +224,7 @@ fn a_long_drain_costs_one_claim_for_each_half_window() {
             1,
             Terms {
                 window: 1_024,
-                strict_order: false,
+                ..TERMS
             },
         );
         world.max_in_flight = max_in_flight;
@@ -224,7 +245,7 @@ fn the_next_claim_is_asked_for_before_sending_has_to_wait() {
         1,
         Terms {
             window: 1_024,
-            strict_order: false,
+            ..TERMS
         },
     );
     world.max_in_flight = 256;
@@ -320,8 +341,8 @@ fn what_is_refused_together_is_sent_again_in_order() {
 #[test]
 fn in_strict_order_nothing_passes_an_event_that_is_refused() {
     let mut world = idle_world(Terms {
-        window: 16,
         strict_order: true,
+        ..TERMS
     });
     world.moods.insert(Seq::new(3), Mood::Later(4));
     world.append(50);
@@ -354,7 +375,7 @@ fn a_poison_event_becomes_a_dead_letter_and_the_others_pass() {
 fn a_rejected_ledger_event_halts() {
     let mut world = idle_world(Terms {
         window: 64,
-        strict_order: false,
+        ..TERMS
     });
     world.moods.insert(Seq::new(LEDGER_EVERY), Mood::Never);
     world.append(LEDGER_EVERY);
@@ -439,20 +460,189 @@ fn broken_at(world: &mut World, breakage: Breakage) -> Duration {
     world.now - before
 }
 
-#[test]
-fn a_halt_is_tried_every_5_s_for_a_minute_and_every_30_s_after() {
-    let mut world = World::new(1, TERMS);
-    world.pump();
-    for attempt in 0..20 {
-        let wait = broken_at(&mut world, Breakage::Halt);
-        let due = if attempt < 12 { HALT_SOON } else { HALT_LATER };
-        assert_eq!(wait, due, "attempt {attempt}");
+/// The waits of a halt that goes on, as long as they are those of its first minute, and after.
+fn halted_waits(seed: u64, terms: Terms) -> (Vec<Duration>, Vec<Duration>) {
+    let mut world = World::new(seed, terms);
+    world.append(1);
+    world.run_out();
+    let begin = world.now;
+    let (mut soon, mut later) = (Vec::new(), Vec::new());
+    for _ in 0..60 {
+        let waits = match world.now - begin < HALT_SOON_FOR {
+            true => &mut soon,
+            false => &mut later,
+        };
+        waits.push(broken_at(&mut world, Breakage::Halt));
         assert_eq!(world.core.state(), SinkState::Halted);
     }
     // Once it delivers, or has nothing to deliver, a later halt is a new one.
     world.run_out();
     assert_eq!(world.core.state(), SinkState::CaughtUp);
-    assert_eq!(broken_at(&mut world, Breakage::Halt), HALT_SOON);
+    assert!(broken_at(&mut world, Breakage::Halt) <= HALT_SOON);
+    (soon, later)
+}
+
+fn assert_within(waits: &[Duration], most: Duration) {
+    let (least, middle) = (most / 2, most * 3 / 4);
+    assert!(
+        waits.iter().all(|wait| (least..=most).contains(wait)),
+        "{waits:?}"
+    );
+    assert!(waits.iter().any(|wait| *wait < middle), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait > middle), "{waits:?}");
+}
+
+#[test]
+fn a_halt_is_tried_every_5_s_at_least_for_a_minute_and_every_30_s_after_never_in_step() {
+    let (soon, later) = halted_waits(1, TERMS);
+    assert!(soon.len() >= 12, "{soon:?}");
+    assert_within(&soon, HALT_SOON);
+    assert_within(&later, HALT_LATER);
+    assert_ne!(halted_waits(2, TERMS).0[0], soon[0]);
+}
+
+#[test]
+fn where_attempts_are_to_be_rarer_those_of_a_long_halt_are_rarer_too() {
+    let rare = Terms {
+        reconnect_max: Duration::from_secs(600),
+        ..TERMS
+    };
+    let (soon, later) = halted_waits(1, rare);
+    assert_within(&soon, HALT_SOON);
+    assert_within(&later, rare.reconnect_max);
+}
+
+#[test]
+fn the_time_between_attempts_is_bounded_as_configured_and_well_used() {
+    for most in [1, 60, 600].map(Duration::from_secs) {
+        let terms = Terms {
+            reconnect_max: most,
+            ..TERMS
+        };
+        let mut world = World::new(1, terms);
+        world.append(1);
+        world.notify();
+        world.pump();
+        let waits: Vec<_> = (0..60)
+            .map(|_| broken_at(&mut world, Breakage::Retry))
+            .collect();
+        assert!(waits.iter().all(|wait| *wait <= most), "{waits:?}");
+        assert!(waits.iter().any(|wait| *wait > most * 9 / 10), "{waits:?}");
+    }
+}
+
+#[test]
+fn the_first_attempt_waits_a_random_time_and_only_the_first_does() {
+    let terms = Terms {
+        start_jitter: Duration::from_secs(600),
+        ..TERMS
+    };
+    let firsts: Vec<_> = (0..200)
+        .map(|seed| {
+            let mut world = World::new(seed, terms);
+            world.append(1);
+            world.notify();
+            world.pump();
+            assert_eq!(world.link, Link::None);
+            let first = world.core.deadline().unwrap();
+            world.now = first;
+            world.pump();
+            assert_eq!(world.link, Link::Connecting);
+            assert!(broken_at(&mut world, Breakage::Retry) <= TERMS.reconnect_max);
+            first
+        })
+        .collect();
+    let minute = Duration::from_secs(60);
+    assert!(firsts.iter().all(|first| *first <= terms.start_jitter));
+    assert!(firsts.iter().any(|first| *first < minute));
+    assert!(
+        firsts
+            .iter()
+            .any(|first| *first > terms.start_jitter - minute)
+    );
+}
+
+#[test]
+fn the_rate_holds_across_connections_and_counts_repeats() {
+    let terms = Terms {
+        window: 64,
+        max_rate: world::rate(10, 0),
+        ..TERMS
+    };
+    let mut world = World::new(1, terms);
+    world.can_read_back = false;
+    world.append(100);
+    // A connection that is lost after each few events, so that most are sent more than once.
+    for _ in 0..2_000 {
+        world.notify();
+        world.pump();
+        match world.link {
+            Link::None => world.now = world.core.deadline().unwrap().max(world.now),
+            Link::Connecting => world.accept(),
+            Link::Asking => world.answer_read_back(),
+            Link::Up if world.op.is_some() => world.finish_op(),
+            Link::Up if world.rng.one_in(8) => world.lose(Breakage::Retry),
+            Link::Up => match world.core.deadline() {
+                Some(deadline) if world.rng.one_in(2) => world.now = deadline.max(world.now),
+                _ => {
+                    world.serve();
+                    drop(world.answer(true));
+                }
+            },
+        }
+    }
+    let repeats = world.sent.iter().filter(|sent| sent.1).count();
+    assert!(repeats > 50, "{repeats}");
+    world.assert_rate_kept();
+    world.run_out();
+    world.assert_rate_kept();
+    assert_eq!(world.core.acked(), world.tail);
+}
+
+#[test]
+fn what_the_rate_still_holds_back_when_a_connection_is_lost_is_no_repeat() {
+    let mut world = World::new(
+        1,
+        Terms {
+            max_rate: world::rate(2, 0),
+            ..TERMS
+        },
+    );
+    world.append(10);
+    while world.sent.len() < 2 {
+        step(&mut world);
+    }
+    world.lose(Breakage::Retry);
+    world.run_out();
+    let marked: Vec<_> = world.sent.iter().filter(|sent| sent.1).collect();
+    assert!(marked.len() <= 2, "{marked:?}");
+    assert_eq!(world.core.acked(), Seq::new(10));
+}
+
+#[test]
+fn a_suspect_of_a_limit_waits_for_the_verdict_of_what_the_rate_holds_back() {
+    let mut world = World::new(
+        1,
+        Terms {
+            max_rate: world::rate(1, 0),
+            ..TERMS
+        },
+    );
+    world.run_out();
+    for seq in seqs(1..=9) {
+        world.moods.insert(seq, Mood::TooLarge);
+    }
+    world.append(10);
+    while world.core.state() != SinkState::Halted {
+        step(&mut world);
+        if world.link == Link::Up && world.uplink.is_empty() {
+            world.now = world.core.deadline().unwrap_or_default().max(world.now);
+        }
+    }
+    assert!(
+        world.dead.is_empty(),
+        "a wrong limit must not dead-letter a backlog"
+    );
 }
 
 #[test]
@@ -495,7 +685,7 @@ fn with_nothing_to_deliver_attempts_are_rarer_until_there_is() {
     world.append(1);
     world.notify();
     let due = world.core.deadline().unwrap();
-    assert!(due <= world.now + ATTEMPT_EVERY);
+    assert!(due <= world.now + TERMS.reconnect_max);
     world.append(1);
     world.notify();
     assert_eq!(

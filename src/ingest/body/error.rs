@@ -164,6 +164,8 @@ pub enum Fault {
 pub enum BodyErrorKind {
     /// It cannot be read at all.
     NotJson,
+    /// It can be read, and there is nothing in it.
+    NoEvents,
     /// It is JSON, but not an event.
     NotAnEvent,
     /// It goes beyond a limit; smaller pieces would pass.
@@ -254,7 +256,8 @@ impl Fault {
     #[must_use]
     pub const fn kind(&self) -> BodyErrorKind {
         match self {
-            Self::Empty | Self::ByteOrderMark | Self::NotUtf8 { .. } | Self::NotJson { .. } => {
+            Self::Empty => BodyErrorKind::NoEvents,
+            Self::ByteOrderMark | Self::NotUtf8 { .. } | Self::NotJson { .. } => {
                 BodyErrorKind::NotJson
             }
             Self::PayloadTooLarge { .. } | Self::TooManyEvents { .. } => BodyErrorKind::TooLarge,

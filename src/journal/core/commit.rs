@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     envelope::{Digest, Kind, MAX_GROUP_EVENTS, Statement, Tree},
-    ledger::{LedgerEvent, SinkSkipped},
+    ledger::{LedgerEvent, SinkSkipped, SkipReason},
     seq::{Seq, SeqRange},
 };
 
@@ -108,6 +108,11 @@ impl<S: Storage> Core<S> {
             // Every table exists from the first commit on, so no reader has to expect otherwise.
             transaction.open_table(CHECKPOINT).map_err(fault)?;
             transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+        }
+        if let Some(name) = &staging.forgotten {
+            let mut table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+            let all = (name.as_str(), u64::MIN)..=(name.as_str(), u64::MAX);
+            table.retain_in(all, |_, _| false).map_err(fault)?;
         }
         if !staging.dead_letters.is_empty() {
             let mut table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
@@ -247,6 +252,7 @@ impl<S: Storage> Core<S> {
                 let skipped = SinkSkipped {
                     sink: name.as_str(),
                     range,
+                    reason: SkipReason::Trimmed,
                 };
                 staging.add_ledger(&LedgerEvent::SinkSkipped(skipped), &mut self.entropy);
             }

@@ -35,7 +35,7 @@ fn progress(acked: u64) -> Progress {
 
 fn attach(core: &mut Core<FaultyStorage>) {
     let mut staging = core.stage(stamp());
-    core.register(&mut staging, &nats(), true, 16);
+    core.register(&mut staging, &nats(), wanted(true, 16));
     core.commit(staging).unwrap();
 }
 
@@ -226,7 +226,7 @@ fn a_refusal_for_want_of_room_makes_room() {
     };
     let mut core = open(&storage, limits).unwrap();
     let mut staging = core.stage(stamp());
-    core.register(&mut staging, &nats(), true, 1 << 10);
+    core.register(&mut staging, &nats(), wanted(true, 1 << 10));
     core.commit(staging).unwrap();
     let payload = format!("\"{}\"", "x".repeat(60_000));
     let mut number = 0;
@@ -345,8 +345,7 @@ fn place(commands: &mpsc::Sender<Command>) -> Registered {
     let register = |reply| Command::Register {
         name: nats(),
         kind: "nats",
-        required: true,
-        window: 16,
+        wanted: wanted(true, 16),
         reply,
     };
     ask(commands, register).blocking_recv().unwrap().unwrap()

@@ -1,7 +1,10 @@
 use super::*;
 use crate::{
     envelope::{Chain, Envelope, Unverified, Verifier},
-    journal::{Reader, cursor::Progress},
+    journal::{
+        Reader,
+        cursor::{Cursor, Progress},
+    },
     seq::{Incarnation, Position, Seq},
 };
 
@@ -153,7 +156,7 @@ fn a_full_journal_refuses_and_takes_again_once_a_required_sink_has_confirmed() {
     };
     let mut core = open(&storage, limits).unwrap();
     let mut staging = core.stage(stamp());
-    core.register(&mut staging, &nats(), true, 1 << 20);
+    core.register(&mut staging, &nats(), wanted(true, 1 << 20));
     core.commit(staging).unwrap();
     let payload = format!("\"{}\"", "x".repeat(1000));
     let mut number = 0;
@@ -190,7 +193,7 @@ fn a_full_journal_refuses_and_takes_again_once_a_required_sink_has_confirmed() {
 fn an_online_quiet_device_pays_one_commit_an_event() {
     let (_, mut core) = fresh();
     let mut staging = core.stage(stamp());
-    core.register(&mut staging, &nats(), true, 1024);
+    core.register(&mut staging, &nats(), wanted(true, 1024));
     core.commit(staging).unwrap();
     core.set_caught_up(&nats(), true);
     let before = core.commits();
@@ -218,7 +221,7 @@ fn an_online_quiet_device_pays_one_commit_an_event() {
 fn a_claim_never_passes_the_window_or_the_tail() {
     let (_, mut core) = fresh();
     let mut staging = core.stage(stamp());
-    core.register(&mut staging, &nats(), true, 10);
+    core.register(&mut staging, &nats(), wanted(true, 10));
     assert_eq!(
         core.claim(&mut staging, &nats(), Seq::new(99)),
         Some(Seq::new(1))
@@ -244,7 +247,7 @@ fn a_claim_never_passes_the_window_or_the_tail() {
 fn a_rejection_is_one_commit_with_its_ledger_event_and_the_ledger_is_never_rejected() {
     let (_, mut core) = fresh();
     let mut staging = core.stage(stamp());
-    core.register(&mut staging, &nats(), true, 10);
+    core.register(&mut staging, &nats(), wanted(true, 10));
     core.commit(staging).unwrap();
     append(&mut core, vec![sealed(1, "{}")]).unwrap().unwrap();
     let commits = core.commits();
@@ -276,8 +279,8 @@ fn an_optional_sink_that_falls_behind_what_is_trimmed_is_told_in_the_ledger() {
     let (_, mut core) = fresh();
     let slow = SinkName::new("slow").unwrap();
     let mut staging = core.stage(stamp());
-    core.register(&mut staging, &nats(), true, 10_000);
-    core.register(&mut staging, &slow, false, 10);
+    core.register(&mut staging, &nats(), wanted(true, 10_000));
+    core.register(&mut staging, &slow, wanted(false, 10));
     core.commit(staging).unwrap();
     append(&mut core, (0..3000).map(|n| sealed(n, "{}")).collect())
         .unwrap()
@@ -335,4 +338,148 @@ fn a_request_that_is_too_large_by_itself_still_forms_groups_within_bounds() {
             .iter()
             .all(|event| event.record().size <= 8 || event.record().size == 1)
     );
+}
+
+fn register(core: &mut Core<FaultyStorage>, name: &str, wanted: Wanted) -> Cursor {
+    let mut staging = core.stage(stamp());
+    let cursor = core.register(&mut staging, &SinkName::new(name).unwrap(), wanted);
+    core.commit(staging).unwrap();
+    cursor
+}
+
+/// The type and the payload of the newest event.
+fn newest(core: &Core<FaultyStorage>) -> (String, String) {
+    let events = verified(core);
+    let last = events.last().unwrap();
+    let payload = last.private().unwrap().payload.to_vec();
+    let event_type = last.statement().event_type.to_owned();
+    (event_type, String::from_utf8(payload).unwrap())
+}
+
+/// A journal with so many events, all of them confirmed by the sink `nats`, and so trimmed where
+/// that is worth it.
+fn confirmed(events: u64) -> (FaultyStorage, Core<FaultyStorage>) {
+    let (storage, mut core) = fresh();
+    register(&mut core, "nats", wanted(true, 10_000));
+    let all = (0..events).map(|n| sealed(n, "{}")).collect();
+    append(&mut core, all).unwrap().unwrap();
+    let mut staging = core.stage(stamp());
+    core.claim(&mut staging, &nats(), core.tail());
+    core.commit(staging).unwrap();
+    core.note_progress(&nats(), progress(core.tail().get()));
+    let staging = core.stage(stamp());
+    core.commit(staging).unwrap();
+    (storage, core)
+}
+
+#[test]
+fn a_sink_added_later_starts_at_the_oldest_event_held_and_the_ledger_names_the_trimmed_ones() {
+    let (_, mut core) = confirmed(3_000);
+    assert!(core.first_held() > Seq::new(1_000));
+    let before = core.first_held().prev();
+    let cursor = register(&mut core, "late", wanted(true, 16));
+    assert_eq!((cursor.acked, cursor.claimed), (before, before));
+    let said =
+        format!(r#"{{"sink":"late","range":{{"first":1,"last":{before}}},"reason":"trimmed"}}"#);
+    assert_eq!(newest(&core), ("outbox.sink_skipped.v1".into(), said));
+}
+
+#[test]
+fn a_sink_that_starts_now_gets_what_comes_after_it_and_the_ledger_names_what_came_before() {
+    let (storage, mut core) = confirmed(100);
+    let tail = core.tail();
+    let now = Wanted {
+        start: Start::Now,
+        ..wanted(true, 16)
+    };
+    // What is in the same commit, and in it before, came before.
+    let mut staging = core.stage(stamp());
+    core.append(&mut staging, vec![sealed(500, "{}")]).unwrap();
+    let late = SinkName::new("late").unwrap();
+    let cursor = core.register(&mut staging, &late, now);
+    core.append(&mut staging, vec![sealed(501, "{}")]).unwrap();
+    core.commit(staging).unwrap();
+    assert_eq!(cursor.acked, tail.next());
+    let said = &verified(&core)[tail.get() as usize + 1];
+    assert_eq!(said.statement().event_type, "outbox.sink_skipped.v1");
+    let payload = std::str::from_utf8(said.private().unwrap().payload).unwrap();
+    assert_eq!(
+        payload,
+        r#"{"sink":"late","range":{"first":1,"last":102},"reason":"start_now"}"#
+    );
+    // It has its place now, and keeps it, whatever it asks for at the next start.
+    drop(core);
+    let mut core = open(&storage, LIMITS).unwrap();
+    let end = core.tail();
+    append(&mut core, vec![sealed(502, "{}")]).unwrap().unwrap();
+    assert_eq!(register(&mut core, "late", now).acked, tail.next());
+    assert_eq!(core.tail(), end.next());
+}
+
+#[test]
+fn a_required_sink_that_is_gone_holds_trimming_until_it_is_forgotten() {
+    let (storage, mut core) = fresh();
+    register(&mut core, "gone", wanted(true, 16));
+    drop(core);
+    let mut core = open(&storage, LIMITS).unwrap();
+    register(&mut core, "nats", wanted(true, 10_000));
+    append(&mut core, (0..3_000).map(|n| sealed(n, "{}")).collect())
+        .unwrap()
+        .unwrap();
+    let mut staging = core.stage(stamp());
+    core.claim(&mut staging, &nats(), core.tail());
+    core.commit(staging).unwrap();
+    core.note_progress(&nats(), progress(core.tail().get()));
+    append(&mut core, vec![sealed(3_000, "{}")])
+        .unwrap()
+        .unwrap();
+    assert_eq!(core.first_held(), Seq::FIRST);
+
+    let (tail, commits) = (core.tail(), core.commits());
+    let gone = SinkName::new("gone").unwrap();
+    let forgotten = core.forget(&gone, stamp()).unwrap().unwrap();
+    assert_eq!((forgotten.pending, forgotten.dead_letters), (tail.get(), 0));
+    assert_eq!(core.commits(), commits + 1);
+    assert!(core.first_held() > Seq::new(2_000));
+    let said = format!(
+        r#"{{"sink":"gone","required":true,"range":{{"first":1,"last":{tail}}},"dead_letters":0}}"#
+    );
+    assert_eq!(newest(&core), ("outbox.sink_forgotten.v1".into(), said));
+    assert_eq!(core.forget(&gone, stamp()).unwrap(), None);
+    drop(core);
+    let mut core = open(&storage, LIMITS).unwrap();
+    assert!(!core.cursors().contains_key(&gone));
+    // Should it come back, it is a new one.
+    let before = core.first_held().prev();
+    assert_eq!(register(&mut core, "gone", wanted(true, 16)).acked, before);
+}
+
+#[test]
+fn a_forgotten_sink_leaves_no_dead_letters_and_those_of_others_stay() {
+    let (storage, mut core) = fresh();
+    let names = ["na", "nat", "natsy"].map(|name| SinkName::new(name).unwrap());
+    for name in &names {
+        register(&mut core, name.as_str(), wanted(true, 16));
+    }
+    append(&mut core, vec![sealed(1, "{}"), sealed(2, "{}")])
+        .unwrap()
+        .unwrap();
+    for name in &names {
+        for seq in [2, 3].map(Seq::new) {
+            let mut staging = core.stage(stamp());
+            core.reject(&mut staging, name, seq, "constraint").unwrap();
+            core.commit(staging).unwrap();
+        }
+    }
+    let forgotten = core.forget(&names[1], stamp()).unwrap().unwrap();
+    assert_eq!(forgotten.dead_letters, 2);
+    drop(core);
+    let core = open(&storage, LIMITS).unwrap();
+    let reader = Reader::new(core.store().clone());
+    for (name, kept) in names.iter().zip([true, false, true]) {
+        for seq in [2, 3].map(Seq::new) {
+            let code = reader.rejection(name, seq).unwrap();
+            assert_eq!(code.is_some(), kept, "{name}");
+        }
+    }
 }

@@ -18,6 +18,9 @@ struct Told {
     sent: Vec<(Seq, Digest)>,
     acked: Seq,
     claimed: Seq,
+    /// Whether the other sink has come and gone, and whether it was forgotten after that.
+    gone: bool,
+    forgotten: bool,
 }
 
 const EVENTS: u64 = 200;
@@ -28,10 +31,31 @@ const VERIFY_EVERY: u64 = 16;
 /// Events appended after the recovery, to see that it goes on.
 const AFTERWARDS: u64 = 12;
 
+/// A sink that rejects an event, goes, and is forgotten half way through the work.
+fn gone() -> SinkName {
+    SinkName::new("gone").unwrap()
+}
+
+/// The event that it rejected: the first that the program appended.
+const REJECTED: Seq = Seq::new(2);
+
+/// Gives the other sink its place, and a dead letter; both are forgotten later.
+fn reject_and_go(core: &mut Core<FaultyStorage>) -> Result<(), super::Fault> {
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &gone(), wanted(false, 16));
+    core.commit(staging)?;
+    let mut staging = core.stage(stamp());
+    core.reject(&mut staging, &gone(), REJECTED, "constraint")
+        .map_err(|_| super::Fault::Unavailable)?;
+    core.commit(staging)?;
+    core.detach(&gone());
+    Ok(())
+}
+
 /// Appends up to so many events, one and three at a time, and delivers behind; stops at a fault.
 fn work(core: &mut Core<FaultyStorage>, told: &mut Told, events: u64) -> Result<(), super::Fault> {
     let mut staging = core.stage(stamp());
-    core.register(&mut staging, &nats(), true, 16);
+    core.register(&mut staging, &nats(), wanted(true, 16));
     core.commit(staging)?;
     while told.next < events {
         let count = 1 + 2 * (told.next % 2);
@@ -46,6 +70,16 @@ fn work(core: &mut Core<FaultyStorage>, told: &mut Told, events: u64) -> Result<
             .extend(numbers.iter().copied().zip(places.iter().map(|p| p.seq)));
         told.next += count;
         deliver(core, told)?;
+        if told.next >= EVENTS / 4 && !told.gone {
+            reject_and_go(core)?;
+            told.gone = true;
+        }
+        if told.next >= EVENTS / 2 && !told.forgotten {
+            let forgotten = core.forget(&gone(), stamp())?;
+            // None where an attempt failed and was durable all the same.
+            assert!(forgotten.is_none_or(|sink| sink.dead_letters == 1));
+            told.forgotten = true;
+        }
     }
     Ok(())
 }
@@ -163,6 +197,23 @@ fn check(core: &Core<FaultyStorage>, told: &Told, verify: bool, context: &str) {
             "{context}: {seq} left and changed"
         );
     }
+    // A sink is forgotten whole or not at all.
+    let rejection = Reader::new(core.store().clone()).rejection(&gone(), REJECTED);
+    let dead_letters = core
+        .cursors()
+        .get(&gone())
+        .map(|cursor| cursor.dead_letters);
+    assert_eq!(
+        rejection.unwrap().is_some(),
+        dead_letters.is_some_and(|count| count > 0),
+        "{context}: {dead_letters:?}"
+    );
+    assert!(!(told.forgotten && dead_letters.is_some()), "{context}");
+    let may_be_forgotten = told.next >= EVENTS / 2;
+    assert!(
+        !told.gone || may_be_forgotten || dead_letters == Some(1),
+        "{context}"
+    );
     if let Some(cursor) = core.cursors().get(&nats()) {
         assert!(cursor.confirmed <= cursor.acked, "{context}");
         assert!(cursor.acked <= cursor.claimed, "{context}");

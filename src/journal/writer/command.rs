@@ -6,7 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use uuid::Uuid;
 
 use super::super::{
-    cursor::{Cursor, Progress, SinkName, SinkNameError},
+    core::Wanted,
+    cursor::{Cursor, Forgotten, Progress, SinkName, SinkNameError},
     error::{AppendError, ReadError, RejectError},
     sealed::Sealed,
     staging::Appended,
@@ -59,8 +60,7 @@ pub(crate) enum Command {
     Register {
         name: SinkName,
         kind: &'static str,
-        required: bool,
-        window: u64,
+        wanted: Wanted,
         reply: oneshot::Sender<Result<Registered, RegisterError>>,
     },
     Claim {
@@ -82,6 +82,10 @@ pub(crate) enum Command {
     Noted,
     Settle {
         reply: oneshot::Sender<Result<(), ReadError>>,
+    },
+    Forget {
+        name: SinkName,
+        reply: oneshot::Sender<Result<Forgotten, ForgetError>>,
     },
     BeginEpoch {
         reason: EpochReason,
@@ -110,6 +114,41 @@ pub enum RegisterError {
     /// The journal did not take it.
     #[error(transparent)]
     Journal(#[from] ReadError),
+}
+
+/// Why a sink was not forgotten. Its place is as it was, unless said otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForgetError {
+    /// No sink of this name has a place in the journal.
+    #[error("no sink {0:?} has a place in the journal")]
+    Unknown(SinkName),
+    /// A task of this process forwards to it.
+    #[error("sink {0:?} is configured and being forwarded to")]
+    InUse(SinkName),
+    /// The name is none.
+    #[error(transparent)]
+    Name(#[from] SinkNameError),
+    /// A write failed: it may be forgotten or not. It is safe to ask again.
+    #[error("the write failed, so it may be forgotten or not; it is safe to ask again")]
+    OutcomeUnknown,
+    /// The journal did not take it.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
+}
+
+impl ForgetError {
+    /// What to do about it, where there is something to say.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown(_) => Some("`edge-outbox sinks list` shows those that have one".into()),
+            Self::InUse(name) => Some(format!(
+                "remove [sinks.{name}] from the configuration first, then restart"
+            )),
+            Self::Name(_) | Self::OutcomeUnknown | Self::Journal(_) => None,
+        }
+    }
 }
 
 /// What a sink's task has learnt and the writer has not made durable yet. Only the latest counts,

@@ -149,7 +149,10 @@ pub enum NatsOptionsError {
     UnnamedStream,
     /// Core NATS is asked for, and a stream.
     #[error("core NATS has no streams: remove `stream` and `create_stream`, or `mode`")]
-    StreamOfCore,
+    StreamOfCore {
+        /// Whether the stream is named, and not only to be created.
+        named: bool,
+    },
     /// `create_stream` is set, but no stream can be told to take such subjects.
     #[error(
         "no stream can be created for subject {0:?}: `{{event_type}}` has to be its last token"
@@ -175,7 +178,8 @@ impl NatsOptionsError {
     pub const fn key(&self) -> &'static str {
         match self {
             Self::Server(_) => "servers",
-            Self::StreamName(_) | Self::UnnamedStream | Self::StreamOfCore => "stream",
+            Self::StreamName(_) | Self::StreamOfCore { named: true } => "stream",
+            Self::UnnamedStream | Self::StreamOfCore { named: false } => "create_stream",
             Self::UncreatableSubject(_) | Self::Subject(_) => "subject",
             Self::ConnectTimeout => "connect_timeout",
             Self::AckTimeout => "ack_timeout",
@@ -252,7 +256,9 @@ impl NatsOptions {
             return Err(NatsOptionsError::StreamName(name.clone()));
         }
         if self.mode == NatsMode::Core && (self.create_stream || self.stream.is_some()) {
-            return Err(NatsOptionsError::StreamOfCore);
+            return Err(NatsOptionsError::StreamOfCore {
+                named: self.stream.is_some(),
+            });
         }
         if self.create_stream {
             if self.stream.is_none() {
@@ -345,7 +351,7 @@ mod tests {
                     create_stream: true,
                     ..good.clone()
                 },
-                "stream",
+                "create_stream",
             ),
             (
                 NatsOptions {

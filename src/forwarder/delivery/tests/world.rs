@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    num::{NonZeroU32, NonZeroU64},
     time::Duration,
 };
 
@@ -74,6 +75,19 @@ pub(super) const LIMIT_CODE: &str = "payload_too_large";
 /// The journal's own events, which are never given up.
 pub(super) const LEDGER_EVERY: u64 = 37;
 
+/// A rate; 0 is no limit.
+pub(super) fn rate(events: u64, bytes: u64) -> MaxRate {
+    MaxRate {
+        events: NonZeroU32::new(u32::try_from(events).unwrap()),
+        bytes: NonZeroU64::new(bytes),
+    }
+}
+
+/// The size of an event's message: up to 2,000 bytes.
+fn size(seq: Seq) -> usize {
+    usize::try_from(seq.get() * 7_919 % 2_000).unwrap()
+}
+
 pub(super) struct World {
     pub(super) rng: Rng,
     pub(super) now: Duration,
@@ -115,6 +129,8 @@ pub(super) struct World {
     limit_row: usize,
     /// Everything handed to a session, in order, over all processes.
     pub(super) sent: Vec<(Seq, bool)>,
+    /// When each of this process was handed over, and its size.
+    paced: Vec<(Duration, usize)>,
 }
 
 impl World {
@@ -167,6 +183,7 @@ impl World {
             next_first: Seq::FIRST,
             limit_row: 0,
             sent: Vec::new(),
+            paced: Vec::new(),
         }
     }
 
@@ -307,6 +324,8 @@ impl World {
         self.handed.clear();
         self.resolved.clear();
         self.limit_row = 0;
+        self.assert_rate_kept();
+        self.paced.clear();
         self.core = Delivery::new(
             self.terms,
             self.durable,
@@ -570,6 +589,31 @@ impl World {
         }
         self.sent.push((seq, redelivered));
         self.uplink.push_back(seq);
+        self.paced.push((self.now, size(seq)));
+        self.core.handed_over(size(seq), self.now);
+    }
+
+    /// In no stretch of time was more handed over than its share and a second's worth, the last
+    /// one not counted.
+    pub(super) fn assert_rate_kept(&self) {
+        let MaxRate { events, bytes } = self.terms.max_rate;
+        let limits = [
+            events.map(|most| (f64::from(most.get()), 1.0, 0.0)),
+            bytes.map(|most| (most.get() as f64, 0.0, 1.0)),
+        ];
+        for (per_second, each, by_byte) in limits.into_iter().flatten() {
+            // The most that was spent beyond the rate in a stretch that ends here.
+            let (mut beyond, mut before) = (0.0_f64, Duration::ZERO);
+            for (at, size) in &self.paced {
+                beyond = (beyond - (*at - before).as_secs_f64() * per_second).max(0.0);
+                assert!(
+                    beyond <= per_second + 1e-3,
+                    "{beyond} beyond {per_second} at {at:?}"
+                );
+                beyond += each + by_byte * *size as f64;
+                before = *at;
+            }
+        }
     }
 
     fn check_progress(&self, progress: Progress) {
