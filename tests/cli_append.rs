@@ -264,7 +264,39 @@ fn a_journal_that_somebody_holds_who_answers_on_no_socket_is_told_as_such() {
     assert!(
         ended
             .stderr
-            .contains("hint: a daemon may have it: `edge-outbox status` tells"),
+            .contains("hint: a daemon may have it: `edge-outbox status --data-dir "),
         "{ended:?}"
     );
+}
+
+#[test]
+fn what_the_journal_refuses_comes_with_a_hint_with_a_daemon_and_without() {
+    let home = Home::with_config("[journal]\nmax_bytes = \"1 MiB\"\nmax_payload = \"1 MiB\"");
+    let event = |id: u32, payload: &str| {
+        format!(
+            "{{\"id\":\"00000000-0000-0000-0000-{id:012}\",\"event_type\":\"quiz.submitted.v1\",\
+             \"aggregate_id\":\"0192f0c1-2345-7000-8000-0123456789ab\",\"payload\":\"{payload}\"}}\n"
+        )
+    };
+    assert_eq!(home.run_with(&["append"], event(1, "a")).code, 0);
+    let large = "x".repeat(600_000);
+    assert_eq!(home.run_with(&["append"], event(2, &large)).code, 0);
+    for with_daemon in [false, true] {
+        let daemon = with_daemon.then(|| home.daemon());
+        for (line, hint) in [
+            (
+                event(1, "b"),
+                "hint: give the event an id of its own, or send it exactly",
+            ),
+            (
+                event(3, &large),
+                "hint: forwarding makes room; where it does not, the status says",
+            ),
+        ] {
+            let ended = home.run_with(&["append"], line);
+            assert_eq!(ended.code, 1);
+            assert!(ended.stderr.contains(hint), "{}", ended.stderr);
+        }
+        drop(daemon);
+    }
 }

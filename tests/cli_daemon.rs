@@ -95,6 +95,11 @@ fn a_second_daemon_on_the_same_directory_is_refused() {
         "{}",
         ended.stderr
     );
+    let hint = format!(
+        "hint: a daemon may have it: `edge-outbox status --data-dir {}` shows it",
+        home.data_dir().display()
+    );
+    assert!(ended.stderr.contains(&hint), "{}", ended.stderr);
     // The first one does not mind.
     assert_eq!(home.run_with(&["append"], line(0)).code, 0);
     assert_eq!(daemon.stop().0, 0);
@@ -213,4 +218,26 @@ fn the_log_is_plain_when_piped_and_without_times_under_the_service_manager() {
     let log = log_of(&home);
     let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
     assert_eq!(first["message"], "started");
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_told_as_such() {
+    let home = Home::new();
+    fs::write(home.data_dir(), "not ours").unwrap();
+    for args in [
+        &["run", "--listen", "127.0.0.1:0"][..],
+        &["status"],
+        &["append"],
+    ] {
+        let ended = home.run(args);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        let expected = "hint: name a directory with --data-dir or `data_dir`\n";
+        assert!(ended.stderr.ends_with(expected), "{}", ended.stderr);
+        assert!(
+            ended.stderr.contains("not a directory\n"),
+            "{}",
+            ended.stderr
+        );
+    }
+    assert_eq!(fs::read_to_string(home.data_dir()).unwrap(), "not ours");
 }

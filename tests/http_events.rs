@@ -230,7 +230,8 @@ fn bad_input_is_named_with_line_index_and_field_and_changes_nothing() {
         Request::post("[]"),
         Request::post_lines("\n\n"),
     ] {
-        listener.ask(&request).problem(400, "not-json");
+        let problem = listener.ask(&request).problem(400, "no-events");
+        assert!(problem["hint"].is_string(), "{problem}");
     }
     listener
         .ask(&Request::post(b"{\"id\":\"\xE9\"}"))
@@ -519,7 +520,9 @@ fn other_paths_and_methods_are_problems_too() {
         "/v1%2Fstatus",
         "/%zz",
     ] {
-        listener.ask(&Request::get(path)).problem(404, "not-found");
+        let problem = listener.ask(&Request::get(path)).problem(404, "not-found");
+        let hint = problem["hint"].as_str().unwrap();
+        assert!(hint.contains("GET /v1/events?from=SEQ"), "{hint}");
     }
     for method in ["PUT", "DELETE", "PATCH", "BREW"] {
         let refused = listener.ask(&Request::new(method, "/v1/events"));
@@ -561,4 +564,52 @@ fn the_unix_socket_answers_the_same() {
     assert_eq!(connection.ask(&Request::post(event(1, "1"))).status, 201);
     assert_eq!(connection.ask(&Request::post(event(1, "1"))).status, 200);
     assert_eq!(connection.ask(&Request::get("/v1/status")).status, 200);
+}
+
+#[test]
+fn a_sink_is_forgotten_once_nobody_forwards_to_it_any_more() {
+    let listener = running();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let registration = Registration {
+        name: "hub".into(),
+        kind: "memory",
+        required: true,
+        window: 16,
+        start: Start::Oldest,
+    };
+    let handle = runtime
+        .block_on(listener.outbox.sink(registration))
+        .unwrap();
+    listener.ask(&Request::post(event(1, "1")));
+    let tail = listener.tail();
+    let forget = |name: &str| {
+        let request = Request::new("DELETE", format!("/v1/sinks/{name}"));
+        listener.ask(&request.without("content-type"))
+    };
+    let problem = forget("hub").problem(409, "sink-in-use");
+    let hint = problem["hint"].as_str().unwrap();
+    assert!(hint.contains("remove [sinks.hub]"), "{hint}");
+    for unknown in ["school", "Hub", "h%75b%21"] {
+        forget(unknown).problem(404, "sink-unknown");
+    }
+    let refused = listener.ask(&Request::get("/v1/sinks/hub"));
+    refused.problem(405, "method-not-allowed");
+    assert_eq!(refused.header("allow"), Some("DELETE, OPTIONS"));
+
+    drop(handle);
+    let forgotten = forget("hub");
+    let told = json!({"sink": "hub", "pending": tail, "dead_letters": 0});
+    assert_eq!((forgotten.status, forgotten.json()), (200, told));
+    let status = listener.ask(&Request::get("/v1/status")).json();
+    assert_eq!(status["sinks"], json!({}));
+    let ledger = listener.ask(&Request::get(format!("/v1/events?from={}", tail + 1)));
+    let ledger = ledger.json();
+    assert_eq!(ledger["event_type"], "outbox.sink_forgotten.v1");
+    assert_eq!(
+        ledger["payload"]["range"],
+        json!({"first": 1, "last": tail})
+    );
+    forget("hub").problem(404, "sink-unknown");
 }

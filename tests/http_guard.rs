@@ -184,3 +184,20 @@ fn the_token_is_asked_for_on_tcp_but_not_on_the_socket_nor_for_health() {
     let mut unix = Connection::unix(&listener.socket);
     assert_eq!(unix.ask(&Request::post(event(2, "1"))).status, 201);
 }
+
+#[test]
+fn forgetting_a_sink_takes_the_token_and_is_open_to_no_page() {
+    let listener = guarded();
+    let forget = || Request::new("DELETE", "/v1/sinks/hub").without("content-type");
+    listener.ask(&forget()).problem(401, "token-required");
+    let answer = listener.ask(&with_token(forget()));
+    answer.problem(404, "sink-unknown");
+    let foreign = with_token(forget()).header("origin", "https://evil.example");
+    listener.ask(&foreign).problem(403, "origin-not-allowed");
+    let preflight = Request::new("OPTIONS", "/v1/sinks/hub")
+        .header("origin", APP)
+        .header("access-control-request-method", "DELETE");
+    let methods = listener.ask(&preflight);
+    let methods = methods.header("access-control-allow-methods").unwrap();
+    assert!(!methods.contains("DELETE"), "{methods}");
+}
