@@ -6,6 +6,8 @@
 mod access;
 mod append;
 mod config;
+#[cfg(feature = "demo")]
+mod demo;
 mod drain;
 mod failure;
 mod identity;
@@ -70,6 +72,12 @@ enum Command {
     Identity(identity::Args),
     #[command(after_help = EXIT_CODES)]
     Config(config::Args),
+    #[cfg(feature = "demo")]
+    #[command(after_help = EXIT_CODES)]
+    Demo(demo::Args),
+    #[cfg(feature = "demo")]
+    #[command(name = crate::demo::KIOSK_COMMAND, hide = true)]
+    DemoKiosk(demo::KioskArgs),
 }
 
 impl Cli {
@@ -95,6 +103,10 @@ impl Cli {
             Command::Verify(args) => wait(verify::run(args, &load)),
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
             Command::Config(args) => config::run(&args, &load()?),
+            #[cfg(feature = "demo")]
+            Command::Demo(args) => demo::run(&args),
+            #[cfg(feature = "demo")]
+            Command::DemoKiosk(args) => wait(demo::run_kiosk(args)),
         }
     }
 }

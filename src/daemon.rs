@@ -246,21 +246,23 @@ impl Listeners {
     }
 }
 
-/// The signals that stop the daemon.
-struct Signals {
+/// The signals that stop the daemon, and whatever else runs until it is told to end.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    /// Takes them over: they end the process no more.
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// Waits for one, and gives its name.
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             Some(()) = self.terminate.recv() => "SIGTERM",
             Some(()) = self.interrupt.recv() => "SIGINT",

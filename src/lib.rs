@@ -80,6 +80,8 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "cli")]
 mod daemon;
+#[cfg(feature = "demo")]
+mod demo;
 mod digest;
 mod encoding;
 pub mod envelope;
