@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         demo::play(options, |news| picture.show(&news), signals.next()).await
     });
     runtime.shutdown_background();
-    let mut output = picture.close();
+    let mut output = picture.close(ending.is_ok());
     let ending = ending?;
     let total = table::show(&mut output, &ending.balances)?;
     judge(&mut output, total, ending.complaints)

@@ -152,14 +152,22 @@ impl Picture {
         }
     }
 
-    /// Takes the bars away; what was said stays.
-    pub(super) fn close(self) -> Output {
-        if let Form::Bars { screen, bars } = &self.form {
-            for bar in bars {
-                bar.finish_and_clear();
+    /// Ends it: takes the bars away where it was played to its end, and leaves them as they are
+    /// where it was not. A terminal that has echoed Ctrl-C is not where the bars would be cleared.
+    pub(super) fn close(mut self, to_the_end: bool) -> Output {
+        match &self.form {
+            Form::Bars { screen, bars } if to_the_end => {
+                for bar in bars {
+                    bar.finish_and_clear();
+                }
+                // A terminal that is gone has nothing to be cleared.
+                drop(screen.clear());
             }
-            // A terminal that is gone has nothing to be cleared.
-            drop(screen.clear());
+            Form::Bars { screen, .. } => {
+                screen.set_draw_target(ProgressDrawTarget::hidden());
+                drop(writeln!(self.output));
+            }
+            Form::Lines { .. } => {}
         }
         self.output
     }
