@@ -162,7 +162,9 @@ pub enum MqttOptionsError {
     #[error("a client id has 1 to {MAX_CLIENT_ID} bytes without control characters")]
     ClientId,
     /// The format has more beside the body than this version can carry.
-    #[error("binary mode needs properties, which MQTT {0} has none of: set `version = \"5\"` or `format = \"cloudevents\"`")]
+    #[error(
+        "binary mode needs properties, which MQTT {0} has none of: set `version = \"5\"` or `format = \"cloudevents\"`"
+    )]
     Format(&'static str),
     /// The connect timeout is 0 or above [`MAX_CONNECT_TIMEOUT`].
     #[error("the connect timeout has to be above 0 and at most {MAX_CONNECT_TIMEOUT:?}")]
