@@ -70,8 +70,9 @@ async fn a_packet_id_is_given_out_again_only_when_it_is_free() {
             .is_err()
     );
     assert!(caller.is_quiet().await, "a packet id was given out twice");
-    caller.send(&puback(ids[0], 0)).await;
-    assert_eq!(stored(&mut session).await.0, Seq::new(1));
+    // Refused: then the client would never send one that waits for this packet id.
+    caller.send(&puback(ids[0], 0x97)).await;
+    assert_eq!(refused(&mut session).await.0, Seq::new(1));
     for seq in 5..=10 {
         let (id, outcome) = tokio::join!(
             async {
