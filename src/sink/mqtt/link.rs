@@ -67,6 +67,17 @@ pub(super) struct Plan<'a> {
     pub(super) slots: u16,
 }
 
+impl Plan<'_> {
+    /// Where the client is to connect to: it takes a WebSocket's URL for a host.
+    pub(super) fn host(&self) -> String {
+        if self.server.scheme.is_websocket() {
+            self.server.to_string()
+        } else {
+            self.server.host.clone()
+        }
+    }
+}
+
 /// A connection.
 pub(super) struct Link {
     client: Client,
@@ -95,12 +106,7 @@ impl Link {
             return Err(SinkError::retry("name_not_resolved", error)
                 .with_hint("check the name in `servers`, and this device's network and DNS"));
         }
-        let transport = if server.scheme.is_encrypted() {
-            let config = Arc::new(options.tls.client_config()?);
-            Transport::tls_with_config(TlsConfiguration::Rustls(config))
-        } else {
-            Transport::Tcp
-        };
+        let transport = transport(options, server)?;
         let plan = Plan {
             options,
             server,
@@ -202,6 +208,22 @@ impl Link {
     pub(super) fn news_at_hand(&mut self) -> Option<News> {
         self.news.try_recv().ok()
     }
+}
+
+fn transport(options: &MqttOptions, server: &Server) -> Result<Transport, SinkError> {
+    let tls = || -> Result<TlsConfiguration, SinkError> {
+        let config = options.tls.client_config()?;
+        Ok(TlsConfiguration::Rustls(Arc::new(config)))
+    };
+    Ok(match server.scheme {
+        #[cfg(feature = "mqtt-websocket")]
+        super::server::Scheme::Ws => Transport::Ws,
+        #[cfg(feature = "mqtt-websocket")]
+        super::server::Scheme::Wss => Transport::Wss(tls()?),
+        // Without the feature, the options were refused for the scheme.
+        scheme if scheme.is_encrypted() => Transport::tls_with_config(tls()?),
+        _ => Transport::Tcp,
+    })
 }
 
 impl Drop for Link {

@@ -42,7 +42,8 @@ const MAX_CLIENT_ID: usize = 65_535;
 /// Everything an `mqtt` sink can be told.
 #[derive(Clone, Debug)]
 pub struct MqttOptions {
-    /// Where the brokers are: `mqtt://host:1883` or, with TLS, `mqtts://host:8883`, tried in turn.
+    /// Where the brokers are: `mqtt://host:1883` or, with TLS, `mqtts://host:8883`, tried in turn;
+    /// with the feature `mqtt-websocket` also `ws://host:80/mqtt` and `wss://host:443/mqtt`.
     /// A user and password in a URL is used where `auth` is [`MqttAuth::None`].
     pub servers: Vec<Secret>,
     /// The version of the protocol.
@@ -155,6 +156,9 @@ pub enum MqttOptionsError {
     /// There is no broker, or one that is no URL of a broker.
     #[error("{0} is no broker: write mqtt://HOST:PORT or mqtts://HOST:PORT")]
     Server(String),
+    /// A broker is to be reached by a WebSocket, which this build leaves out.
+    #[error("{0} is a WebSocket, which this build leaves out: build it with mqtt-websocket")]
+    WebSocket(String),
     /// The topic cannot be published to.
     #[error(transparent)]
     Topic(#[from] TopicTemplateError),
@@ -189,7 +193,7 @@ impl MqttOptionsError {
     #[must_use]
     pub const fn key(&self) -> &'static str {
         match self {
-            Self::Server(_) => "servers",
+            Self::Server(_) | Self::WebSocket(_) => "servers",
             Self::Topic(_) => "topic",
             Self::ClientId => "client_id",
             Self::Format(_) => "format",
@@ -243,8 +247,12 @@ impl MqttOptions {
     /// freed of a password with certainty.
     fn server(&self, entry: usize, url: &Secret) -> Result<Server, MqttOptionsError> {
         let tls = self.tls != TlsFiles::default();
-        Server::parse(url.reveal(), tls)
-            .ok_or_else(|| MqttOptionsError::Server(format!("entry {entry} (***)")))
+        let server = Server::parse(url.reveal(), tls)
+            .ok_or_else(|| MqttOptionsError::Server(format!("entry {entry} (***)")))?;
+        if server.scheme.is_websocket() && !cfg!(feature = "mqtt-websocket") {
+            return Err(MqttOptionsError::WebSocket(server.to_string()));
+        }
+        Ok(server)
     }
 }
 

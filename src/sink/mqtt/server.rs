@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::{encoding::percent_decoded, secret::Secret, sink::mqtt::options::MqttAuth};
 
+/// The path of a WebSocket where the URL has none, as most brokers have it.
+const DEFAULT_PATH: &str = "/mqtt";
+
 /// How bytes get to the broker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Scheme {
@@ -11,15 +14,21 @@ pub(super) enum Scheme {
     Mqtt,
     /// TLS.
     Mqtts,
+    /// A WebSocket.
+    Ws,
+    /// A WebSocket over TLS.
+    Wss,
 }
 
 impl Scheme {
-    const ALL: [Self; 2] = [Self::Mqtt, Self::Mqtts];
+    const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Mqtt => "mqtt",
             Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         }
     }
 
@@ -27,12 +36,26 @@ impl Scheme {
         match self {
             Self::Mqtt => 1883,
             Self::Mqtts => 8883,
+            Self::Ws => 80,
+            Self::Wss => 443,
         }
     }
 
     /// Whether the broker's certificate is checked before a byte of ours is sent.
     pub(super) const fn is_encrypted(self) -> bool {
-        matches!(self, Self::Mqtts)
+        matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    /// Whether the packets travel in a WebSocket.
+    pub(super) const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    const fn with_tls(self) -> Self {
+        match self {
+            Self::Mqtt | Self::Mqtts => Self::Mqtts,
+            Self::Ws | Self::Wss => Self::Wss,
+        }
     }
 }
 
@@ -43,24 +66,40 @@ pub(super) struct Server {
     /// A name or an address, an IPv6 one without its brackets.
     pub(super) host: String,
     pub(super) port: u16,
+    /// Of a WebSocket, with its `/`; else empty.
+    path: String,
     /// What the URL says about who the device is.
     pub(super) auth: MqttAuth,
 }
 
 impl Server {
-    /// Reads `mqtt://[USER[:PASSWORD]@]HOST[:PORT]`, or the same with `mqtts`. Nothing but a `/`
-    /// may follow. With `tls`, the one means the other.
+    /// Reads `mqtt://[USER[:PASSWORD]@]HOST[:PORT]`, or the same with `mqtts`, `ws` or `wss`. A path
+    /// may follow in the last two, in the others nothing but a `/`. With `tls`, the plain one means
+    /// the other.
     pub(super) fn parse(url: &str, tls: bool) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let scheme = match Scheme::ALL.into_iter().find(|it| it.as_str() == scheme)? {
-            Scheme::Mqtt if tls => Scheme::Mqtts,
+            scheme if tls => scheme.with_tls(),
             scheme => scheme,
         };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (login, place) = match rest.rsplit_once('@') {
             Some((login, place)) => (Some(login), place),
             None => (None, rest),
         };
+        let (place, path) = match place.split_once('/') {
+            Some((place, "")) => (place, DEFAULT_PATH.to_owned()),
+            Some((place, path)) if scheme.is_websocket() => (place, format!("/{path}")),
+            Some(_) => return None,
+            None => (place, DEFAULT_PATH.to_owned()),
+        };
+        let path = if scheme.is_websocket() {
+            path
+        } else {
+            String::new()
+        };
+        if !path.chars().all(|c| c.is_ascii_graphic() && c != '#') {
+            return None;
+        }
         let (host, port) = match place.strip_prefix('[') {
             Some(bracketed) => {
                 let (host, after) = bracketed.split_once(']')?;
@@ -88,6 +127,7 @@ impl Server {
             scheme,
             host: host.into(),
             port,
+            path,
             auth: login.map_or(Some(MqttAuth::None), auth)?,
         })
     }
@@ -109,7 +149,8 @@ impl fmt::Display for Server {
             ("", "")
         };
         let scheme = self.scheme.as_str();
-        write!(f, "{scheme}://{open}{}{close}:{}", self.host, self.port)
+        let (host, port, path) = (&self.host, self.port, &self.path);
+        write!(f, "{scheme}://{open}{host}{close}:{port}{path}")
     }
 }
 
@@ -126,6 +167,11 @@ mod tests {
             ("mqtt://[::1]", "mqtt://[::1]:1883"),
             ("mqtts://[fe80::1]:99", "mqtts://[fe80::1]:99"),
             ("mqtt://ann:s%40c:r@t@broker:1", "mqtt://broker:1"),
+            ("ws://broker", "ws://broker:80/mqtt"),
+            (
+                "wss://ann:secret@[::1]:8443/ws?a=b",
+                "wss://[::1]:8443/ws?a=b",
+            ),
         ] {
             assert_eq!(Server::parse(url, false).unwrap().to_string(), shown);
         }
@@ -150,6 +196,7 @@ mod tests {
             ("mqtt://b", "mqtts://b:8883"),
             ("mqtt://b:1883", "mqtts://b:1883"),
             ("mqtts://b", "mqtts://b:8883"),
+            ("ws://b", "wss://b:443/mqtt"),
         ] {
             assert_eq!(Server::parse(url, true).unwrap().to_string(), shown);
         }
@@ -160,7 +207,9 @@ mod tests {
         for url in [
             "broker:1883",
             "nats://broker",
-            "ws://broker",
+            "http://broker",
+            "ws://broker/a b",
+            "ws://broker/#",
             "mqtt://",
             "mqtt://:1883",
             "mqtt://broker:",

@@ -57,7 +57,7 @@ fn client_options(plan: &Plan<'_>) -> ClientOptions {
     let Plan {
         options, server, ..
     } = plan;
-    let mut client = ClientOptions::new(&plan.client_id, &server.host, server.port);
+    let mut client = ClientOptions::new(&plan.client_id, plan.host(), server.port);
     client
         .set_clean_session(true)
         .set_keep_alive(options.keep_alive)

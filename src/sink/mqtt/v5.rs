@@ -64,7 +64,7 @@ fn client_options(plan: &Plan<'_>) -> ClientOptions {
     let Plan {
         options, server, ..
     } = plan;
-    let mut client = ClientOptions::new(&plan.client_id, &server.host, server.port);
+    let mut client = ClientOptions::new(&plan.client_id, plan.host(), server.port);
     let mut network = rumqttc::NetworkOptions::new();
     network.set_tcp_nodelay(true);
     let properties = ConnectProperties {
