@@ -383,3 +383,24 @@ fn a_read_that_panics_is_the_programs_own() {
     }));
     assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"mine"));
 }
+
+#[test]
+fn what_the_system_refuses_comes_with_what_to_do_about_it() {
+    use std::io::{Error, ErrorKind};
+    let hint = |kind| {
+        let error = edge_outbox::OpenError::Io {
+            path: "/data".into(),
+            source: Error::from(kind),
+        };
+        error.hint()
+    };
+    let denied = hint(ErrorKind::PermissionDenied).unwrap();
+    assert!(denied.contains("the user that it belongs to"), "{denied}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Outbox::builder(file.path()).open().err().unwrap();
+    assert!(
+        error.to_string().ends_with("it is not a directory"),
+        "{error}"
+    );
+    assert!(error.hint().unwrap().contains("--data-dir"));
+}

@@ -99,6 +99,23 @@ fn each_mistake_is_told_with_its_place_its_value_and_what_would_be_right() {
             "edge-outbox.toml line 3: sinks.out.window = 0 is not between 1 and 16384\n",
         ),
         (
+            "[sinks.out]\ntype = \"stdout\"\nmax_events_per_s = 0",
+            "edge-outbox.toml line 3: sinks.out.max_events_per_s = 0 is not between 1 and 1000000\n",
+        ),
+        (
+            "[sinks.out]\ntype = \"stdout\"\nmax_bytes_per_s = \"0 B\"",
+            "edge-outbox.toml line 3: sinks.out.max_bytes_per_s = \"0 B\" is not between \"1 B\" and \"1 TiB\"\n",
+        ),
+        (
+            "[sinks.out]\ntype = \"stdout\"\nreconnect_max = \"11 min\"",
+            "edge-outbox.toml line 3: sinks.out.reconnect_max = \"11 min\" is not between \"100 ms\" and \"10 min\"\n",
+        ),
+        (
+            "[sinks.out]\ntype = \"stdout\"\nstart = \"later\"",
+            "edge-outbox.toml line 3: sinks.out.start = \"later\" is not one of \"oldest\" \"now\"\n\
+             hint: write it like start = \"oldest\"\n",
+        ),
+        (
             "[sinks.out]\ntype = \"stdout\"\nrequired = true",
             "edge-outbox.toml line 3: sinks.out.required = true, but standard output confirms nothing that trimming could wait for\n\
              hint: remove the key\n",
@@ -581,5 +598,30 @@ fn the_shipped_file_has_every_key_with_its_default() {
             .filter(|line| key_of(line) == key)
             .count();
         assert_eq!(found, sections, "{key}");
+    }
+}
+
+#[test]
+fn how_a_sink_is_sent_to_comes_from_its_section_and_is_gentle_by_default() {
+    let keys = "max_events_per_s = 50\nmax_bytes_per_s = \"64 KiB\"\nreconnect_max = \"2 min\"\n\
+                start_jitter = \"30 s\"\nstart = \"now\"";
+    let toml = format!("[sinks.out]\ntype = \"stdout\"\n{keys}");
+    let config = load_file(&toml).unwrap();
+    let spec = config.sinks().unwrap().pop().unwrap();
+    let rate = (spec.max_rate.events, spec.max_rate.bytes);
+    assert_eq!(rate.0.map(std::num::NonZeroU32::get), Some(50));
+    assert_eq!(rate.1.map(std::num::NonZeroU64::get), Some(64 << 10));
+    assert_eq!(spec.reconnect_max, Duration::from_secs(120));
+    assert_eq!(spec.start_jitter, Duration::from_secs(30));
+    assert_eq!(spec.start, crate::outbox::Start::Now);
+
+    #[cfg(feature = "nats")]
+    {
+        let config = load_file("[sinks.hub]\ntype = \"nats\"").unwrap();
+        let spec = config.sinks().unwrap().pop().unwrap();
+        assert_eq!(spec.max_rate, crate::forwarder::MaxRate::default());
+        assert_eq!(spec.reconnect_max, Duration::from_secs(4));
+        assert_eq!(spec.start_jitter, Duration::from_secs(1));
+        assert_eq!(spec.start, crate::outbox::Start::Oldest);
     }
 }
