@@ -12,12 +12,17 @@ pub(crate) mod mosquitto;
 pub(crate) mod mqtt;
 #[cfg(feature = "nats")]
 pub(crate) mod nats_server;
+#[cfg(feature = "postgres")]
+pub(crate) mod pgbouncer;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres_server;
 #[cfg(feature = "cli")]
 pub(crate) mod program;
 #[cfg(feature = "mqtt")]
 pub(crate) mod rabbitmq;
 #[cfg(feature = "mqtt")]
 pub(crate) mod scripted_broker;
+pub(crate) mod server_process;
 pub(crate) mod snapshot;
 #[cfg(feature = "mqtt")]
 pub(crate) mod subscriber;
