@@ -15,6 +15,8 @@ pub mod memory;
 pub mod mqtt;
 #[cfg(feature = "nats")]
 pub mod nats;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod stdout;
 #[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
 pub mod tls;
@@ -310,6 +312,9 @@ pub enum Sink {
     /// NATS: JetStream, or core NATS.
     #[cfg(feature = "nats")]
     Nats(nats::NatsSink),
+    /// Postgres: rows in a table.
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::PostgresSink),
     /// One line for each event, on standard output.
     Stdout(stdout::StdoutSink),
     /// A store in memory, for tests.
@@ -325,6 +330,8 @@ impl Sink {
             Self::Mqtt(_) => "mqtt",
             #[cfg(feature = "nats")]
             Self::Nats(_) => "nats",
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "postgres",
             Self::Stdout(_) => "stdout",
             Self::Memory(_) => "memory",
         }
@@ -338,6 +345,8 @@ impl Sink {
             Self::Mqtt(sink) => sink.format(),
             #[cfg(feature = "nats")]
             Self::Nats(sink) => sink.format(),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => Format::Columns,
             Self::Stdout(sink) => sink.format(),
             Self::Memory(_) => Format::Envelope,
         }
@@ -349,8 +358,11 @@ impl Sink {
     /// # Errors
     /// What stands in the way, classified. The caller decides when to try again, on a new runtime.
     #[cfg_attr(
-        not(any(feature = "nats", feature = "mqtt")),
-        expect(unused_variables, reason = "only brokers have a use for it")
+        not(any(feature = "nats", feature = "mqtt", feature = "postgres")),
+        expect(
+            unused_variables,
+            reason = "only clients of a network have a use for it"
+        )
     )]
     pub async fn connect(&mut self, device: &DeviceName) -> Result<Session, SinkError> {
         match self {
@@ -358,6 +370,8 @@ impl Sink {
             Self::Mqtt(sink) => sink.connect(device).await.map(Session::Mqtt),
             #[cfg(feature = "nats")]
             Self::Nats(sink) => sink.connect(device).await.map(Session::Nats),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(sink) => sink.connect(device).await.map(Session::Postgres),
             Self::Stdout(sink) => Ok(Session::Stdout(sink.connect())),
             Self::Memory(sink) => sink.connect().map(Session::Memory),
         }
@@ -372,6 +386,9 @@ pub enum Session {
     /// To NATS.
     #[cfg(feature = "nats")]
     Nats(nats::NatsSession),
+    /// To Postgres.
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::PostgresSession),
     /// To standard output.
     Stdout(stdout::StdoutSession),
     /// To a store in memory.
@@ -386,6 +403,8 @@ macro_rules! each {
             Session::Mqtt($inner) => $call,
             #[cfg(feature = "nats")]
             Session::Nats($inner) => $call,
+            #[cfg(feature = "postgres")]
+            Session::Postgres($inner) => $call,
             Session::Stdout($inner) => $call,
             Session::Memory($inner) => $call,
         }

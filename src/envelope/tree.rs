@@ -115,6 +115,17 @@ impl Default for Path {
 }
 
 impl Path {
+    /// The path of these siblings, the leaf's first; `None` for more than the largest group has.
+    /// For whoever rebuilds an envelope from what a database holds.
+    #[must_use]
+    pub fn from_nodes(nodes: &[Digest]) -> Option<Self> {
+        let mut path = Self::default();
+        let room = path.nodes.get_mut(..nodes.len())?;
+        room.copy_from_slice(nodes);
+        path.len = u8::try_from(nodes.len()).ok()?;
+        Some(path)
+    }
+
     pub(super) fn push(&mut self, node: Digest) {
         self.nodes[usize::from(self.len)] = node;
         self.len += 1;

@@ -4,6 +4,9 @@
 #[cfg(any(feature = "mqtt", feature = "postgres"))]
 mod client;
 
+#[cfg(any(feature = "mqtt", feature = "postgres"))]
+pub(super) use client::provider;
+
 use std::path::PathBuf;
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};

@@ -6,7 +6,9 @@ use edge_outbox::{
     envelope::{DeviceName, Digest, Epoch, Kind, Private, Record, Statement, Tree},
     seq::Seq,
     signing::{DeviceKey, PublicKey},
-    sink::{Beside, InDoubt, Incarnation, MessageFormat, Parcel, Position},
+    sink::{
+        Beside, Columns, InDoubt, Incarnation, MessageFormat, Parcel, Position, PrivateColumns,
+    },
 };
 use uuid::Uuid;
 
@@ -49,6 +51,73 @@ impl Device {
 
     /// An event whose id depends on the seq alone, as two devices' ids may do by accident.
     pub(crate) fn parcel_of(&self, seq: u64, event_type: &str, payload: &[u8]) -> Parcel {
+        let record = self.record(seq, event_type, payload);
+        let mut body = Vec::new();
+        let mut beside = Beside::Nothing;
+        match self.format {
+            MessageFormat::Envelope => record.render(false, false, &mut body),
+            MessageFormat::CloudEvents => record.render_cloud_event(false, &mut body),
+            MessageFormat::CloudEventsBinary => {
+                body.extend_from_slice(payload);
+                beside = Beside::Attributes(record.attributes(false));
+            }
+        }
+        parcel(&record, body, beside)
+    }
+
+    /// The event at a place, for a sink with columns.
+    pub(crate) fn row(&self, seq: u64) -> Parcel {
+        self.row_of(seq, QUIZ, br#"{"score":7}"#)
+    }
+
+    /// The events at a run of places, for a sink with columns.
+    pub(crate) fn rows(&self, seqs: impl IntoIterator<Item = u64>) -> Vec<Parcel> {
+        seqs.into_iter().map(|seq| self.row(seq)).collect()
+    }
+
+    /// As [`Device::parcel_of`], for a sink with columns.
+    pub(crate) fn row_of(&self, seq: u64, event_type: &str, payload: &[u8]) -> Parcel {
+        let record = self.record(seq, event_type, payload);
+        let statement = &record.statement;
+        let columns = Columns {
+            device: statement.device.into(),
+            kind: statement.kind,
+            key_id: statement.key_id,
+            original_id: statement.original_id.map(Into::into),
+            event_version: statement.event_version,
+            source: statement.source.into(),
+            occurred_at: statement.occurred_at,
+            clock: statement.clock,
+            prev: statement.prev,
+            private_digest: statement.private_digest,
+            signature: record.signature,
+            leaf: record.leaf,
+            size: record.size,
+            path: record.path,
+            private: record.private.map(|private| PrivateColumns {
+                salt: private.salt,
+                aggregate_id: private.aggregate_id,
+                subject_id: private.subject_id.into(),
+            }),
+        };
+        parcel(
+            &record,
+            payload.to_vec(),
+            Beside::Columns(Box::new(columns)),
+        )
+    }
+
+    /// As it is once its personal part was erased.
+    pub(crate) fn erased_row(&self, seq: u64) -> Parcel {
+        let mut parcel = self.row(seq);
+        parcel.body = Bytes::new();
+        if let Beside::Columns(columns) = &mut parcel.beside {
+            columns.private = None;
+        }
+        parcel
+    }
+
+    fn record<'a>(&'a self, seq: u64, event_type: &'a str, payload: &'a [u8]) -> Record<'a> {
         let private = Private {
             salt: [7; 16],
             aggregate_id: Uuid::from_u128(9),
@@ -79,7 +148,7 @@ impl Device {
         };
         let digest = statement.digest(&mut Vec::new());
         let tree = Tree::new(&[digest]);
-        let record = Record {
+        Record {
             statement,
             digest,
             private: Some(private),
@@ -87,26 +156,6 @@ impl Device {
             leaf: 0,
             size: 1,
             path: tree.path(0),
-        };
-        let mut body = Vec::new();
-        let mut beside = Beside::Nothing;
-        match self.format {
-            MessageFormat::Envelope => record.render(false, false, &mut body),
-            MessageFormat::CloudEvents => record.render_cloud_event(false, &mut body),
-            MessageFormat::CloudEventsBinary => {
-                body.extend_from_slice(payload);
-                beside = Beside::Attributes(record.attributes(false));
-            }
-        }
-        Parcel {
-            seq: Seq::new(seq),
-            epoch: self.epoch,
-            id: statement.id,
-            digest,
-            event_type: event_type.into(),
-            body: Bytes::from(body),
-            beside,
-            redelivered: false,
         }
     }
 
@@ -129,5 +178,19 @@ impl Device {
                 .map(|parcel| (parcel.seq, parcel.digest))
                 .collect(),
         }
+    }
+}
+
+fn parcel(record: &Record<'_>, body: Vec<u8>, beside: Beside) -> Parcel {
+    let statement = &record.statement;
+    Parcel {
+        seq: statement.seq,
+        epoch: statement.epoch,
+        id: statement.id,
+        digest: record.digest,
+        event_type: statement.event_type.into(),
+        body: Bytes::from(body),
+        beside,
+        redelivered: false,
     }
 }

@@ -16,6 +16,8 @@ pub(crate) mod nats_server;
 pub(crate) mod pgbouncer;
 #[cfg(feature = "postgres")]
 pub(crate) mod postgres_server;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres_table;
 #[cfg(feature = "cli")]
 pub(crate) mod program;
 #[cfg(feature = "mqtt")]

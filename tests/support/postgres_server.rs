@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use edge_outbox::sink::postgres::SCHEMA_SQL;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
@@ -75,6 +76,18 @@ impl PostgresServer {
     /// Open to everybody, and without a table in it.
     pub(crate) fn start() -> Self {
         Self::with("", OPEN)
+    }
+
+    /// Open to everybody, with the tables that a sink wants.
+    pub(crate) async fn with_tables() -> Self {
+        let server = Self::start();
+        server.create_tables().await;
+        server
+    }
+
+    /// Makes the tables that a sink wants.
+    pub(crate) async fn create_tables(&self) {
+        self.execute(SCHEMA_SQL).await;
     }
 
     /// With these settings (lines of `postgresql.conf`; `$DIR` stands for the directory of the

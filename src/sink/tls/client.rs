@@ -3,7 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier,
+    client::WantsClientCert,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
@@ -17,16 +18,42 @@ pub(in crate::sink) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+fn versions() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, SinkError> {
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| unusable(error.to_string()))
+}
+
 impl TlsFiles {
     /// What a client needs for a handshake that checks the server's chain and name.
     ///
     /// # Errors
     /// A file that cannot be read or used: somebody has to mend it.
     pub(in crate::sink) fn client_config(&self) -> Result<ClientConfig, SinkError> {
-        let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(error.to_string()))?
-            .with_root_certificates(self.authorities()?);
+        self.introduced(versions()?.with_root_certificates(self.authorities()?))
+    }
+
+    /// What a client needs for a handshake that checks the server in a way of its own.
+    ///
+    /// # Errors
+    /// As [`TlsFiles::client_config`].
+    #[cfg(feature = "postgres")]
+    pub(in crate::sink) fn client_config_with(
+        &self,
+        check: Arc<dyn rustls::client::danger::ServerCertVerifier>,
+    ) -> Result<ClientConfig, SinkError> {
+        self.introduced(
+            versions()?
+                .dangerous()
+                .with_custom_certificate_verifier(check),
+        )
+    }
+
+    /// Adds what the client shows of itself.
+    fn introduced(
+        &self,
+        builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<ClientConfig, SinkError> {
         match &self.identity {
             None => Ok(builder.with_no_client_auth()),
             Some(identity) => {

@@ -1,0 +1,236 @@
+//! Events as rows, and the one statement that stores a batch of them.
+
+use std::{error::Error as StdError, sync::Arc};
+
+use bytes::{BufMut as _, BytesMut};
+use tokio_postgres::{
+    Client, Error,
+    types::{IsNull, ToSql, Type, accepts, to_sql_checked},
+};
+use uuid::Uuid;
+
+use crate::{
+    clock::{ClockSync, Timestamp},
+    sink::{
+        Beside, Columns, Parcel, PrivateColumns, SinkError,
+        postgres::{json::for_jsonb, tables::Tables},
+    },
+};
+
+/// 2000-01-01T00:00:00Z in microseconds since 1970, from which the server counts.
+const SERVER_EPOCH_US: i64 = 946_684_800_000_000;
+/// What a row takes on the wire beside its payload, roughly, in bytes.
+const ROW_BYTES: usize = 512;
+
+/// One event on its way into the table.
+pub(super) struct Row {
+    pub(super) parcel: Parcel,
+    columns: Box<Columns>,
+    seq: i64,
+    boottime_us: i64,
+    /// Whether the payload is tried as `jsonb`, too.
+    json: bool,
+}
+
+impl Row {
+    /// # Errors
+    /// The parcel was not rendered for columns, which is a mistake of ours; or a number in it is
+    /// beyond what the server counts to.
+    pub(super) fn new(mut parcel: Parcel) -> Result<Self, SinkError> {
+        let beside = std::mem::replace(&mut parcel.beside, Beside::Nothing);
+        let Beside::Columns(columns) = beside else {
+            return Err(SinkError::halt(
+                "not_columns",
+                format!("event {} came without its columns", parcel.seq),
+            ));
+        };
+        let number = |what: &str, number: u64| {
+            i64::try_from(number).map_err(|_| {
+                SinkError::reject("out_of_range", format!("{what} {number} fits no bigint"))
+            })
+        };
+        Ok(Self {
+            seq: number("seq", parcel.seq.get())?,
+            boottime_us: number("boottime_us", columns.clock.boottime_us)?,
+            json: columns.private.is_some() && for_jsonb(&parcel.body).is_some(),
+            parcel,
+            columns,
+        })
+    }
+
+    /// Rows are stored in this order, so that two statements wait for each other and never in a
+    /// circle.
+    pub(super) fn place(&self) -> (Uuid, i64) {
+        (*self.parcel.epoch.as_uuid(), self.seq)
+    }
+
+    /// Roughly what it takes on the wire.
+    pub(super) fn bytes(&self) -> usize {
+        ROW_BYTES + self.parcel.body.len() * if self.json { 2 } else { 1 }
+    }
+
+    /// Gives the payload as `jsonb` up; false where that was so already.
+    pub(super) fn give_up_json(&mut self) -> bool {
+        std::mem::replace(&mut self.json, false)
+    }
+
+    fn private(&self) -> Option<&PrivateColumns> {
+        self.columns.private.as_ref()
+    }
+
+    fn payload(&self) -> Option<&[u8]> {
+        self.private().map(|_| &*self.parcel.body)
+    }
+
+    fn payload_json(&self) -> Option<&str> {
+        if self.json {
+            for_jsonb(&self.parcel.body)
+        } else {
+            None
+        }
+    }
+
+    fn path(&self) -> Vec<u8> {
+        self.columns
+            .path
+            .iter()
+            .flat_map(|node| node.as_bytes().iter().copied())
+            .collect()
+    }
+}
+
+/// A moment as the server counts it, to the microsecond.
+#[derive(Debug)]
+struct Moment(Timestamp);
+
+impl ToSql for Moment {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        // The years 1 to 9998 are far from either end.
+        out.put_i64(self.0.as_micros() - SERVER_EPOCH_US);
+        Ok(IsNull::No)
+    }
+
+    accepts!(TIMESTAMPTZ);
+    to_sql_checked!();
+}
+
+/// The statement that stores a batch; each parameter is a column of it. A row whose key is there
+/// already, digest and all, is stored already. Any other unique index refuses it.
+pub(super) fn statement(tables: &Tables) -> String {
+    format!(
+        "insert into {} (device, epoch, seq, digest, id, event_type, event_version, source, \
+         occurred_at, clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, \
+         key_id, signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, \
+         payload, payload_json) \
+         select device, epoch, seq, digest, id, event_type, event_version, source, occurred_at, \
+         clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, key_id, \
+         signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, payload, \
+         payload_json::jsonb \
+         from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27) \
+         as batch (device, epoch, seq, digest, id, event_type, event_version, source, \
+         occurred_at, clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, \
+         key_id, signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, \
+         payload, payload_json) \
+         on conflict (device, epoch, seq, digest) do nothing",
+        tables.events
+    )
+}
+
+/// Runs the statement, unnamed and with its types given: nothing of it stays at the server, so
+/// that a pooler may give each one another connection. It is on its way after the first poll.
+pub(super) async fn store(
+    client: Arc<Client>,
+    statement: Arc<str>,
+    rows: &[Row],
+) -> Result<u64, Error> {
+    let of = &Column(rows);
+    let text = |value: fn(&Row) -> &str| of.each(value);
+    let bytes = |value: fn(&Row) -> &[u8]| of.each(value);
+    let small = |value: fn(&Row) -> u8| of.each(move |row| i16::from(value(row)));
+
+    let device = text(|row| &row.columns.device);
+    let epoch = of.each(|row| *row.parcel.epoch.as_uuid());
+    let seq = of.each(|row| row.seq);
+    let digest = bytes(|row| row.parcel.digest.as_bytes());
+    let id = of.each(|row| row.parcel.id);
+    let event_type = text(|row| &row.parcel.event_type);
+    let event_version = of.each(|row| i32::from(row.columns.event_version));
+    let source = text(|row| &row.columns.source);
+    let occurred_at = of.each(|row| Moment(row.columns.occurred_at));
+    let clock_wall = of.each(|row| Moment(row.columns.clock.wall));
+    let clock_sync = text(|row| word(row.columns.clock.sync));
+    let boot_id = of.each(|row| row.columns.clock.boot_id);
+    let boottime_us = of.each(|row| row.boottime_us);
+    let kind = text(|row| row.columns.kind.as_str());
+    let prev = bytes(|row| row.columns.prev.as_bytes());
+    let private_digest = bytes(|row| row.columns.private_digest.as_bytes());
+    let key_id = bytes(|row| row.columns.key_id.as_bytes());
+    let signature = bytes(|row| row.columns.signature.as_bytes());
+    let leaf = small(|row| row.columns.leaf);
+    let size = small(|row| row.columns.size);
+    let path = of.each(Row::path);
+    let redelivered = of.each(|row| row.parcel.redelivered);
+    let aggregate_id = of.each(|row| row.private().map(|private| private.aggregate_id));
+    let subject_id = of.each(|row| row.private().map(|private| &*private.subject_id));
+    let salt = of.each(|row| row.private().map(|private| private.salt.as_slice()));
+    let payload = of.each(Row::payload);
+    let payload_json = of.each(Row::payload_json);
+
+    client
+        .execute_typed(
+            &statement,
+            &[
+                (&device, Type::TEXT_ARRAY),
+                (&epoch, Type::UUID_ARRAY),
+                (&seq, Type::INT8_ARRAY),
+                (&digest, Type::BYTEA_ARRAY),
+                (&id, Type::UUID_ARRAY),
+                (&event_type, Type::TEXT_ARRAY),
+                (&event_version, Type::INT4_ARRAY),
+                (&source, Type::TEXT_ARRAY),
+                (&occurred_at, Type::TIMESTAMPTZ_ARRAY),
+                (&clock_wall, Type::TIMESTAMPTZ_ARRAY),
+                (&clock_sync, Type::TEXT_ARRAY),
+                (&boot_id, Type::UUID_ARRAY),
+                (&boottime_us, Type::INT8_ARRAY),
+                (&kind, Type::TEXT_ARRAY),
+                (&prev, Type::BYTEA_ARRAY),
+                (&private_digest, Type::BYTEA_ARRAY),
+                (&key_id, Type::BYTEA_ARRAY),
+                (&signature, Type::BYTEA_ARRAY),
+                (&leaf, Type::INT2_ARRAY),
+                (&size, Type::INT2_ARRAY),
+                (&path, Type::BYTEA_ARRAY),
+                (&redelivered, Type::BOOL_ARRAY),
+                (&aggregate_id, Type::UUID_ARRAY),
+                (&subject_id, Type::TEXT_ARRAY),
+                (&salt, Type::BYTEA_ARRAY),
+                (&payload, Type::BYTEA_ARRAY),
+                (&payload_json, Type::TEXT_ARRAY),
+            ],
+        )
+        .await
+}
+
+/// Makes columns of rows.
+struct Column<'a>(&'a [Row]);
+
+impl<'a> Column<'a> {
+    fn each<T>(&self, value: impl Fn(&'a Row) -> T) -> Vec<T> {
+        self.0.iter().map(value).collect()
+    }
+}
+
+/// The word in the table.
+const fn word(sync: ClockSync) -> &'static str {
+    match sync {
+        ClockSync::No => "no",
+        ClockSync::Yes => "yes",
+        ClockSync::Unknown => "unknown",
+    }
+}

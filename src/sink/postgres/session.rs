@@ -1,0 +1,262 @@
+//! A session: gathers rows, keeps a few statements on their way, and finds the row that spoils
+//! one.
+
+use std::{collections::VecDeque, future::pending, sync::Arc};
+
+use tokio::time::{Instant, sleep_until};
+use tokio_postgres::Error;
+
+use crate::{
+    envelope::DeviceName,
+    sink::{
+        ErrorKind, InDoubt, Incarnation, Outcome, Parcel, Position, ReadBack, SinkError,
+        postgres::{
+            flight::Flight,
+            link::{Link, Site},
+            refusal::{self, Verdict},
+            row::{self, Row},
+            stored,
+        },
+    },
+    status::{Guarantee, GuaranteeLevel},
+};
+
+/// A statement of so many bytes leaves though it could hold more rows: it is held in memory three
+/// times (here, in the client, at the server).
+const MAX_STATEMENT_BYTES: usize = 1024 * 1024;
+/// A statement that could hold more rows waits for them while so many are on their way: one that
+/// the server works on and one behind it. Otherwise it leaves at once, as a single event does.
+const ENOUGH_STATEMENTS: usize = 2;
+
+pub(super) struct Session {
+    site: Arc<Site>,
+    device: DeviceName,
+    statement: Arc<str>,
+    /// `None` where it was hung up for want of anything to send.
+    link: Option<Link>,
+    incarnation: Incarnation,
+    durable: bool,
+    gathered: Vec<Row>,
+    gathered_bytes: usize,
+    flight: Flight,
+    ready: VecDeque<Outcome>,
+    /// When something was on its way last.
+    idle_since: Instant,
+}
+
+impl Session {
+    /// # Errors
+    /// Nothing can be delivered as things are.
+    pub(super) async fn open(site: &Arc<Site>, device: &DeviceName) -> Result<Self, SinkError> {
+        let link = Link::dial(site, device).await?;
+        Ok(Self {
+            statement: row::statement(&site.tables).into(),
+            flight: Flight::new(site.options.ack_timeout),
+            site: site.clone(),
+            device: device.clone(),
+            incarnation: link.incarnation,
+            durable: link.durable,
+            link: Some(link),
+            gathered: Vec::new(),
+            gathered_bytes: 0,
+            ready: VecDeque::new(),
+            idle_since: Instant::now(),
+        })
+    }
+
+    /// The key makes every event unique, so there are no conditions but the server's own word.
+    pub(super) fn guarantee(&self) -> Guarantee {
+        if self.durable {
+            return Guarantee {
+                level: GuaranteeLevel::ExactlyOnce,
+                unmet: Vec::new(),
+            };
+        }
+        Guarantee {
+            level: GuaranteeLevel::AtLeastOnce,
+            unmet: vec![format!(
+                "set `synchronous_commit = on` for the user in `url`: {} confirms what a crash of \
+                 the server can still take back",
+                self.site.server
+            )],
+        }
+    }
+
+    pub(super) const fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    pub(super) fn max_in_flight(&self) -> usize {
+        self.site.options.max_in_flight
+    }
+
+    pub(super) async fn read_back(&mut self, doubt: &InDoubt) -> Result<ReadBack, SinkError> {
+        let link = self.linked().await?;
+        let client = link.client().clone();
+        stored::read_back(&client, &self.site, &self.device, doubt).await
+    }
+
+    pub(super) async fn send(&mut self, parcel: Parcel) -> Result<(), SinkError> {
+        self.linked().await?;
+        let seq = parcel.seq;
+        match Row::new(parcel) {
+            Ok(row) => {
+                self.gathered_bytes += row.bytes();
+                self.gathered.push(row);
+            }
+            Err(error) if error.kind == ErrorKind::Reject => {
+                self.ready.push_back(Outcome::Refused { seq, error });
+            }
+            Err(error) => return Err(error),
+        }
+        if self.gathered.len() >= self.site.options.batch
+            || self.gathered_bytes >= MAX_STATEMENT_BYTES
+        {
+            self.launch_gathered().await;
+        }
+        Ok(())
+    }
+
+    /// Everything in here is kept in the session before it is waited for, so a call that is
+    /// dropped loses nothing.
+    pub(super) async fn next(&mut self) -> Outcome {
+        loop {
+            if let Some(outcome) = self.ready.pop_front() {
+                return outcome;
+            }
+            if !self.gathered.is_empty() && self.flight.len() < ENOUGH_STATEMENTS {
+                self.launch_gathered().await;
+            }
+            let patience = self.flight.deadline();
+            let idle_until = self.idle_until();
+            let Some(link) = &mut self.link else {
+                return pending().await;
+            };
+            tokio::select! {
+                biased;
+                (rows, answer) = self.flight.answer() => {
+                    self.idle_since = Instant::now();
+                    match answer {
+                        Ok(_) => self.stored(&rows),
+                        Err(error) if error.is_closed() => {
+                            return Outcome::Lost(link.ended(&self.site).await);
+                        }
+                        Err(error) => self.refused(rows, &error).await,
+                    }
+                }
+                // What was answered is told first.
+                error = link.ended(&self.site), if self.flight.len() == 0 => {
+                    return Outcome::Lost(error);
+                }
+                () = until(patience) => return Outcome::Lost(self.unanswered()),
+                () = until(idle_until) => self.hang_up(),
+            }
+        }
+    }
+
+    /// The connection, made again where it was hung up.
+    async fn linked(&mut self) -> Result<&mut Link, SinkError> {
+        let link = match self.link.take() {
+            Some(link) => link,
+            None => {
+                let link = Link::dial(&self.site, &self.device).await?;
+                if link.incarnation != self.incarnation {
+                    return Err(SinkError::retry(
+                        "another_database",
+                        format!("{} is another database than before", self.site.server),
+                    ));
+                }
+                self.durable = link.durable;
+                self.idle_since = Instant::now();
+                link
+            }
+        };
+        Ok(self.link.insert(link))
+    }
+
+    /// Nothing is left that could be lost with the connection.
+    fn hang_up(&mut self) {
+        tracing::debug!(server = %self.site.server, "nothing to send: the connection is closed");
+        if let Some(link) = self.link.take() {
+            link.hang_up();
+        }
+    }
+
+    fn idle_until(&self) -> Option<Instant> {
+        let idle = self.flight.len() == 0 && self.gathered.is_empty();
+        let timeout = self.site.options.idle_timeout.filter(|_| idle)?;
+        self.idle_since.checked_add(timeout)
+    }
+
+    async fn launch_gathered(&mut self) {
+        let mut rows = std::mem::take(&mut self.gathered);
+        self.gathered_bytes = 0;
+        rows.sort_by_key(Row::place);
+        self.launch(rows).await;
+    }
+
+    async fn launch(&mut self, rows: Vec<Row>) {
+        if let Some(link) = &self.link {
+            let client = link.client();
+            self.flight.launch(client, &self.statement, rows).await;
+        }
+    }
+
+    fn stored(&mut self, rows: &[Row]) {
+        self.ready.extend(rows.iter().map(|row| Outcome::Stored {
+            seq: row.parcel.seq,
+            position: Position::default(),
+        }));
+    }
+
+    async fn refused(&mut self, rows: Vec<Row>, error: &Error) {
+        let tried = match rows.as_slice() {
+            [row] => format!("storing event {} at {}", row.parcel.seq, self.site.server),
+            rows => format!("storing {} events at {}", rows.len(), self.site.server),
+        };
+        match refusal::of_statement(&tried, error, &self.site.tables) {
+            Verdict::Lost(error) => self.ready.push_back(Outcome::Lost(error)),
+            Verdict::Statement(error) => self.refuse(&rows, &error),
+            Verdict::Row(error) => self.divide(rows, &error).await,
+        }
+    }
+
+    /// A row spoiled its statement. Both halves are tried again, until it stands alone; then
+    /// without its `jsonb`, where the server may know a limit that we do not.
+    async fn divide(&mut self, mut rows: Vec<Row>, error: &SinkError) {
+        if rows.len() > 1 {
+            let behind = rows.split_off(rows.len() / 2);
+            self.launch(rows).await;
+            self.launch(behind).await;
+        } else if rows.iter_mut().any(Row::give_up_json) {
+            self.launch(rows).await;
+        } else {
+            self.refuse(&rows, error);
+        }
+    }
+
+    fn refuse(&mut self, rows: &[Row], error: &SinkError) {
+        self.ready.extend(rows.iter().map(|row| Outcome::Refused {
+            seq: row.parcel.seq,
+            error: error.clone(),
+        }));
+    }
+
+    /// A server that still works on the statement may yet store it. That does no harm: sent
+    /// again, its rows are found by their key.
+    fn unanswered(&self) -> SinkError {
+        let (events, patience) = (self.flight.events(), self.site.options.ack_timeout);
+        let server = &self.site.server;
+        SinkError::retry(
+            "no_answer",
+            format!("{server} left {events} events unanswered for {patience:?}"),
+        )
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}

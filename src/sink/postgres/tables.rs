@@ -1,0 +1,73 @@
+//! The tables, by the names that statements use, and what to do about them.
+
+use crate::sink::{SinkError, postgres::options::Address};
+
+/// The version of `config/postgres.sql` that this sink writes to.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// Names as statements use them, and the way to make the tables.
+pub(super) struct Tables {
+    /// `device_events`, with its schema where one is set.
+    pub(super) events: String,
+    /// `edge_outbox_schema`, likewise.
+    pub(super) schema: String,
+    create: String,
+}
+
+impl Tables {
+    pub(super) fn new(schema: Option<&str>, address: &Address) -> Self {
+        let name = |table: &str| match schema {
+            Some(schema) => format!("{}.{table}", quoted(schema)),
+            None => table.to_owned(),
+        };
+        // `'` cannot be escaped in a shell but by leaving the quotes.
+        let path = schema.map(|schema| {
+            let path = format!("--search_path={}", quoted(schema));
+            format!("PGOPTIONS='{}' ", path.replace('\'', "'\\''"))
+        });
+        Self {
+            events: name("device_events"),
+            schema: name("edge_outbox_schema"),
+            create: format!(
+                "edge-outbox config sql | {}psql -v ON_ERROR_STOP=1 '{address}'",
+                path.unwrap_or_default()
+            ),
+        }
+    }
+
+    /// What makes the tables, or brings them up to date.
+    pub(super) fn how_to_create(&self) -> String {
+        format!(
+            "run `{}` as the role that shall own the tables; `schema` says where they are",
+            self.create
+        )
+    }
+
+    /// The tables are of another version than this sink's.
+    pub(super) fn wrong_version(&self, server: &str, found: i32) -> SinkError {
+        let message = format!(
+            "the tables at {server} are of schema version {found}, and this edge-outbox writes \
+             version {SCHEMA_VERSION}"
+        );
+        let hint = if found < SCHEMA_VERSION {
+            self.how_to_create()
+        } else {
+            "update edge-outbox on this device, or name another database in `url`".into()
+        };
+        SinkError::halt("schema_version", message).with_hint(hint)
+    }
+
+    /// The role may not do what a device has to.
+    pub(super) fn not_permitted(&self, message: String) -> SinkError {
+        SinkError::halt("not_permitted", message).with_hint(format!(
+            "grant the user in `url` what it needs: `grant insert on {0} to USER; grant select \
+             (device, epoch, seq, digest) on {0} to USER; grant select on {1} to USER`",
+            self.events, self.schema
+        ))
+    }
+}
+
+/// A name as it stands in a statement.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
