@@ -10,7 +10,7 @@
 -- What a device may do. One role for all devices is enough, one for each is better. It needs no right
 -- to read a payload, to change a row or to remove one:
 --
---     create role kiosks login password '…';
+--     create role kiosks login password '...';
 --     grant insert on device_events to kiosks;
 --     grant select (device, epoch, seq, digest) on device_events to kiosks;
 --     grant select on edge_outbox_schema to kiosks;

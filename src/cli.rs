@@ -102,7 +102,7 @@ impl Cli {
             Command::Sinks(args) => wait(sinks::run(args, &load()?)),
             Command::Verify(args) => wait(verify::run(args, &load)),
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
-            Command::Config(args) => config::run(&args, &load()?),
+            Command::Config(args) => config::run(&args, load),
             #[cfg(feature = "demo")]
             Command::Demo(args) => demo::run(&args),
             #[cfg(feature = "demo")]

@@ -14,6 +14,8 @@ mod mqtt;
 mod named_file;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod problem;
 mod secrets;
 mod section;

@@ -198,3 +198,14 @@ fn the_signing_key_of_the_environment_is_the_devices() {
     );
     assert!(!home.data_dir().join("signing-key.pem").exists());
 }
+
+#[cfg(feature = "postgres")]
+#[test]
+fn the_tables_of_postgres_are_printed_whatever_the_configuration_is() {
+    let home = Home::with_config("[broken");
+    let script = home.ok(&["config", "sql"]);
+    assert_eq!(script, edge_outbox::sink::postgres::SCHEMA_SQL);
+    let version = edge_outbox::sink::postgres::SCHEMA_VERSION;
+    let insert = format!("insert into edge_outbox_schema (version) values ({version})");
+    assert!(script.contains(&insert) && script.contains(&format!("version <> {version})")));
+}

@@ -1,4 +1,4 @@
-//! `config check` and `config show`.
+//! `config check`, `config show` and `config sql`.
 
 use std::io::Write as _;
 
@@ -8,9 +8,9 @@ use super::{
     Failure,
     output::{Output, Tone},
 };
-use crate::config::{Config, Place, Setting};
+use crate::config::{Config, ConfigError, Place, Setting};
 
-/// Check the configuration, or show what is in force
+/// Check the configuration, show what is in force, or print the tables of a Postgres sink
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -25,12 +25,21 @@ enum Action {
     #[command(after_help = super::EXIT_CODES)]
     /// Show every key with its value and where that comes from, secrets masked
     Show,
+    #[cfg(feature = "postgres")]
+    #[command(after_help = super::EXIT_CODES)]
+    /// Print the script that makes the tables of a Postgres sink, for psql
+    Sql,
 }
 
-pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
+/// Reads the configuration only for what needs it: the script is the same for everybody.
+pub(super) fn run(
+    args: &Args,
+    load: impl FnOnce() -> Result<Config, ConfigError>,
+) -> Result<(), Failure> {
     let mut output = Output::open();
     match args.action {
         Action::Check => {
+            let config = load()?;
             config.check()?;
             for remark in &config.remarks {
                 writeln!(output, "{}", output.tone(Tone::Watch, remark))?;
@@ -41,7 +50,9 @@ pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
             };
             writeln!(output, "{} {file}", output.tone(Tone::Good, "ok:"))?;
         }
-        Action::Show => show(&mut output, config)?,
+        Action::Show => show(&mut output, &load()?)?,
+        #[cfg(feature = "postgres")]
+        Action::Sql => write!(output, "{}", crate::sink::postgres::SCHEMA_SQL)?,
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ use std::{
 use super::mqtt::MqttConfig;
 #[cfg(feature = "nats")]
 use super::nats::NatsConfig;
+#[cfg(feature = "postgres")]
+use super::postgres::PostgresConfig;
 use super::{
     environment::Environment,
     format,
@@ -47,7 +49,7 @@ struct Implied {
 }
 
 /// Each that is set makes its own sink, so several make several.
-const IMPLIED: [Implied; 2] = [
+const IMPLIED: [Implied; 3] = [
     Implied {
         variable: "NATS_URL",
         name: "nats",
@@ -59,6 +61,12 @@ const IMPLIED: [Implied; 2] = [
         name: "mqtt",
         kind: Type::Mqtt,
         key: "sinks.mqtt.servers",
+    },
+    Implied {
+        variable: "DATABASE_URL",
+        name: "postgres",
+        kind: Type::Postgres,
+        key: "sinks.postgres.url",
     },
 ];
 
@@ -95,6 +103,8 @@ impl SinkConfig {
             SinkKind::Mqtt(config) => Sink::Mqtt(config.sink()?),
             #[cfg(feature = "nats")]
             SinkKind::Nats(config) => Sink::Nats(config.sink()?),
+            #[cfg(feature = "postgres")]
+            SinkKind::Postgres(config) => Sink::Postgres(config.sink()?),
             SinkKind::Stdout(MessageFormat::Envelope) => Sink::Stdout(StdoutSink::new()),
             SinkKind::Stdout(_) => Sink::Stdout(StdoutSink::new().with_cloud_events()),
         };
@@ -121,6 +131,9 @@ pub enum SinkKind {
     /// NATS.
     #[cfg(feature = "nats")]
     Nats(Box<NatsConfig>),
+    /// Postgres.
+    #[cfg(feature = "postgres")]
+    Postgres(Box<PostgresConfig>),
     /// Standard output, which has no binary mode.
     Stdout(MessageFormat),
 }
@@ -134,6 +147,8 @@ impl SinkKind {
             Self::Mqtt(_) => "mqtt",
             #[cfg(feature = "nats")]
             Self::Nats(_) => "nats",
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => "postgres",
             Self::Stdout(_) => "stdout",
         }
     }
@@ -144,6 +159,7 @@ words! {
     enum Type {
         Nats = "nats",
         Mqtt = "mqtt",
+        Postgres = "postgres",
         Stdout = "stdout",
     }
 }
@@ -177,7 +193,7 @@ pub(super) fn read(
         if !sink.has("type") {
             sink.refuse_whole(
                 "has no type",
-                "write type = \"nats\", \"mqtt\" or \"stdout\"",
+                "write type = \"nats\", \"mqtt\", \"postgres\" or \"stdout\"",
             );
         } else if let Some(kind) = sink.optional("type") {
             sinks.extend(read_one(sink, name, kind, environment)?);
@@ -230,8 +246,8 @@ pub(super) fn read(
 
 /// None where something is wrong that leaves no sink to speak of; the problem is noted.
 #[cfg_attr(
-    not(any(feature = "nats", feature = "mqtt")),
-    expect(unused_variables, reason = "only brokers have secrets")
+    not(any(feature = "nats", feature = "mqtt", feature = "postgres")),
+    expect(unused_variables, reason = "only clients of a network have secrets")
 )]
 fn read_one(
     mut section: Section<'_, '_>,
@@ -275,6 +291,9 @@ fn read_one(
         #[cfg(feature = "nats")]
         Type::Nats => NatsConfig::read(&mut section, environment, window)?
             .map(|config| SinkKind::Nats(Box::new(config))),
+        #[cfg(feature = "postgres")]
+        Type::Postgres => PostgresConfig::read(&mut section, environment, window)?
+            .map(|config| SinkKind::Postgres(Box::new(config))),
         #[cfg(not(feature = "nats"))]
         Type::Nats => return Ok(left_out(&mut section, "nats")),
         #[cfg(feature = "mqtt")]
@@ -282,6 +301,8 @@ fn read_one(
             .map(|config| SinkKind::Mqtt(Box::new(config))),
         #[cfg(not(feature = "mqtt"))]
         Type::Mqtt => return Ok(left_out(&mut section, "mqtt")),
+        #[cfg(not(feature = "postgres"))]
+        Type::Postgres => return Ok(left_out(&mut section, "postgres")),
     };
     section.finish();
     let name = name.to_owned();
@@ -299,7 +320,8 @@ fn read_one(
     }))
 }
 
-#[cfg(not(all(feature = "nats", feature = "mqtt")))]
+/// Notes that this build has no sink of a type.
+#[cfg(not(all(feature = "nats", feature = "mqtt", feature = "postgres")))]
 fn left_out(section: &mut Section<'_, '_>, feature: &str) -> Option<SinkConfig> {
     section.refuse_whole(
         "is of a type that this build leaves out",

@@ -92,7 +92,7 @@ fn each_mistake_is_told_with_its_place_its_value_and_what_would_be_right() {
         (
             "[sinks.hub]\nrequired = true",
             "edge-outbox.toml line 2: sinks.hub has no type\n\
-             hint: write type = \"nats\", \"mqtt\" or \"stdout\"\n",
+             hint: write type = \"nats\", \"mqtt\", \"postgres\" or \"stdout\"\n",
         ),
         (
             "[sinks.out]\ntype = \"stdout\"\nwindow = 0",
@@ -494,6 +494,70 @@ fn without_a_sink_there_is_one_at_nats_url_else_standard_output() {
     }
 }
 
+#[cfg(all(feature = "nats", feature = "postgres"))]
+#[test]
+fn each_variable_that_is_set_makes_a_sink_where_the_file_has_none() {
+    let environment = Environment::from([
+        ("NATS_URL", "nats://a:1"),
+        (
+            "DATABASE_URL",
+            "postgres://ann:hunter2@hub/db?sslmode=require",
+        ),
+    ]);
+    let config = load("", &environment).unwrap();
+    let names: Vec<&str> = config.sinks.iter().map(|sink| &*sink.name).collect();
+    assert_eq!(names, ["nats", "postgres"]);
+    assert!(
+        config
+            .sinks
+            .iter()
+            .all(|sink| sink.implied && sink.required)
+    );
+    assert_eq!(
+        setting(&config, "sinks.postgres.url").value.as_deref(),
+        Some("\"postgres://***@hub/db?sslmode=require\"")
+    );
+    assert!(!format!("{config:?}").contains("hunter2"));
+    config.sinks().unwrap();
+
+    let config = load("[sinks.out]\ntype = \"stdout\"", &environment).unwrap();
+    assert_eq!(config.remarks.len(), 2);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_postgres_sink_is_refused_under_the_key_that_is_wrong_without_its_password() {
+    for (key, line, said) in [
+        ("url", "url = \"ann:hunter2@hub\"", "postgres://USER@HOST"),
+        ("url", "url = 7", "a database's URL"),
+        (
+            "url",
+            "url = \"postgres://a:hunter2@h/d?sslmode=no\"",
+            "verify-full",
+        ),
+        ("sslmode", "sslmode = \"allow\"", "\"require\""),
+        ("schema", "schema = \"\"", "at least one character"),
+        ("batch", "batch = 0", "1 and 4096"),
+        ("idle_timeout", "idle_timeout = \"0 s\"", "above 0"),
+        ("idle_timeout", "idle_timeout = \"never\"", "or \"off\""),
+        ("connect_timeout", "connect_timeout = \"5 s\"", "4 s"),
+        ("password_env", "password_env = \"NO_SUCH\"", "not set"),
+    ] {
+        let toml = format!("[sinks.hub]\ntype = \"postgres\"\n{line}");
+        let error = load_file(&toml).unwrap_err();
+        let named = format!("edge-outbox.toml line 3: sinks.hub.{key}");
+        assert!(
+            error.starts_with(&named) && error.contains(said),
+            "{line}: {error}"
+        );
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    let config = load_file(
+        "[sinks.hub]\ntype = \"postgres\"\nurl = \"postgres://hub/db\"\nidle_timeout = \"off\"",
+    );
+    config.unwrap().sinks().unwrap();
+}
+
 #[test]
 fn a_signing_key_that_is_none_is_refused_without_being_shown() {
     let environment = Environment::from([("EDUPULSE_SIGNING_KEY_B64", "c2VjcmV0")]);
@@ -589,9 +653,10 @@ fn the_shipped_file_has_every_key_with_its_default() {
         }
     }
     for key in EITHER_OR {
-        let sections = match key {
-            "credentials_file" | "nkey_file" | "jwt_file" => 1,
-            _ => 2,
+        let sections = match key.split('_').next() {
+            Some("password") => 3,
+            Some("token") => 2,
+            _ => 1,
         };
         let found = uncommented(|line| key_of(line) == key)
             .lines()

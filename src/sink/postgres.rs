@@ -8,8 +8,8 @@
 //! - `refusal`: what the server's words mean, each classified once.
 //!
 //! A statement is one transaction, unnamed and complete in itself, and nothing is set in the
-//! session: so a pooler in transaction mode may stand between. Several are on their way at once,
-//! and the server answers them in their order.
+//! session: so a pooler in transaction mode may stand between. One is on its way at a time, unless
+//! the configuration says that nothing stands between.
 
 mod encryption;
 mod flight;
@@ -27,8 +27,8 @@ use std::sync::Arc;
 pub use crate::sink::tls::{TlsFiles, TlsIdentity};
 pub use options::{
     DEFAULT_ACK_TIMEOUT, DEFAULT_BATCH, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_IN_FLIGHT,
-    MAX_ACK_TIMEOUT, MAX_BATCH, MAX_CONNECT_TIMEOUT, MAX_IN_FLIGHT, PostgresOptions,
-    PostgresOptionsError, SslMode,
+    DEFAULT_PIPELINE, MAX_ACK_TIMEOUT, MAX_BATCH, MAX_CONNECT_TIMEOUT, MAX_IN_FLIGHT, MAX_PIPELINE,
+    PostgresOptions, PostgresOptionsError, SslMode,
 };
 pub use tables::SCHEMA_VERSION;
 

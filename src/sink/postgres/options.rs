@@ -20,6 +20,12 @@ pub const MAX_ACK_TIMEOUT: Duration = Duration::from_secs(300);
 pub const DEFAULT_BATCH: usize = 256;
 /// The most rows in one statement that can be set.
 pub const MAX_BATCH: usize = 4_096;
+/// Statements on their way at once by default. With one, the next is ready when the answer comes;
+/// more would save a round trip for each, but poolers lose track of them (pgbouncer 1.18 mixes up
+/// its clients' messages).
+pub const DEFAULT_PIPELINE: usize = 1;
+/// The most statements on their way that can be set.
+pub const MAX_PIPELINE: usize = 16;
 /// Unanswered events borne by default: four statements.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 1_024;
 /// The most unanswered events that can be set.
@@ -55,6 +61,9 @@ pub struct PostgresOptions {
     pub ack_timeout: Duration,
     /// How many rows one statement has at most.
     pub batch: usize,
+    /// How many statements may be on their way at once. More than 1 gains where the way is long,
+    /// and needs a connection without a pooler.
+    pub pipeline: usize,
     /// How many events may be unanswered at once.
     pub max_in_flight: usize,
     /// How long the connection is kept with nothing to send; `None`: for ever. It is opened again
@@ -73,6 +82,7 @@ impl Default for PostgresOptions {
             connect_timeout: MAX_CONNECT_TIMEOUT,
             ack_timeout: DEFAULT_ACK_TIMEOUT,
             batch: DEFAULT_BATCH,
+            pipeline: DEFAULT_PIPELINE,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             idle_timeout: Some(DEFAULT_IDLE_TIMEOUT),
         }
@@ -157,6 +167,9 @@ pub enum PostgresOptionsError {
     /// The number of rows in a statement is 0 or above [`MAX_BATCH`].
     #[error("1 to {MAX_BATCH} rows can be in one statement")]
     Batch,
+    /// The number of statements on their way is 0 or above [`MAX_PIPELINE`].
+    #[error("1 to {MAX_PIPELINE} statements can be on their way")]
+    Pipeline,
     /// The number of unanswered events is 0 or above [`MAX_IN_FLIGHT`].
     #[error("1 to {MAX_IN_FLIGHT} events can be unanswered")]
     MaxInFlight,
@@ -177,6 +190,7 @@ impl PostgresOptionsError {
             Self::ConnectTimeout => "connect_timeout",
             Self::AckTimeout => "ack_timeout",
             Self::Batch => "batch",
+            Self::Pipeline => "pipeline",
             Self::MaxInFlight => "max_in_flight",
             Self::IdleTimeout => "idle_timeout",
         }
@@ -237,6 +251,9 @@ impl PostgresOptions {
         }
         if !(1..=MAX_BATCH).contains(&self.batch) {
             return Err(Wrong::Batch);
+        }
+        if !(1..=MAX_PIPELINE).contains(&self.pipeline) {
+            return Err(Wrong::Pipeline);
         }
         if !(1..=MAX_IN_FLIGHT).contains(&self.max_in_flight) {
             return Err(Wrong::MaxInFlight);
@@ -381,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_server_is_checked_in_full_unless_the_url_or_the_options_say_otherwise() {
-        let mode = |url| address(url).sslmode;
+        let mode = |url: &str| address(url).sslmode;
         assert_eq!(mode("postgres://a@hub/db"), SslMode::VerifyFull);
         for known in SslMode::ALL {
             let url = format!("postgres://a@hub/db?sslmode={}", known.as_str());

@@ -1,5 +1,4 @@
-//! A session: gathers rows, keeps a few statements on their way, and finds the row that spoils
-//! one.
+//! A session: gathers rows while a statement is on its way, and finds the row that spoils one.
 
 use std::{collections::VecDeque, future::pending, sync::Arc};
 
@@ -24,10 +23,6 @@ use crate::{
 /// A statement of so many bytes leaves though it could hold more rows: it is held in memory three
 /// times (here, in the client, at the server).
 const MAX_STATEMENT_BYTES: usize = 1024 * 1024;
-/// A statement that could hold more rows waits for them while so many are on their way: one that
-/// the server works on and one behind it. Otherwise it leaves at once, as a single event does.
-const ENOUGH_STATEMENTS: usize = 2;
-
 pub(super) struct Session {
     site: Arc<Site>,
     device: DeviceName,
@@ -36,8 +31,10 @@ pub(super) struct Session {
     link: Option<Link>,
     incarnation: Incarnation,
     durable: bool,
-    gathered: Vec<Row>,
-    gathered_bytes: usize,
+    /// What waits for a statement to be put into.
+    gathered: VecDeque<Row>,
+    /// Parts of statements that were refused, which go first.
+    parts: VecDeque<Vec<Row>>,
     flight: Flight,
     ready: VecDeque<Outcome>,
     /// When something was on its way last.
@@ -57,8 +54,8 @@ impl Session {
             incarnation: link.incarnation,
             durable: link.durable,
             link: Some(link),
-            gathered: Vec::new(),
-            gathered_bytes: 0,
+            gathered: VecDeque::new(),
+            parts: VecDeque::new(),
             ready: VecDeque::new(),
             idle_since: Instant::now(),
         })
@@ -100,19 +97,14 @@ impl Session {
         self.linked().await?;
         let seq = parcel.seq;
         match Row::new(parcel) {
-            Ok(row) => {
-                self.gathered_bytes += row.bytes();
-                self.gathered.push(row);
-            }
+            Ok(row) => self.gathered.push_back(row),
             Err(error) if error.kind == ErrorKind::Reject => {
                 self.ready.push_back(Outcome::Refused { seq, error });
             }
             Err(error) => return Err(error),
         }
-        if self.gathered.len() >= self.site.options.batch
-            || self.gathered_bytes >= MAX_STATEMENT_BYTES
-        {
-            self.launch_gathered().await;
+        if self.gathered.len() >= self.site.options.batch {
+            self.launch_due().await;
         }
         Ok(())
     }
@@ -124,9 +116,7 @@ impl Session {
             if let Some(outcome) = self.ready.pop_front() {
                 return outcome;
             }
-            if !self.gathered.is_empty() && self.flight.len() < ENOUGH_STATEMENTS {
-                self.launch_gathered().await;
-            }
+            self.launch_due().await;
             let patience = self.flight.deadline();
             let idle_until = self.idle_until();
             let Some(link) = &mut self.link else {
@@ -141,8 +131,10 @@ impl Session {
                         Err(error) if error.is_closed() => {
                             return Outcome::Lost(link.ended(&self.site).await);
                         }
-                        Err(error) => self.refused(rows, &error).await,
+                        Err(error) => self.refused(rows, &error),
                     }
+                    // The server need not wait until all outcomes are told.
+                    self.launch_due().await;
                 }
                 // What was answered is told first.
                 error = link.ended(&self.site), if self.flight.len() == 0 => {
@@ -183,23 +175,45 @@ impl Session {
     }
 
     fn idle_until(&self) -> Option<Instant> {
-        let idle = self.flight.len() == 0 && self.gathered.is_empty();
+        let idle = self.flight.len() == 0 && self.gathered.is_empty() && self.parts.is_empty();
         let timeout = self.site.options.idle_timeout.filter(|_| idle)?;
         self.idle_since.checked_add(timeout)
     }
 
-    async fn launch_gathered(&mut self) {
-        let mut rows = std::mem::take(&mut self.gathered);
-        self.gathered_bytes = 0;
-        rows.sort_by_key(Row::place);
-        self.launch(rows).await;
+    /// Sends what may leave: a full statement while there is room for one more on the way, and
+    /// one that could hold more rows only where nothing is, as a single event does at once.
+    async fn launch_due(&mut self) {
+        let Some(client) = self.link.as_ref().map(|link| link.client().clone()) else {
+            return;
+        };
+        while self.flight.len() < self.site.options.pipeline {
+            let full = self.gathered.len() >= self.site.options.batch;
+            let rows = match self.parts.pop_front() {
+                Some(part) => part,
+                None if full || self.flight.len() == 0 => self.take_batch(),
+                None => return,
+            };
+            if rows.is_empty() {
+                return;
+            }
+            self.flight.launch(&client, &self.statement, rows).await;
+        }
     }
 
-    async fn launch(&mut self, rows: Vec<Row>) {
-        if let Some(link) = &self.link {
-            let client = link.client();
-            self.flight.launch(client, &self.statement, rows).await;
-        }
+    /// The next rows, in the order of their key.
+    fn take_batch(&mut self) -> Vec<Row> {
+        let mut bytes = 0;
+        let fitting = self.gathered.iter().take(self.site.options.batch);
+        let count = fitting
+            .take_while(|row| {
+                let first = bytes == 0;
+                bytes += row.bytes();
+                first || bytes <= MAX_STATEMENT_BYTES
+            })
+            .count();
+        let mut rows: Vec<Row> = self.gathered.drain(..count).collect();
+        rows.sort_by_key(Row::place);
+        rows
     }
 
     fn stored(&mut self, rows: &[Row]) {
@@ -209,7 +223,7 @@ impl Session {
         }));
     }
 
-    async fn refused(&mut self, rows: Vec<Row>, error: &Error) {
+    fn refused(&mut self, rows: Vec<Row>, error: &Error) {
         let tried = match rows.as_slice() {
             [row] => format!("storing event {} at {}", row.parcel.seq, self.site.server),
             rows => format!("storing {} events at {}", rows.len(), self.site.server),
@@ -217,19 +231,19 @@ impl Session {
         match refusal::of_statement(&tried, error, &self.site.tables) {
             Verdict::Lost(error) => self.ready.push_back(Outcome::Lost(error)),
             Verdict::Statement(error) => self.refuse(&rows, &error),
-            Verdict::Row(error) => self.divide(rows, &error).await,
+            Verdict::Row(error) => self.divide(rows, &error),
         }
     }
 
     /// A row spoiled its statement. Both halves are tried again, until it stands alone; then
     /// without its `jsonb`, where the server may know a limit that we do not.
-    async fn divide(&mut self, mut rows: Vec<Row>, error: &SinkError) {
+    fn divide(&mut self, mut rows: Vec<Row>, error: &SinkError) {
         if rows.len() > 1 {
             let behind = rows.split_off(rows.len() / 2);
-            self.launch(rows).await;
-            self.launch(behind).await;
+            self.parts.push_front(behind);
+            self.parts.push_front(rows);
         } else if rows.iter_mut().any(Row::give_up_json) {
-            self.launch(rows).await;
+            self.parts.push_front(rows);
         } else {
             self.refuse(&rows, error);
         }
