@@ -4,7 +4,7 @@
 #[cfg(any(feature = "mqtt", feature = "postgres"))]
 mod client;
 
-#[cfg(any(feature = "mqtt", feature = "postgres"))]
+#[cfg(feature = "postgres")]
 pub(super) use client::provider;
 
 use std::path::PathBuf;

@@ -229,15 +229,18 @@ pub(super) fn disconnected(server: &str) -> SinkError {
     SinkError::retry("disconnected", format!("the connection to {server} ended"))
 }
 
-/// An error with its causes: the client's own words alone say little.
+/// The causes of an error, which say more than the client's own words for it.
 fn in_full(error: &Error) -> String {
-    let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
+    let mut texts = Vec::new();
     while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
+        texts.push(error.to_string());
         cause = error.source();
     }
-    text
+    if texts.is_empty() {
+        return error.to_string();
+    }
+    texts.join(": ")
 }
 
 fn root(error: &Error) -> String {
