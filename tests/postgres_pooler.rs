@@ -3,10 +3,10 @@
 #![cfg(feature = "postgres")]
 mod support;
 
-use edge_outbox::sink::postgres::PostgresOptions;
+use edge_outbox::sink::{Incarnation, Position, postgres::PostgresOptions};
 use support::{
     conversation::{deliver, send, stored},
-    device::Device,
+    device::{Device, QUIZ},
     pgbouncer::PgBouncer,
     postgres_server::PostgresServer,
     postgres_table::{connect, count, options_for},
@@ -27,11 +27,14 @@ async fn devices_that_share_two_connections_all_deliver() {
         let session = session.unwrap_or_else(|error| panic!("{error}: {}", bouncer.log()));
         fleet.push((device, session));
     }
+    let payload = format!("\"{}\"", "x".repeat(3_000)).into_bytes();
     for round in 0..5_u64 {
         let seqs = || round * 50 + 1..=round * 50 + 50;
         // All of them have statements on their way at the same time.
         for (device, session) in &mut fleet {
-            send(session, &device.rows(seqs())).await;
+            // Statements of more than one of the pooler's buffers.
+            let rows = seqs().map(|seq| device.row_of(seq, QUIZ, &payload));
+            send(session, &rows.collect::<Vec<_>>()).await;
         }
         for (_, session) in &mut fleet {
             for seq in seqs() {
@@ -40,11 +43,9 @@ async fn devices_that_share_two_connections_all_deliver() {
         }
     }
     for (device, session) in &mut fleet {
-        let doubt = device.doubt(
-            &device.rows(240..=260),
-            Default::default(),
-            Default::default(),
-        );
+        let wanted = (240..=260).map(|seq| device.row_of(seq, QUIZ, &payload));
+        let wanted: Vec<_> = wanted.collect();
+        let doubt = device.doubt(&wanted, Position(0), Incarnation(0));
         let back = session.read_back(&doubt).await.unwrap();
         assert_eq!((back.found.len(), back.complete), (11, true));
     }

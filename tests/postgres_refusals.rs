@@ -90,7 +90,7 @@ async fn what_a_trigger_says_about_a_row_is_left_to_the_servers_log() {
     server
         .execute(
             "create function refuse() returns trigger language plpgsql as $$ begin \
-             if new.seq = 2 then raise exception 'no: %', new.payload_json; end if; \
+             if new.seq = 2 then raise exception 'no: %', convert_from(new.payload, 'UTF8'); end if; \
              return new; end $$; \
              create trigger refuse before insert on device_events \
              for each row execute function refuse()",
