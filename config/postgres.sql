@@ -64,6 +64,8 @@ create table if not exists device_events (
     digest         bytea       not null,
 
     id             uuid        not null,
+    -- The id that its producer gave it, where that is no UUID; else null.
+    original_id    text,
     event_type     text        not null,
     event_version  integer     not null,
     source         text        not null,

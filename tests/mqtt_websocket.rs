@@ -31,7 +31,10 @@ async fn events_pass_through_a_websocket_in_every_way() {
         deliver(&mut session, &device.parcels(first..first + 100)).await;
     }
     let seqs: Vec<_> = subscriber.arrived(400).await;
-    let seqs: Vec<_> = seqs.iter().map(|m| m.json()["seq"].as_u64().unwrap()).collect();
+    let seqs: Vec<_> = seqs
+        .iter()
+        .map(|m| m.json()["seq"].as_u64().unwrap())
+        .collect();
     assert_eq!(seqs, (1..=400).collect::<Vec<_>>());
 }
 

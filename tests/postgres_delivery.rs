@@ -53,7 +53,10 @@ async fn an_envelope_is_rebuilt_from_its_row_byte_for_byte_and_verifies() {
             .payload(payload);
         let event = match number % 3 {
             0 => event,
-            _ => event.subject_id(format!("pupil \"{number}\"")),
+            1 => event.subject_id(format!("pupil \"{number}\"")),
+            _ => event
+                .source("/school")
+                .original_id(format!("№ \"{number}\"")),
         };
         events.push(event.build().unwrap());
     }

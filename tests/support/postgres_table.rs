@@ -96,6 +96,7 @@ pub(crate) fn envelope(row: &Row) -> Vec<u8> {
             epoch: Epoch::from_uuid(row.get::<_, Uuid>("epoch")),
             seq: Seq::new(u64::try_from(row.get::<_, i64>("seq")).unwrap()),
             id: row.get("id"),
+            original_id: row.get("original_id"),
             event_type: row.get("event_type"),
             event_version: u16::try_from(row.get::<_, i32>("event_version")).unwrap(),
             source: row.get("source"),

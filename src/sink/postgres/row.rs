@@ -122,17 +122,17 @@ impl ToSql for Moment {
 /// already, digest and all, is stored already. Any other unique index refuses it.
 pub(super) fn statement(tables: &Tables) -> String {
     format!(
-        "insert into {} (device, epoch, seq, digest, id, event_type, event_version, source, \
+        "insert into {} (device, epoch, seq, digest, id, original_id, event_type, event_version, source, \
          occurred_at, clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, \
          key_id, signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, \
          payload, payload_json) \
-         select device, epoch, seq, digest, id, event_type, event_version, source, occurred_at, \
+         select device, epoch, seq, digest, id, original_id, event_type, event_version, source, occurred_at, \
          clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, key_id, \
          signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, payload, \
          payload_json::jsonb \
          from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27) \
-         as batch (device, epoch, seq, digest, id, event_type, event_version, source, \
+         $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) \
+         as batch (device, epoch, seq, digest, id, original_id, event_type, event_version, source, \
          occurred_at, clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, \
          key_id, signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, \
          payload, payload_json) \
@@ -158,6 +158,7 @@ pub(super) async fn store(
     let seq = of.each(|row| row.seq);
     let digest = bytes(|row| row.parcel.digest.as_bytes());
     let id = of.each(|row| row.parcel.id);
+    let original_id = of.each(|row| row.columns.original_id.as_deref());
     let event_type = text(|row| &row.parcel.event_type);
     let event_version = of.each(|row| i32::from(row.columns.event_version));
     let source = text(|row| &row.columns.source);
@@ -190,6 +191,7 @@ pub(super) async fn store(
                 (&seq, Type::INT8_ARRAY),
                 (&digest, Type::BYTEA_ARRAY),
                 (&id, Type::UUID_ARRAY),
+                (&original_id, Type::TEXT_ARRAY),
                 (&event_type, Type::TEXT_ARRAY),
                 (&event_version, Type::INT4_ARRAY),
                 (&source, Type::TEXT_ARRAY),
