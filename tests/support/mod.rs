@@ -4,6 +4,7 @@
 pub(crate) mod certificates;
 pub(crate) mod conversation;
 pub(crate) mod device;
+pub(crate) mod fault_proxy;
 #[cfg(feature = "nats")]
 pub(crate) mod jwt;
 #[cfg(feature = "mqtt")]
