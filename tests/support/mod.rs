@@ -25,6 +25,7 @@ pub(crate) mod program;
 pub(crate) mod rabbitmq;
 #[cfg(feature = "mqtt")]
 pub(crate) mod scripted_broker;
+pub(crate) mod random;
 pub(crate) mod server_process;
 pub(crate) mod snapshot;
 #[cfg(feature = "mqtt")]

@@ -1,0 +1,127 @@
+//! Memory does not depend on the backlog, nor on a network that takes nothing.
+//!
+//! The bytes that are allocated are counted for the whole process, so there is one test at a time,
+//! and nothing else in this binary.
+
+#![cfg(all(feature = "mqtt", feature = "nats", feature = "postgres"))]
+
+mod support;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::sleep,
+    time::Duration,
+};
+
+use support::{
+    fault_proxy::Fault,
+    kiosk::Kiosk,
+    other_side::{NAME, OtherSide, Patience},
+};
+
+/// By how much the peaks may differ, in bytes.
+const BOUND: usize = 2 << 20;
+/// Events in the smaller backlog; in the larger one there are four times as many.
+const BACKLOG: u64 = 8_000;
+/// How long the network takes nothing. A sink that waits 1 s for an answer gives up a few times.
+const BLACKHOLE: Duration = Duration::from_secs(4);
+/// redb's cache, in bytes: full with either backlog.
+const CACHE_BYTES: usize = 1 << 20;
+
+/// Counts what is allocated and not freed.
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[expect(unsafe_code, reason = "there is no other way to count allocations")]
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
+        PEAK.fetch_max(live, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+/// By how much the allocated bytes rise, at their highest, while this goes on.
+fn rise(work: impl FnOnce()) -> usize {
+    let before = LIVE.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    work();
+    PEAK.load(Ordering::Relaxed) - before
+}
+
+fn kiosk(name: &str, backlog: u64) -> Kiosk {
+    let kiosk = Kiosk::with(name, |builder| builder.cache_bytes(CACHE_BYTES));
+    kiosk.append_some(backlog);
+    kiosk
+}
+
+/// The rise while a backlog drains.
+fn draining(side: &dyn OtherSide, name: &str, backlog: u64) -> usize {
+    let network = side.network();
+    let mut kiosk = kiosk(name, backlog);
+    rise(|| {
+        kiosk.forward(vec![side.spec(&network, Patience::Default)]);
+        kiosk.wait_until_caught_up(NAME);
+        kiosk.stop_forwarding();
+    })
+}
+
+/// The rise while the network takes nothing from the middle of a drain on.
+fn blackholed(side: &dyn OtherSide, name: &str, backlog: u64) -> usize {
+    let network = side.network();
+    let mut kiosk = kiosk(name, backlog);
+    rise(|| {
+        kiosk.forward(vec![side.spec(&network, Patience::Short)]);
+        kiosk.wait_for(NAME, |sink| sink.acked.get() > 500);
+        network.suffer(Fault::Blackhole);
+        sleep(BLACKHOLE);
+        let status = kiosk.sink(NAME);
+        assert!(status.pending > 0 && status.last_error.is_some());
+        kiosk.stop_forwarding();
+    })
+}
+
+fn memory_is_constant(start: impl FnOnce() -> Box<dyn OtherSide>) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut side = start();
+    side.dismiss_consumer();
+    let side = &*side;
+    // What is made once and stays (a parsed list of authorities, say) is no part of the backlog.
+    draining(side, "first", 2_000);
+    let small = draining(side, "small", BACKLOG);
+    let large = draining(side, "large", 4 * BACKLOG);
+    let dark = blackholed(side, "dark", 4 * BACKLOG);
+    let kib = |bytes: usize| bytes / 1024;
+    println!(
+        "at the highest: {} KiB for {BACKLOG} events, {} KiB for four times as many, {} KiB \
+         in a blackhole",
+        kib(small),
+        kib(large),
+        kib(dark)
+    );
+    assert!(large < small + BOUND, "{large} is more than {small}");
+    assert!(dark < small + BOUND, "{dark} is more than {small}");
+}
+
+#[test]
+fn a_backlog_for_nats_takes_no_memory() {
+    memory_is_constant(|| Box::new(support::other_side::nats::Nats::start()));
+}

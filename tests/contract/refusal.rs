@@ -1,0 +1,72 @@
+//! What the other side refuses: one event for good, or everything until somebody mends it.
+
+use std::time::{Duration, Instant};
+
+use edge_outbox::{Envelope, envelope::Unverified, status::SinkState};
+
+use crate::support::{
+    kiosk::Kiosk,
+    other_side::{NAME, OtherSide, Patience, assert_promises},
+};
+
+pub(crate) fn one_poison_event_is_given_up_and_all_others_arrive(side: &mut dyn OtherSide) {
+    let network = side.network();
+    let mut kiosk = Kiosk::new("kiosk-1");
+    kiosk.append_some(300);
+    let poison = kiosk.append_poison();
+    kiosk.append_some(300);
+    side.refuse(&network, poison);
+    kiosk.forward(vec![side.spec(&network, Patience::Default)]);
+    kiosk.wait_for(NAME, |sink| sink.dead_letters == 1);
+    let status = kiosk.wait_until_caught_up(NAME);
+    assert_eq!(status.dead_letters, 1, "{status:#?}");
+    kiosk.stop_forwarding();
+
+    let arrivals = side.received(kiosk.name(), kiosk.tail());
+    let once = side.is_exactly_once();
+    let verdict = assert_promises(&kiosk, &arrivals, once, &[poison]);
+    assert!(verdict.repeated.is_empty(), "{verdict:?}");
+    let ledger = arrivals.iter().find_map(|arrival| {
+        let envelope = Envelope::<Unverified>::parse(&arrival.body).unwrap();
+        let rejected = envelope.claims().event_type == "outbox.event_rejected.v1";
+        rejected.then(|| serde_json::from_slice::<serde_json::Value>(&arrival.body).unwrap())
+    });
+    let payload = &ledger.expect("an entry in the loss ledger")["payload"];
+    assert_eq!(payload["sink"], NAME);
+    assert_eq!(payload["seq"], poison.get());
+}
+
+pub(crate) fn a_halt_ends_by_itself_once_its_cause_is_mended(side: &mut dyn OtherSide) {
+    /// In the first minute of a halt an attempt is made every 5 s.
+    const SOON: Duration = Duration::from_secs(6);
+    let network = side.network();
+    let mut kiosk = Kiosk::new("kiosk-1");
+    kiosk.append_some(200);
+    kiosk.forward(vec![side.spec(&network, Patience::Default)]);
+    kiosk.wait_until_caught_up(NAME);
+    side.break_set_up(&network);
+    kiosk.append_some(100);
+    let status = kiosk.wait_for(NAME, |sink| sink.state == SinkState::Halted);
+    let trouble = status.last_error.expect("the reason");
+    assert_eq!(trouble.kind, "halt", "{trouble:?}");
+    let hint = trouble.hint.as_deref().unwrap_or_default();
+    assert!(
+        hint.contains('`'),
+        "what to change is not said: {trouble:?}"
+    );
+    assert_eq!(status.dead_letters, 0);
+    kiosk.append_some(100);
+
+    side.mend_set_up(&network);
+    let mended = Instant::now();
+    kiosk.wait_until_caught_up(NAME);
+    let took = mended.elapsed();
+    assert!(took < SOON, "{took:?} after the repair");
+    println!(
+        "{}: {hint}\nmended, and delivered after {took:?}",
+        trouble.message
+    );
+    kiosk.stop_forwarding();
+    let arrivals = side.received(kiosk.name(), kiosk.tail());
+    assert_promises(&kiosk, &arrivals, side.is_exactly_once(), &[]);
+}
