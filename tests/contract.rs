@@ -91,3 +91,21 @@ mod nats {
     every_sink_with_a_network!(Nats::start());
     every_sink_whose_server_keeps_its_data!(Nats::start());
 }
+
+mod mqtt_5 {
+    use edge_outbox::sink::mqtt::MqttVersion;
+
+    use crate::support::other_side::mqtt::Mqtt;
+
+    every_sink!(Mqtt::start(MqttVersion::V5));
+    every_sink_with_a_network!(Mqtt::start(MqttVersion::V5));
+}
+
+mod mqtt_3_1_1 {
+    use edge_outbox::sink::mqtt::MqttVersion;
+
+    use crate::support::other_side::mqtt::Mqtt;
+
+    every_sink!(Mqtt::start(MqttVersion::V3_1_1));
+    every_sink_with_a_network!(Mqtt::start(MqttVersion::V3_1_1));
+}

@@ -16,12 +16,12 @@ const BEFORE: u64 = 2_000;
 /// Events that are appended under each fault, and after it.
 const DURING: u64 = 600;
 const AFTER: u64 = 500;
-/// How long the fault goes on each time. A sink waits 1 s for an answer here: once it gives up, and
-/// twice it is back before that.
+/// How long the fault goes on each time. A sink waits 1 s for an answer here: twice it is back
+/// before that, and then the sink gives up.
 const HOLDS: [Duration; 3] = [
-    Duration::from_millis(150),
-    Duration::from_millis(1_500),
-    Duration::from_millis(400),
+    Duration::from_millis(100),
+    Duration::from_millis(300),
+    Duration::from_millis(1_300),
 ];
 
 /// Whether a sink has to notice.

@@ -4,6 +4,7 @@
 //! A test is written once over [`OtherSide`] and holds for every sink.
 
 pub(crate) mod memory;
+pub(crate) mod mqtt;
 
 pub(crate) mod nats;
 mod verdict;
