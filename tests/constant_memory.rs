@@ -26,9 +26,9 @@ use support::{
 /// By how much the peaks may differ, in bytes.
 const BOUND: usize = 2 << 20;
 /// Events in the smaller backlog; in the larger one there are four times as many.
-const BACKLOG: u64 = 8_000;
+const BACKLOG: u64 = 5_000;
 /// How long the network takes nothing. A sink that waits 1 s for an answer gives up a few times.
-const BLACKHOLE: Duration = Duration::from_secs(4);
+const BLACKHOLE: Duration = Duration::from_secs(3);
 /// redb's cache, in bytes: full with either backlog.
 const CACHE_BYTES: usize = 1 << 20;
 

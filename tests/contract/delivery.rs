@@ -25,7 +25,7 @@ pub(crate) fn first_attempts_arrive_in_order(side: &mut dyn OtherSide) {
     let arrivals = side.received(kiosk.name(), tail);
     let seqs: Vec<u64> = arrivals.iter().map(|arrival| arrival.seq.get()).collect();
     assert!(seqs.iter().copied().eq(1..=tail.get()), "{seqs:?}");
-    let verdict = assert_promises(&kiosk, &arrivals, true, &[]);
+    let verdict = assert_promises(&kiosk, arrivals, true, &[]);
     assert!(verdict.marked.is_empty(), "{verdict:?}");
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn what_is_in_doubt_comes_marked_and_nothing_else(side: &mut dyn Othe
 
     let arrivals = side.received(kiosk.name(), kiosk.tail());
     let once = side.is_exactly_once();
-    let verdict = assert_promises(&kiosk, &arrivals, once, &[]);
+    let verdict = assert_promises(&kiosk, arrivals, once, &[]);
     let in_doubt = |seq: &Seq| (first_in_doubt..=last_in_doubt).contains(seq);
     assert!(verdict.marked.iter().all(in_doubt), "{verdict:?}");
     // Where the server can be asked, it was; elsewhere all of it was sent again.
@@ -82,6 +82,6 @@ pub(crate) fn a_program_that_stops_in_mid_window_goes_on_where_it_left_off(
     kiosk.wait_until_caught_up(NAME);
     kiosk.stop_forwarding();
     let arrivals = side.received(kiosk.name(), kiosk.tail());
-    let verdict = assert_promises(&kiosk, &arrivals, side.is_exactly_once(), &[]);
+    let verdict = assert_promises(&kiosk, arrivals, side.is_exactly_once(), &[]);
     assert!(verdict.marked.len() as u64 <= in_doubt, "{verdict:?}");
 }

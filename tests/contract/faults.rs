@@ -53,7 +53,7 @@ fn nothing_is_lost(side: &mut dyn OtherSide, trouble: Trouble, strike: Act<'_>, 
     assert_eq!(noticed.is_some(), trouble == Trouble::Ends, "{noticed:?}");
     kiosk.stop_forwarding();
     let arrivals = side.received(kiosk.name(), kiosk.tail());
-    let verdict = assert_promises(&kiosk, &arrivals, side.is_exactly_once(), &[]);
+    let verdict = assert_promises(&kiosk, arrivals, side.is_exactly_once(), &[]);
     println!(
         "{} events, {} repeated, {} marked; last: {}",
         kiosk.tail(),

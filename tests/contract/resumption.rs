@@ -15,11 +15,13 @@ use crate::support::{
 /// What is promised.
 const SOON: Duration = Duration::from_secs(5);
 /// Devices that suffer at the same time, each in its own way.
-const DEVICES: u64 = 3;
+const DEVICES: u64 = 4;
+/// Outages that each of them goes through.
+const EACH: usize = 6;
 /// Shortest and longest outage, in milliseconds.
 const OUTAGE_MS: (u64, u64) = (30, 900);
 
-/// A way for a network to go. Each device sees all of them, in an order of its own.
+/// A way for a network to go. Each device sees most of them, in an order of its own.
 #[derive(Clone, Copy, Debug)]
 enum Outage {
     Cut,
@@ -84,7 +86,7 @@ pub(crate) fn everything_pending_is_delivered_within_5_s_of_the_return_of_the_ne
     let took: Vec<Duration> = thread::scope(|scope| {
         let suffering = devices.iter().map(|(kiosk, network, outages, lengths)| {
             scope.spawn(move || {
-                let each = outages.iter().zip(lengths);
+                let each = outages.iter().zip(lengths).take(EACH);
                 each.map(|(outage, length)| suffer(kiosk, network, *outage, *length))
                     .collect::<Vec<_>>()
             })
@@ -100,7 +102,7 @@ pub(crate) fn everything_pending_is_delivered_within_5_s_of_the_return_of_the_ne
     for (kiosk, ..) in &mut devices {
         kiosk.stop_forwarding();
         let arrivals = side.received(kiosk.name(), kiosk.tail());
-        assert_promises(kiosk, &arrivals, side.is_exactly_once(), &[]);
+        assert_promises(kiosk, arrivals, side.is_exactly_once(), &[]);
     }
 }
 

@@ -12,8 +12,8 @@ mod verdict;
 use std::time::Duration;
 
 use edge_outbox::{
-    Seq,
-    envelope::Digest,
+    Envelope, Seq,
+    envelope::{Digest, Unverified},
     forwarder::SinkSpec,
     sink::{Sink, SinkError, memory::MemoryStore},
 };
@@ -36,10 +36,25 @@ const EVENT_BYTES: u64 = 1_200;
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {
     pub(crate) seq: Seq,
-    /// As the other side names it, beside the envelope.
-    pub(crate) digest: Digest,
-    /// The envelope.
-    pub(crate) body: Vec<u8>,
+    /// As the other side names it beside the envelope, where it does.
+    pub(crate) digest: Option<Digest>,
+    pub(crate) envelope: Envelope<Unverified>,
+}
+
+impl Arrival {
+    /// A message that holds an envelope.
+    fn parse(body: &[u8], digest: Option<Digest>) -> Self {
+        let envelope = Envelope::<Unverified>::parse(body).expect("an envelope");
+        Self {
+            seq: envelope.claims().seq,
+            digest,
+            envelope,
+        }
+    }
+
+    fn is_of(&self, device: &str) -> bool {
+        self.envelope.claims().device == device
+    }
 }
 
 /// How long a sink waits for an answer.
@@ -73,7 +88,10 @@ pub(crate) trait OtherSide: Send {
     /// Stops the server as an operator does.
     fn stop(&mut self);
 
-    /// Kills the server without warning, where it has kept what it confirmed; else stops it.
+    /// Whether the server has kept what it confirmed when its process is killed.
+    fn survives_a_kill(&self) -> bool;
+
+    /// Kills the server without warning.
     fn kill(&mut self);
 
     /// Starts the server again, with what it had stored.
@@ -197,6 +215,8 @@ pub(crate) struct Verdict {
     pub(crate) repeated: Vec<Seq>,
     /// Seqs of which a copy was marked as a repeat.
     pub(crate) marked: Vec<Seq>,
+    /// What the loss ledger says of events that were given up.
+    pub(crate) rejections: Vec<serde_json::Value>,
 }
 
 /// Asserts everything that a sink promises: nothing is missing but `without`, every envelope
@@ -205,7 +225,7 @@ pub(crate) struct Verdict {
 #[track_caller]
 pub(crate) fn assert_promises(
     kiosk: &Kiosk,
-    arrivals: &[Arrival],
+    arrivals: Vec<Arrival>,
     once: bool,
     without: &[Seq],
 ) -> Verdict {

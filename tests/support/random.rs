@@ -20,6 +20,11 @@ impl Random {
         Self(seed)
     }
 
+    /// Another source, which this one decides.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
     /// Any number.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -3,8 +3,7 @@
 use std::sync::Mutex;
 
 use edge_outbox::{
-    Envelope, Seq,
-    envelope::Unverified,
+    Seq,
     sink::{
         Sink, SinkError,
         memory::{MemorySink, MemoryStore},
@@ -48,20 +47,17 @@ impl OtherSide for Memory {
         let stores = self.stores.lock().unwrap();
         let messages = stores.iter().flat_map(MemoryStore::messages);
         messages
-            .filter(|message| {
-                let envelope = Envelope::<Unverified>::parse(&message.body).unwrap();
-                envelope.claims().device == device
-            })
-            .map(|message| Arrival {
-                seq: message.seq,
-                digest: message.digest,
-                body: message.body.to_vec(),
-            })
+            .map(|message| Arrival::parse(&message.body, Some(message.digest)))
+            .filter(|arrival| arrival.is_of(device))
             .collect()
     }
 
     fn stop(&mut self) {
         self.each(|store| store.go_away(SinkError::retry("unreachable", "away")));
+    }
+
+    fn survives_a_kill(&self) -> bool {
+        true
     }
 
     fn kill(&mut self) {

@@ -9,8 +9,7 @@ use std::{
 };
 
 use edge_outbox::{
-    Envelope, Seq,
-    envelope::Unverified,
+    Seq,
     secret::Secret,
     sink::{
         Sink,
@@ -94,7 +93,8 @@ impl OtherSide for Mqtt {
                 let messages = subscriber.messages();
                 let arrivals: Vec<_> = messages
                     .iter()
-                    .filter_map(|message| arrival(&message.payload, device))
+                    .map(|message| Arrival::parse(&message.payload, None))
+                    .filter(|arrival| arrival.is_of(device))
                     .collect();
                 if arrivals.iter().any(|arrival| arrival.seq == upto) {
                     return arrivals;
@@ -114,9 +114,13 @@ impl OtherSide for Mqtt {
         self.server.stop();
     }
 
-    fn kill(&mut self) {
+    fn survives_a_kill(&self) -> bool {
         // It writes down what it holds when it stops, and at no other time.
-        self.server.stop();
+        false
+    }
+
+    fn kill(&mut self) {
+        self.server.kill();
     }
 
     fn start_again(&mut self) {
@@ -137,17 +141,6 @@ impl OtherSide for Mqtt {
         set_password(self.server.dir(), "secret");
         self.server.reload();
     }
-}
-
-/// The event of a message, if it is this device's.
-fn arrival(payload: &[u8], device: &str) -> Option<Arrival> {
-    let envelope = Envelope::<Unverified>::parse(payload).unwrap();
-    let claims = envelope.claims();
-    (claims.device == device).then(|| Arrival {
-        seq: claims.seq,
-        digest: claims.digest(&mut Vec::new()),
-        body: payload.to_vec(),
-    })
 }
 
 /// Gives the one user this password.

@@ -2,8 +2,7 @@
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use edge_outbox::{
-    Envelope, Seq,
-    envelope::Unverified,
+    Seq,
     secret::Secret,
     sink::{
         Sink,
@@ -66,16 +65,12 @@ impl Nats {
 }
 
 fn arrival(message: &async_nats::Message) -> Arrival {
-    let envelope = Envelope::<Unverified>::parse(&message.payload).unwrap();
-    let digest = envelope.claims().digest(&mut Vec::new());
+    let arrival = Arrival::parse(&message.payload, None);
+    let digest = arrival.envelope.claims().digest(&mut Vec::new());
     let headers = message.headers.as_ref().unwrap();
     let id = headers.get("Nats-Msg-Id").unwrap();
     assert_eq!(id.as_str(), digest.to_base64url());
-    Arrival {
-        seq: envelope.claims().seq,
-        digest,
-        body: message.payload.to_vec(),
-    }
+    arrival
 }
 
 impl OtherSide for Nats {
@@ -107,6 +102,10 @@ impl OtherSide for Nats {
 
     fn stop(&mut self) {
         self.server.stop();
+    }
+
+    fn survives_a_kill(&self) -> bool {
+        true
     }
 
     fn kill(&mut self) {

@@ -2,19 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use edge_outbox::{Chain, Envelope, Seq, Verifier, envelope::Unverified};
+use edge_outbox::{Chain, Seq, Verifier};
 
 use super::{Arrival, Verdict};
 use crate::support::kiosk::Kiosk;
 
+/// An event that was given up.
+const REJECTED: &str = "outbox.event_rejected.v1";
+
 #[track_caller]
-pub(super) fn reach(kiosk: &Kiosk, arrivals: &[Arrival], once: bool, without: &[Seq]) -> Verdict {
+pub(super) fn reach(kiosk: &Kiosk, arrivals: Vec<Arrival>, once: bool, without: &[Seq]) -> Verdict {
     let mut verifier = Verifier::new();
     verifier.trust_for(
         kiosk.outbox.public_key().clone(),
         kiosk.outbox.device().clone(),
     );
-    let mut by_seq = BTreeMap::<Seq, Vec<&Arrival>>::new();
+    let mut by_seq = BTreeMap::<Seq, Vec<Arrival>>::new();
     for arrival in arrivals {
         by_seq.entry(arrival.seq).or_default().push(arrival);
     }
@@ -29,31 +32,40 @@ pub(super) fn reach(kiosk: &Kiosk, arrivals: &[Arrival], once: bool, without: &[
     let mut verdict = Verdict {
         repeated: Vec::new(),
         marked: Vec::new(),
+        rejections: Vec::new(),
     };
     let mut chain = Chain::new();
-    for (&seq, copies) in &by_seq {
+    for (seq, arrivals) in by_seq {
         assert!(!without.contains(&seq), "{seq} was refused and is there");
+        let copies = arrivals.len();
         let (mut first, mut marked) = (None, 0);
-        for copy in copies {
-            let envelope = Envelope::<Unverified>::parse(&copy.body).expect("an envelope");
+        for Arrival {
+            digest, envelope, ..
+        } in arrivals
+        {
             let envelope = verifier.verify(envelope).expect("a true envelope");
-            assert_eq!(envelope.statement().seq, seq);
-            assert_eq!(envelope.digest(), copy.digest);
-            assert_eq!(envelope.digest(), copies[0].digest, "{seq} is forked");
+            let own = envelope.digest();
+            assert!(digest.is_none_or(|digest| digest == own), "{seq}");
             marked += usize::from(envelope.redelivered());
-            first.get_or_insert(envelope);
+            let first = first.get_or_insert(envelope);
+            assert_eq!(first.digest(), own, "{seq} is forked");
         }
         if without.contains(&seq.prev()) {
             chain = Chain::new();
         }
-        chain.extend(&first.unwrap()).expect("one chain");
+        let first = first.expect("a copy");
+        chain.extend(&first).expect("one chain");
+        if first.statement().event_type == REJECTED {
+            let payload = first.private().unwrap().payload;
+            let payload = serde_json::from_slice(payload).unwrap();
+            verdict.rejections.push(payload);
+        }
         assert!(
-            marked + 1 >= copies.len(),
-            "{seq} is there {} times, and {marked} of them are marked",
-            copies.len()
+            marked + 1 >= copies,
+            "{seq} is there {copies} times, and {marked} of them are marked"
         );
-        assert!(!once || copies.len() == 1, "{seq} {} times", copies.len());
-        if copies.len() > 1 {
+        assert!(!once || copies == 1, "{seq} is there {copies} times");
+        if copies > 1 {
             verdict.repeated.push(seq);
         }
         if marked > 0 {
