@@ -17,13 +17,24 @@ use crate::sink::postgres::row::{self, Row};
 /// The slowest link on which a large statement still passes, in bytes per second.
 const SLOWEST_LINK: f64 = 8.0 * 1_024.0;
 
+/// A statement larger than this gains nothing: it is held in memory three times (here, in the
+/// client, at the server).
+const MAX_STATEMENT_BYTES: usize = 1024 * 1024;
+
 /// Statements in the order they were sent, which is the order of their answers, and since when the
 /// first of them is the first. The clock starts again with each answer: a slow link makes
 /// progress, and is told from one on which nothing moves.
+///
+/// A link has to show that it carries a large statement: the first ones pass in half the patience
+/// on the slowest link, and they double with each answer that comes so soon. So a statement needs no
+/// more time than the patience, and a link that goes silent is noticed as soon with a large
+/// statement on it as with a small one.
 pub(super) struct Flight {
     sent: VecDeque<Sent>,
     first_since: Instant,
     patience: Duration,
+    /// What a statement may take, in bytes.
+    room: usize,
 }
 
 /// The rows of an answered statement, and how many of them were new.
@@ -34,7 +45,8 @@ struct Sent {
     /// The answer, where it was there before anybody waited for it.
     early: Option<Answer>,
     events: usize,
-    bytes: usize,
+    /// What it takes beyond the room there was: one event that is larger by itself.
+    excess: usize,
 }
 
 impl Sent {
@@ -52,7 +64,13 @@ impl Flight {
             sent: VecDeque::new(),
             first_since: Instant::now(),
             patience,
+            room: least_room(patience),
         }
+    }
+
+    /// How many bytes the next statement may take, unless it is one event.
+    pub(super) const fn room(&self) -> usize {
+        self.room
     }
 
     /// Hands a statement to the connection, behind all others. Never waits.
@@ -60,7 +78,7 @@ impl Flight {
         let (client, text) = (client.clone(), text.clone());
         let mut sent = Sent {
             events: rows.len(),
-            bytes: rows.iter().map(Row::bytes).sum(),
+            excess: excess(&rows, self.room),
             answer: Box::pin(async move {
                 let stored = row::store(client, text, &rows).await;
                 (rows, stored)
@@ -89,6 +107,11 @@ impl Flight {
         })
         .await;
         self.sent.pop_front();
+        let soon = self.first_since.elapsed() <= self.patience / 2;
+        self.room = match soon {
+            true => (self.room * 2).min(MAX_STATEMENT_BYTES),
+            false => (self.room / 2).max(least_room(self.patience)),
+        };
         self.first_since = Instant::now();
         answer
     }
@@ -107,7 +130,23 @@ impl Flight {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let first = self.sent.front()?;
         #[expect(clippy::cast_precision_loss, reason = "an estimate in seconds")]
-        let passage = Duration::from_secs_f64(first.bytes as f64 / SLOWEST_LINK);
+        let passage = Duration::from_secs_f64(first.excess as f64 / SLOWEST_LINK);
         Some(self.first_since + self.patience + passage)
     }
+}
+
+/// What the slowest link carries in half the patience.
+fn least_room(patience: Duration) -> usize {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a positive number that is cut at the maximum"
+    )]
+    let bytes = (patience.as_secs_f64() / 2.0 * SLOWEST_LINK) as usize;
+    bytes.min(MAX_STATEMENT_BYTES)
+}
+
+fn excess(rows: &[Row], room: usize) -> usize {
+    let bytes: usize = rows.iter().map(Row::bytes).sum();
+    bytes.saturating_sub(room)
 }

@@ -57,7 +57,7 @@ pub struct PostgresOptions {
     /// How long one attempt to connect may take, from the name lookup to the check of the tables.
     pub connect_timeout: Duration,
     /// How long the oldest unanswered statement may stay so before the connection is given up. A
-    /// large one is given more, as for a link of 8 KiB/s.
+    /// large event is given more, as for a link of 8 KiB/s.
     pub ack_timeout: Duration,
     /// How many rows one statement has at most.
     pub batch: usize,

@@ -20,9 +20,6 @@ use crate::{
     status::{Guarantee, GuaranteeLevel},
 };
 
-/// A statement of so many bytes leaves though it could hold more rows: it is held in memory three
-/// times (here, in the client, at the server).
-const MAX_STATEMENT_BYTES: usize = 1024 * 1024;
 pub(super) struct Session {
     site: Arc<Site>,
     device: DeviceName,
@@ -202,13 +199,14 @@ impl Session {
 
     /// The next rows, in the order of their key.
     fn take_batch(&mut self) -> Vec<Row> {
+        let room = self.flight.room();
         let mut bytes = 0;
         let fitting = self.gathered.iter().take(self.site.options.batch);
         let count = fitting
             .take_while(|row| {
                 let first = bytes == 0;
                 bytes += row.bytes();
-                first || bytes <= MAX_STATEMENT_BYTES
+                first || bytes <= room
             })
             .count();
         let mut rows: Vec<Row> = self.gathered.drain(..count).collect();
