@@ -21,6 +21,7 @@ use std::{
 
 use edge_outbox::{Seq, forwarder::SinkSpec, sink::mqtt::MqttVersion};
 use support::{
+    fault_proxy::Fault,
     kiosk::Kiosk,
     other_side::{
         Network, OtherSide, Patience, assert_promises, mqtt::Mqtt, nats::Nats, postgres::Postgres,
@@ -40,8 +41,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// How long a server stays, and stays away, in milliseconds.
 const UP_MS: (u64, u64) = (200, 4_000);
 const DOWN_MS: (u64, u64) = (10, 2_500);
+/// How long a server may go on unheard: longer than the pause between two bursts.
+const UNHEARD: Duration = Duration::from_millis(250);
 /// How long the rest may take once all servers stay.
-const REST_LIMIT: Duration = Duration::from_secs(50);
+const REST_LIMIT: Duration = Duration::from_secs(60);
 
 /// One server and what happened to it.
 struct Player {
@@ -74,6 +77,11 @@ impl Player {
     fn play(&mut self, until: Instant) {
         while Instant::now() < until {
             self.pause(UP_MS, until);
+            // Every other time it takes what comes and is not heard of any more, and goes then.
+            if (self.stops + self.kills) % 2 == 1 {
+                self.network.suffer(Fault::NoAnswers);
+                sleep(UNHEARD);
+            }
             if self.kills < self.stops && self.side.survives_a_kill() {
                 self.side.kill();
                 self.kills += 1;
@@ -81,6 +89,7 @@ impl Player {
                 self.side.stop();
                 self.stops += 1;
             }
+            self.network.mend();
             self.pause(DOWN_MS, until);
             self.side.start_again();
         }
@@ -144,7 +153,7 @@ fn a_hundred_thousand_events_reach_three_servers_that_come_and_go() {
             .map(|player| scope.spawn(|| player.play(until)));
         let ended = playing.map(|player| player.join());
         over.store(true, Ordering::Relaxed);
-        ended.map(Result::unwrap);
+        ended.into_iter().for_each(Result::unwrap);
     });
 
     let rest = Instant::now();

@@ -22,6 +22,9 @@ use crate::support::{fault_proxy::FaultProxy, kiosk::LIMIT, nats_server::NatsSer
 /// killing the process alone loses nothing.
 const CONFIG: &str = "max_payload: 64KB\njetstream { store_dir: \"$DIR/store\" }";
 
+/// Messages that are asked for at a time.
+const READ_AHEAD: usize = 5_000;
+
 /// A server with the stream `EVENTS`, which was made as an operator would.
 pub(crate) struct Nats {
     server: NatsServer,
@@ -54,12 +57,14 @@ impl Nats {
             };
             let mut consumer = stream.create_consumer(config).await.unwrap();
             let count = consumer.info().await.unwrap().num_pending;
-            let messages = consumer.messages().await.unwrap();
-            let count = usize::try_from(count).unwrap();
-            let arrivals = messages
-                .take(count)
-                .map(|message| arrival(&message.unwrap()));
-            timeout(LIMIT, arrivals.collect()).await.unwrap()
+            let messages = consumer.stream().max_messages_per_batch(READ_AHEAD);
+            let mut messages = messages.messages().await.unwrap();
+            let mut arrivals = Vec::new();
+            for _ in 0..count {
+                let message = timeout(LIMIT, messages.next()).await.expect("a message");
+                arrivals.push(arrival(&message.unwrap().unwrap()));
+            }
+            arrivals
         })
     }
 }
