@@ -53,6 +53,8 @@ impl Nats {
             let config = pull::Config {
                 filter_subject: filter.into(),
                 ack_policy: AckPolicy::None,
+                // A test that verifies meanwhile is no dead one.
+                inactive_threshold: LIMIT,
                 ..pull::Config::default()
             };
             let mut consumer = stream.create_consumer(config).await.unwrap();
