@@ -17,10 +17,11 @@ use std::{
     time::Duration,
 };
 
+use edge_outbox::sink::mqtt::MqttVersion;
 use support::{
     fault_proxy::Fault,
     kiosk::Kiosk,
-    other_side::{NAME, OtherSide, Patience},
+    other_side::{NAME, OtherSide, Patience, mqtt::Mqtt, nats::Nats, postgres::Postgres},
 };
 
 /// By how much the peaks may differ, in bytes.
@@ -124,5 +125,20 @@ fn memory_is_constant(start: impl FnOnce() -> Box<dyn OtherSide>) {
 
 #[test]
 fn a_backlog_for_nats_takes_no_memory() {
-    memory_is_constant(|| Box::new(support::other_side::nats::Nats::start()));
+    memory_is_constant(|| Box::new(Nats::start()));
+}
+
+#[test]
+fn a_backlog_for_mqtt_takes_no_memory() {
+    memory_is_constant(|| Box::new(Mqtt::start(MqttVersion::V5)));
+}
+
+#[test]
+fn a_backlog_for_mqtt_3_1_1_takes_no_memory() {
+    memory_is_constant(|| Box::new(Mqtt::start(MqttVersion::V3_1_1)));
+}
+
+#[test]
+fn a_backlog_for_postgres_takes_no_memory() {
+    memory_is_constant(|| Box::new(Postgres::start()));
 }

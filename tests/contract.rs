@@ -109,3 +109,11 @@ mod mqtt_3_1_1 {
     every_sink!(Mqtt::start(MqttVersion::V3_1_1));
     every_sink_with_a_network!(Mqtt::start(MqttVersion::V3_1_1));
 }
+
+mod postgres {
+    use crate::support::other_side::postgres::Postgres;
+
+    every_sink!(Postgres::start());
+    every_sink_with_a_network!(Postgres::start());
+    every_sink_whose_server_keeps_its_data!(Postgres::start());
+}

@@ -7,12 +7,15 @@ pub(crate) mod device;
 pub(crate) mod fault_proxy;
 #[cfg(feature = "nats")]
 pub(crate) mod jwt;
+pub(crate) mod kiosk;
 #[cfg(feature = "mqtt")]
 pub(crate) mod mosquitto;
 #[cfg(feature = "mqtt")]
 pub(crate) mod mqtt;
 #[cfg(feature = "nats")]
 pub(crate) mod nats_server;
+#[cfg(all(feature = "mqtt", feature = "nats", feature = "postgres"))]
+pub(crate) mod other_side;
 #[cfg(feature = "postgres")]
 pub(crate) mod pgbouncer;
 #[cfg(feature = "postgres")]
@@ -23,9 +26,9 @@ pub(crate) mod postgres_table;
 pub(crate) mod program;
 #[cfg(feature = "mqtt")]
 pub(crate) mod rabbitmq;
+pub(crate) mod random;
 #[cfg(feature = "mqtt")]
 pub(crate) mod scripted_broker;
-pub(crate) mod random;
 pub(crate) mod server_process;
 pub(crate) mod snapshot;
 #[cfg(feature = "mqtt")]

@@ -7,6 +7,7 @@ pub(crate) mod memory;
 pub(crate) mod mqtt;
 
 pub(crate) mod nats;
+pub(crate) mod postgres;
 mod verdict;
 
 use std::time::Duration;
