@@ -240,8 +240,8 @@ fn a_batch_is_taken_whole_or_not_at_all() {
         (whole().to_string(), "invalid-event"),
         ("[1]".to_owned(), "invalid-event"),
         ("\"text\"".to_owned(), "invalid-event"),
-        ("[]".to_owned(), "not-json"),
-        (String::new(), "not-json"),
+        ("[]".to_owned(), "no-events"),
+        (String::new(), "no-events"),
         (format!("[{}", whole()), "not-json"),
         (format!("[{}]]", whole()), "not-json"),
     ] {

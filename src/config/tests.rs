@@ -655,7 +655,7 @@ fn the_shipped_file_has_every_key_with_its_default() {
     for key in EITHER_OR {
         let sections = match key.split('_').next() {
             Some("password") => 3,
-            Some("token") => 2,
+            Some("token" | "user") => 2,
             _ => 1,
         };
         let found = uncommented(|line| key_of(line) == key)
