@@ -15,14 +15,14 @@ use std::{
     time::Duration,
 };
 
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Stream};
+use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use edge_outbox::{
     Verifier,
     envelope::{Envelope, Kind, Unverified},
 };
 use serde_json::Value;
 use support::{
-    nats_server::NatsServer,
+    nats_server::{NatsServer, messages},
     program::{Daemon, Home},
 };
 use uuid::Uuid;
@@ -112,18 +112,6 @@ fn post_all(home: &Home, mut daemon: Daemon, kill_during: &[u64]) -> Daemon {
         assert!(status == 201 || status == 200, "{status}");
     }
     daemon
-}
-
-/// Every message of the stream, in order, as it came.
-async fn messages(mut stream: Stream) -> Vec<Vec<u8>> {
-    let state = stream.info().await.unwrap().state.clone();
-    let mut messages = Vec::new();
-    for sequence in state.first_sequence..=state.last_sequence {
-        if let Ok(message) = stream.get_raw_message(sequence).await {
-            messages.push(message.payload.to_vec());
-        }
-    }
-    messages
 }
 
 /// Asserts that the messages are the ten thousand, once each, and that each verifies; in order

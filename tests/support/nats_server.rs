@@ -233,6 +233,18 @@ pub(crate) fn events_stream() -> Config {
     }
 }
 
+/// Every message of the stream, in order, as it came.
+pub(crate) async fn messages(mut stream: Stream) -> Vec<Vec<u8>> {
+    let state = stream.info().await.unwrap().state.clone();
+    let mut messages = Vec::new();
+    for sequence in state.first_sequence..=state.last_sequence {
+        if let Ok(message) = stream.get_raw_message(sequence).await {
+            messages.push(message.payload.to_vec());
+        }
+    }
+    messages
+}
+
 fn binary() -> PathBuf {
     let provided = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/nats-server");
     let path = std::env::var_os(BINARY).map_or(provided, PathBuf::from);

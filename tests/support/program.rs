@@ -1,5 +1,8 @@
 //! The `edge-outbox` program itself, in a home of its own: a directory of the test's, an empty
 //! environment, no configuration but what the test writes.
+//!
+//! It is the one that cargo has just built, or what `EDGE_OUTBOX_PROGRAM` names: `tests/arm` has the
+//! one for a board there, under emulation.
 
 use std::{
     fs,
@@ -15,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+const PROGRAM: &str = "EDGE_OUTBOX_PROGRAM";
 /// How long the program may take for anything that ends by itself.
 const PATIENCE: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
@@ -78,7 +82,7 @@ impl Home {
 
     /// The program with the home as its working directory.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_edge-outbox"));
+        let mut command = Command::new(program());
         command
             .args(args)
             .current_dir(self.dir.path())
@@ -214,6 +218,11 @@ impl Drop for Daemon {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+fn program() -> PathBuf {
+    let built = env!("CARGO_BIN_EXE_edge-outbox");
+    std::env::var_os(PROGRAM).map_or_else(|| built.into(), PathBuf::from)
 }
 
 /// A line with an event; `n` is its payload.
