@@ -5,7 +5,7 @@
 //! `tests/arm` runs this with the programs for the boards, which then have to look the broker up at
 //! a name server: `EDGE_OUTBOX_BROKER` is its name. Without it, it is `localhost`.
 
-#![cfg(all(feature = "cli", feature = "nats"))]
+#![cfg(all(feature = "cli", feature = "mqtt", feature = "nats"))]
 mod support;
 
 #[path = "support/python_verifier.rs"]
@@ -14,8 +14,10 @@ mod python_verifier;
 use std::{io::Write as _, process::Stdio, thread, time::Duration};
 
 use support::{
+    mosquitto::MosquittoServer,
     nats_server::{NatsServer, messages},
     program::{Daemon, Home, line, lines},
+    subscriber::Subscriber,
 };
 
 const BROKER: &str = "EDGE_OUTBOX_BROKER";
@@ -77,19 +79,26 @@ fn events_over_a_kill(home: &Home) -> (Daemon, u64) {
     let status = home.status();
     let sink = &status["sinks"]["hub"];
     assert_eq!(sink["acked"], 0, "nothing has left yet: {status:#}");
-    (daemon, survived + 100)
+    let tail = survived + 100;
+    // Now, for delivered events are removed.
+    let verified = format!("verified: {}\n", unbroken(tail));
+    assert_eq!(home.ok(&["verify"]), verified);
+    (daemon, tail)
 }
 
-/// The journal and what arrived are one unbroken chain of so many events, whoever looks.
+/// What `verify` says of all events up to this seq.
+fn unbroken(tail: u64) -> String {
+    format!("{tail} events, seq 1 to {tail}, 1 epoch")
+}
+
+/// What arrived is one unbroken chain of so many events, whoever looks.
 fn assert_verified(home: &Home, arrived: &[Vec<u8>], tail: u64) {
-    let events = format!("{tail} events, seq 1 to {tail}, 1 epoch");
-    assert_eq!(home.ok(&["verify"]), format!("verified: {events}\n"));
     let status = home.status();
     let key = status["public_key"].as_str().unwrap();
     let mut input = arrived.join(&b'\n');
     input.push(b'\n');
     let ended = home.run_with(&["verify", "--public-key", key], input);
-    let expected = format!("verified: device kiosk-07: {events}\n");
+    let expected = format!("verified: device kiosk-07: {}\n", unbroken(tail));
     assert_eq!((ended.stdout, ended.stderr), (expected, String::new()));
     let lines: Vec<_> = arrived
         .iter()
@@ -114,5 +123,29 @@ async fn what_a_killed_device_had_taken_reaches_jetstream_at_a_name_and_verifies
     let guarantee = &status["sinks"]["hub"]["guarantee"];
     assert_eq!(guarantee["level"], "exactly_once", "{status:#}");
     assert_verified(&home, &messages(stream).await, tail);
+    assert_eq!(daemon.stop().0, 0);
+}
+
+#[test]
+fn what_a_killed_device_had_taken_reaches_mosquitto_at_a_name_and_verifies() {
+    let mut server = MosquittoServer::start();
+    let subscriber = Subscriber::start(&server.url(), "edupulse/events/#");
+    server.stop();
+    // A connection that is given up on a busy machine would make repeats, which are right and not
+    // what this is about.
+    let home = device(&format!(
+        "type = \"mqtt\"\nservers = [\"mqtt://{}:{}\"]\nack_timeout = \"1 min\"",
+        broker(),
+        server.port()
+    ));
+    let (daemon, tail) = events_over_a_kill(&home);
+    server.start_again();
+    home.wait_for(|status| status["sinks"]["hub"]["pending"] == 0);
+    let arrived: Vec<_> = subscriber
+        .wait_for(usize::try_from(tail).unwrap())
+        .into_iter()
+        .map(|message| message.payload.to_vec())
+        .collect();
+    assert_verified(&home, &arrived, tail);
     assert_eq!(daemon.stop().0, 0);
 }
