@@ -110,7 +110,7 @@ pub struct Config {
     pub http: HttpConfig,
     /// The log.
     pub log: LogConfig,
-    /// The sinks, at least one.
+    /// The sinks; none only where the file has an empty section for them.
     pub sinks: Vec<SinkConfig>,
     /// Every key with what is in force for it.
     pub settings: Vec<Setting>,

@@ -1,6 +1,7 @@
 //! The daemon: opens the outbox, listens, forwards, and stops in time.
 
 mod log;
+mod service_manager;
 mod socket;
 
 use std::{
@@ -22,9 +23,12 @@ use tokio::{
 };
 
 pub(crate) use self::log::start as start_log;
-use self::socket::{SocketFile, SocketLink};
+use self::{
+    service_manager::ServiceManager,
+    socket::{SocketFile, SocketLink},
+};
 use crate::{
-    config::{Config, ConfigError, SOCKET_FILE},
+    config::{Config, ConfigError, Environment, SOCKET_FILE},
     forwarder::{ForwardError, Forwarder, SinkSpec},
     http::{self, HttpOptions, Listener},
     outbox::{OpenError, Outbox},
@@ -95,7 +99,7 @@ impl DaemonError {
 ///
 /// # Errors
 /// What kept it from starting, or made it stop.
-pub(crate) fn run(config: &Config) -> Result<(), DaemonError> {
+pub(crate) fn run(config: &Config, environment: &Environment) -> Result<(), DaemonError> {
     let sinks = config.sinks()?;
     let options = config.http_options()?;
     let outbox = open(config)?;
@@ -107,7 +111,7 @@ pub(crate) fn run(config: &Config) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(DaemonError::System)?;
-    let done = serve(&runtime, config, outbox, sinks, options);
+    let done = serve(&runtime, config, environment, outbox, sinks, options);
     runtime.shutdown_background();
     done
 }
@@ -126,12 +130,17 @@ fn open(config: &Config) -> Result<Outbox, DaemonError> {
 fn serve(
     runtime: &Runtime,
     config: &Config,
+    environment: &Environment,
     outbox: Outbox,
     sinks: Vec<SinkSpec>,
     options: HttpOptions,
 ) -> Result<(), DaemonError> {
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(DaemonError::System)?;
+        let manager = ServiceManager::connect(environment).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the service manager will not know that this is ready");
+            ServiceManager::absent()
+        });
         let (stop, stopping) = watch::channel(false);
         let stopped = || {
             let mut stopping = stopping.clone();
@@ -171,7 +180,9 @@ fn serve(
                 Ok(())
             }
             ended = tasks.join_next() => first_to_end(ended),
+            never = manager.report(&outbox) => match never {},
         };
+        manager.stopping().await;
         stop.send_replace(true);
         let all = async {
             while tasks.join_next().await.is_some() {}

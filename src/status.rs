@@ -1,6 +1,6 @@
 //! What the outbox says of itself: the words behind `status`, `GET /v1/status` and the page.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -169,4 +169,123 @@ pub enum GuaranteeLevel {
     AtMostOnce,
     /// Not known before the first connection.
     Unknown,
+}
+
+impl Status {
+    /// Whether any sink is configured. Without one, events are kept and go nowhere.
+    #[must_use]
+    pub fn has_sinks(&self) -> bool {
+        self.sinks
+            .values()
+            .any(|sink| sink.state != SinkState::Absent)
+    }
+}
+
+impl fmt::Display for Status {
+    /// In one line, without a word of what others said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, up to seq {}", self.journal.state, self.tail)?;
+        if !self.has_sinks() {
+            f.write_str("; no sink: events are kept")?;
+        }
+        for (name, sink) in &self.sinks {
+            if sink.state == SinkState::Absent {
+                continue;
+            }
+            write!(f, "; {name}: {}", sink.state)?;
+            if sink.pending > 0 {
+                write!(f, ", {} pending", sink.pending)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for JournalState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "takes events",
+            Self::Full => "full",
+            Self::Reopening => "being reopened after a failed write",
+            Self::Closed => "closed",
+        })
+    }
+}
+
+impl fmt::Display for SinkState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "not configured",
+            Self::Connecting => "connecting",
+            Self::ReadingBack => "asking what arrived",
+            Self::Draining => "sending",
+            Self::CaughtUp => "everything delivered",
+            Self::Waiting => "waiting to try again",
+            Self::Halted => "halted: somebody has to mend it",
+            Self::Stopped => "stopped",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_says_what_becomes_of_the_events_at_each_sink() {
+        let sink = |state, pending| SinkStatus {
+            kind: "nats".into(),
+            state,
+            required: true,
+            claimed: Seq::NONE,
+            acked: Seq::NONE,
+            pending,
+            dead_letters: 0,
+            guarantee: Guarantee {
+                level: GuaranteeLevel::Unknown,
+                unmet: Vec::new(),
+            },
+            last_error: None,
+            last_delivery: None,
+            next_attempt: None,
+        };
+        let mut status = Status {
+            device: "kiosk-07".into(),
+            key_id: String::new(),
+            public_key: String::new(),
+            epoch: String::new(),
+            tail: Seq::NONE,
+            journal: JournalStatus {
+                dir: PathBuf::new(),
+                bytes: 0,
+                quota_bytes: 0,
+                first_held: Seq::NONE,
+                state: JournalState::Full,
+                commits: 0,
+                reopened: 0,
+                last_error: Some("a fault".into()),
+            },
+            clock: ClockStatus {
+                wall: Timestamp::now(),
+                sync: ClockSync::Unknown,
+            },
+            sinks: BTreeMap::from([("old".into(), sink(SinkState::Absent, 9))]),
+            listening: Vec::new(),
+            version: String::new(),
+        };
+        assert_eq!(
+            status.to_string(),
+            "full, up to seq 0; no sink: events are kept"
+        );
+        status
+            .sinks
+            .insert("hub".into(), sink(SinkState::CaughtUp, 0));
+        status
+            .sinks
+            .insert("lab".into(), sink(SinkState::Waiting, 17));
+        assert_eq!(
+            status.to_string(),
+            "full, up to seq 0; hub: everything delivered; lab: waiting to try again, 17 pending"
+        );
+    }
 }

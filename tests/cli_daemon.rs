@@ -8,13 +8,13 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::{
-        fs::PermissionsExt as _,
-        net::{UnixListener, UnixStream},
+        fs::{MetadataExt as _, PermissionsExt as _},
+        net::{UnixDatagram, UnixListener, UnixStream},
     },
     time::Duration,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use support::program::{Home, exists, line, lines};
 
 #[test]
@@ -198,7 +198,7 @@ fn a_socket_that_another_daemon_answers_on_is_left_to_it() {
 }
 
 #[test]
-fn the_log_is_plain_when_piped_and_without_times_under_the_service_manager() {
+fn the_log_is_plain_when_piped_and_has_priorities_for_times_in_the_system_log() {
     // Requests are answered only after the first line is written.
     let log_of = |home: &Home| {
         let daemon = home.daemon();
@@ -210,14 +210,60 @@ fn the_log_is_plain_when_piped_and_without_times_under_the_service_manager() {
     assert!(log.contains(" INFO started "), "{log}");
     assert!(log.starts_with("20") && !log.contains('\x1b'), "{log}");
 
+    // Inherited by a process whose output was led elsewhere.
     home.set("JOURNAL_STREAM", "8:1234");
     let log = log_of(&home);
-    assert!(log.trim_start().starts_with("INFO started "), "{log}");
+    assert!(log.starts_with("20"), "{log}");
+
+    let file = home.path("daemon.log").metadata().unwrap();
+    let stream = format!("{}:{}", file.dev(), file.ino());
+    home.set("JOURNAL_STREAM", &stream);
+    let log = log_of(&home);
+    assert!(log.starts_with("<6>"), "{log}");
+    assert!(log[3..].trim_start().starts_with("INFO started "), "{log}");
 
     home.write_config("[log]\nformat = \"json\"\n");
     let log = log_of(&home);
-    let first: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    let first = log.lines().next().unwrap().strip_prefix("<6>").unwrap();
+    let first: serde_json::Value = serde_json::from_str(first).unwrap();
     assert_eq!(first["message"], "started");
+    assert!(first.get("timestamp").is_none(), "{first}");
+}
+
+#[test]
+fn the_service_manager_is_told_when_it_is_ready_how_it_is_and_that_it_stops() {
+    let mut home = Home::new();
+    let path = home.path("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let told = || {
+        let mut room = [0; 1024];
+        let length = manager.recv(&mut room).unwrap();
+        String::from_utf8(room[..length].to_vec()).unwrap()
+    };
+    home.set("NOTIFY_SOCKET", path.to_str().unwrap());
+    home.set("WATCHDOG_USEC", "600000000");
+    home.write_config("[sinks]\n");
+    let mut child = home
+        .command(&["run", "--listen", "127.0.0.1:0"])
+        .spawn()
+        .unwrap();
+    assert_eq!(
+        told(),
+        "READY=1\nSTATUS=takes events, up to seq 1; no sink: events are kept"
+    );
+    // Nobody has waited for the socket.
+    assert_eq!(home.run_with(&["append"], lines(0..2)).code, 0);
+    assert_eq!(told(), "WATCHDOG=1");
+    assert_eq!(
+        told(),
+        "STATUS=takes events, up to seq 3; no sink: events are kept"
+    );
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    assert_eq!(told(), "STOPPING=1");
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -16,11 +16,12 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
-    daemon::start_log(config.log, &Environment::of_process());
+    let environment = Environment::of_process();
+    daemon::start_log(config.log, &environment);
     for remark in &config.remarks {
         tracing::warn!("{remark}");
     }
-    daemon::run(config).map_err(Failure::from)
+    daemon::run(config, &environment).map_err(Failure::from)
 }
 
 impl From<DaemonError> for Failure {

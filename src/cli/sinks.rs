@@ -101,7 +101,7 @@ async fn list(style: &Style, config: &Config) -> Result<(), Failure> {
         let place = match (sink.acked, sink.pending) {
             (Some(acked), Some(pending)) => {
                 let (tone, state) = state_text(sink.state);
-                let state = output.tone(tone, state);
+                let state = output.tone(tone, &state);
                 format!("confirmed up to seq {acked}, {pending} pending, {state}")
             }
             _ => "no place yet".to_owned(),

@@ -35,6 +35,10 @@ pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     for (name, sink) in &status.sinks {
         show_sink(&mut output, name, sink, is_running)?;
     }
+    if is_running && !status.has_sinks() {
+        let none = "none is configured: events are kept";
+        writeln!(output, "sink       {}", output.tone(Tone::Watch, none))?;
+    }
     if !is_running {
         writeln!(
             output,
@@ -53,12 +57,11 @@ fn show(output: &mut Output, status: &Status) -> io::Result<()> {
     writeln!(output, "device     {}", status.device)?;
     writeln!(output, "key        {}", status.key_id)?;
     writeln!(output, "epoch      {}", status.epoch)?;
-    let state = match journal.state {
-        JournalState::Open => output.tone(Tone::Good, "takes events"),
-        JournalState::Full => output.tone(Tone::Bad, "full"),
-        JournalState::Reopening => output.tone(Tone::Bad, "being reopened after a failed write"),
-        JournalState::Closed => output.tone(Tone::Bad, "closed"),
+    let tone = match journal.state {
+        JournalState::Open => Tone::Good,
+        JournalState::Full | JournalState::Reopening | JournalState::Closed => Tone::Bad,
     };
+    let state = output.tone(tone, &journal.state.to_string());
     writeln!(
         output,
         "journal    {}, up to seq {}, {} of {} held, {state}",
@@ -83,19 +86,21 @@ fn show(output: &mut Output, status: &Status) -> io::Result<()> {
 }
 
 /// What a sink is doing; `None` where no daemon runs, so that it does nothing.
-pub(super) const fn state_text(state: Option<SinkState>) -> (Tone, &'static str) {
-    match state {
+pub(super) fn state_text(state: Option<SinkState>) -> (Tone, String) {
+    let Some(state) = state else {
         // Whether it is configured is not in the journal.
-        None => (Tone::Quiet, "no daemon"),
-        Some(SinkState::Absent) => (Tone::Quiet, "not configured"),
-        Some(SinkState::Connecting) => (Tone::Watch, "connecting"),
-        Some(SinkState::ReadingBack) => (Tone::Watch, "asking what arrived"),
-        Some(SinkState::Draining) => (Tone::Watch, "sending"),
-        Some(SinkState::CaughtUp) => (Tone::Good, "everything delivered"),
-        Some(SinkState::Waiting) => (Tone::Watch, "waiting to try again"),
-        Some(SinkState::Halted) => (Tone::Bad, "halted: somebody has to mend it"),
-        Some(SinkState::Stopped) => (Tone::Quiet, "stopped"),
-    }
+        return (Tone::Quiet, "no daemon".into());
+    };
+    let tone = match state {
+        SinkState::Absent | SinkState::Stopped => Tone::Quiet,
+        SinkState::Connecting
+        | SinkState::ReadingBack
+        | SinkState::Draining
+        | SinkState::Waiting => Tone::Watch,
+        SinkState::CaughtUp => Tone::Good,
+        SinkState::Halted => Tone::Bad,
+    };
+    (tone, state.to_string())
 }
 
 fn show_sink(
@@ -105,7 +110,7 @@ fn show_sink(
     is_running: bool,
 ) -> io::Result<()> {
     let (tone, state) = state_text(is_running.then_some(sink.state));
-    let state = output.tone(tone, state);
+    let state = output.tone(tone, &state);
     writeln!(
         output,
         "sink       {name}: {state}, {} pending",

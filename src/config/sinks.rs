@@ -172,8 +172,9 @@ words! {
     }
 }
 
-/// Every configured sink; without one, a sink for each variable of [`IMPLIED`] that is set, else
-/// standard output. What is odd without being wrong is added to `remarks`.
+/// Every configured sink; without one, a sink for each variable of [`IMPLIED`] that is set; without
+/// those too, none where the file has an empty section `[sinks]`, else standard output. What is odd
+/// without being wrong is added to `remarks`.
 pub(super) fn read(
     root: &mut Section<'_, '_>,
     environment: &Environment,
@@ -219,7 +220,7 @@ pub(super) fn read(
             ));
         }
     }
-    if names.is_empty() && implied.is_empty() {
+    if names.is_empty() && implied.is_empty() && !section.is_there() {
         implied.push(("stdout", Type::Stdout));
     }
     for (name, kind) in implied {

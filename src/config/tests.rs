@@ -481,6 +481,8 @@ fn without_a_sink_there_is_one_at_nats_url_else_standard_output() {
             Some("[\"nats://***@a:1\", \"nats://b:2\"]")
         );
         assert!(!format!("{config:?}").contains("hunter2"));
+        let config = load("[sinks]", &environment).unwrap();
+        assert_eq!(config.sinks.len(), 1);
 
         let config = load("[sinks.out]\ntype = \"stdout\"", &environment).unwrap();
         assert!(matches!(
@@ -556,6 +558,13 @@ fn a_postgres_sink_is_refused_under_the_key_that_is_wrong_without_its_password()
         "[sinks.hub]\ntype = \"postgres\"\nurl = \"postgres://hub/db\"\nidle_timeout = \"off\"",
     );
     config.unwrap().sinks().unwrap();
+}
+
+#[test]
+fn an_empty_section_of_sinks_stands_for_none() {
+    let config = load_file("[sinks]").unwrap();
+    assert!(config.sinks.is_empty(), "{:?}", config.sinks);
+    assert!(config.check().is_ok());
 }
 
 #[test]
