@@ -14,12 +14,16 @@ pub(crate) fn assert_snapshot(name: &str, found: &str, changing: &[(&str, &str)]
         .fold(found.trim_end().to_owned() + "\n", |text, (from, to)| {
             text.replace(from, to)
         });
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/snapshots")
-        .join(format!("{name}.txt"));
+    assert_file(&format!("tests/snapshots/{name}.txt"), &found);
+}
+
+/// Compares with the file of this name in the source tree.
+#[track_caller]
+pub(crate) fn assert_file(name: &str, found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &found).unwrap();
+        fs::write(&path, found).unwrap();
     }
     let kept = fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}; found:\n{found}", path.display()));

@@ -1,0 +1,121 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_edge_outbox_global_optspecs
+    string join \n config= data-dir= h/help V/version
+end
+
+function __fish_edge_outbox_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_edge_outbox_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_edge_outbox_using_subcommand
+    set -l cmd (__fish_edge_outbox_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -s V -l version -d 'Print version'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "run" -d 'Take events, keep them, bring them to the sinks, until SIGTERM'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "append" -d 'Append events, one JSON object a line: `event_type`, `aggregate_id`, `payload`; optional `id`, `event_version`, `subject_id`, `occurred_at`, `source`'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "status" -d 'Show the device, the journal and every sink'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "tail" -d 'Show the last events; piped, their envelopes, one JSON object a line'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "drain" -d 'Forward what is pending, then exit: 0 when every sink has everything, 1 when the time is up'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "sinks" -d 'List the sinks, or forget one that is no longer configured'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "verify" -d 'Verify the journal, or envelopes on standard input, one a line (CloudEvents in JSON, too)'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "identity" -d 'Show the device\'s name and public key; makes them where there are none yet'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "config" -d 'Check the configuration, show what is in force, or print the tables of a Postgres sink'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand run" -l listen -d 'Address and port for HTTP, or `off`; port 0 picks a free one [also: EDGE_OUTBOX_LISTEN; default: 127.0.0.1:7411]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand run" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand run" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand run" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand append" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand append" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand append" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand status" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand status" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand status" -l json -d 'As JSON, like `GET /v1/status`'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand status" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand tail" -l from -d 'Begin with this event instead of the tenth from the end' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand tail" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand tail" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand tail" -s f -l follow -d 'Wait for further events'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand tail" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand drain" -l timeout -d 'How long to try, such as `500 ms`, `30s` or `10 min`' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand drain" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand drain" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand drain" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and not __fish_seen_subcommand_from list forget help" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and not __fish_seen_subcommand_from list forget help" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and not __fish_seen_subcommand_from list forget help" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and not __fish_seen_subcommand_from list forget help" -f -a "list" -d 'Show every sink: those of the configuration, and those that only have a place left'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and not __fish_seen_subcommand_from list forget help" -f -a "forget" -d 'Take its place away from a sink that is no longer configured'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and not __fish_seen_subcommand_from list forget help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from list" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from list" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from list" -l json -d 'As JSON'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from forget" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from forget" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from forget" -l json -d 'As JSON'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from forget" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show every sink: those of the configuration, and those that only have a place left'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from help" -f -a "forget" -d 'Take its place away from a sink that is no longer configured'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand sinks; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l public-key -d 'Public key of a device whose envelopes are on standard input, in base64; `edge-outbox identity` shows it [may be given several times]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l alone -d 'Check each envelope by itself only: they are a selection'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l json -d 'As JSON'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -f -a "check" -d 'Check everything that can be checked without a network, files with secrets included'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -f -a "show" -d 'Show every key with its value and where that comes from, secrets masked'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -f -a "sql" -d 'Print the script that makes the tables of a Postgres sink, for psql'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from check" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from show" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from show" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from sql" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from sql" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from sql" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "check" -d 'Check everything that can be checked without a network, files with secrets included'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "show" -d 'Show every key with its value and where that comes from, secrets masked'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "sql" -d 'Print the script that makes the tables of a Postgres sink, for psql'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "run" -d 'Take events, keep them, bring them to the sinks, until SIGTERM'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "append" -d 'Append events, one JSON object a line: `event_type`, `aggregate_id`, `payload`; optional `id`, `event_version`, `subject_id`, `occurred_at`, `source`'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "status" -d 'Show the device, the journal and every sink'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "tail" -d 'Show the last events; piped, their envelopes, one JSON object a line'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "drain" -d 'Forward what is pending, then exit: 0 when every sink has everything, 1 when the time is up'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "sinks" -d 'List the sinks, or forget one that is no longer configured'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "verify" -d 'Verify the journal, or envelopes on standard input, one a line (CloudEvents in JSON, too)'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "identity" -d 'Show the device\'s name and public key; makes them where there are none yet'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "config" -d 'Check the configuration, show what is in force, or print the tables of a Postgres sink'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and __fish_seen_subcommand_from sinks" -f -a "list" -d 'Show every sink: those of the configuration, and those that only have a place left'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and __fish_seen_subcommand_from sinks" -f -a "forget" -d 'Take its place away from a sink that is no longer configured'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Check everything that can be checked without a network, files with secrets included'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "show" -d 'Show every key with its value and where that comes from, secrets masked'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "sql" -d 'Print the script that makes the tables of a Postgres sink, for psql'
