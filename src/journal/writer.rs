@@ -199,8 +199,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 false => None,
             };
         }
-        // Progress by itself is no reason for a commit before its time, unless it makes room.
-        alone |= self.core.is_short_of_room();
+        // Progress by itself is no reason for a commit before its time, unless it makes room. What
+        // cannot be read for that is found out by the commit.
+        alone |= self.core.makes_room(&staging).unwrap_or(true);
         if alone || !waiting.is_empty() || closing || !staging.events.is_empty() {
             self.flush(staging, waiting);
         }

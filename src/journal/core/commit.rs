@@ -199,9 +199,9 @@ impl<S: Storage> Core<S> {
         Ok(head)
     }
 
-    /// Whether the commit would trim though it changes nothing else: worth it when an append was
-    /// refused for want of room.
-    pub(super) fn makes_room(&self, staging: &Staging) -> Result<bool, Fault> {
+    /// Whether the commit is worth it for what it would trim alone: an append was refused for want
+    /// of room, and there is something to trim.
+    pub(in crate::journal) fn makes_room(&self, staging: &Staging) -> Result<bool, Fault> {
         if !self.is_short_of_room() {
             return Ok(false);
         }

@@ -3,10 +3,10 @@
 use std::{
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::*;
 use crate::{
@@ -319,8 +319,16 @@ fn empty_status() -> Status {
 
 /// A writer on its thread, and the way to it.
 fn serving(core: Core<FaultyStorage>) -> (mpsc::Sender<Command>, JoinHandle<()>) {
-    let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
     let (board, _) = watch::channel(empty_status());
+    serving_with(core, board)
+}
+
+/// The same, with a board to read.
+fn serving_with(
+    core: Core<FaultyStorage>,
+    board: watch::Sender<Status>,
+) -> (mpsc::Sender<Command>, JoinHandle<()>) {
+    let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
     let writer = Writer::new(core, Ticking, queue, Duration::ZERO, board);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -342,8 +350,12 @@ fn ask<T>(
 }
 
 fn place(commands: &mpsc::Sender<Command>) -> Registered {
+    place_of(&nats(), commands)
+}
+
+fn place_of(name: &SinkName, commands: &mpsc::Sender<Command>) -> Registered {
     let register = |reply| Command::Register {
-        name: nats(),
+        name: name.clone(),
         kind: "nats",
         wanted: wanted(true, 16),
         reply,
@@ -417,4 +429,73 @@ fn a_writer_that_panics_closes_the_journal() {
     assert!(store.read(|_| Ok(())).is_err());
     sink.horizon.borrow_and_update();
     assert!(sink.horizon.has_changed().is_err());
+}
+
+/// An append was refused for want of room. What one sink confirms makes none while another one is
+/// away, so it is no reason to write at once; as soon as it makes room it is.
+#[test]
+fn a_full_journal_is_written_to_early_for_what_makes_room_alone() {
+    let limits = Limits {
+        max_bytes: 1 << 20,
+        ..LIMITS
+    };
+    let mut core = open(&FaultyStorage::new(1), limits).unwrap();
+    let away = SinkName::new("away").unwrap();
+    let payload = format!("\"{}\"", "x".repeat(60_000));
+    let events = |numbers: std::ops::Range<u64>| -> Vec<Sealed> {
+        numbers.map(|n| sealed(n, &payload)).collect()
+    };
+    for number in 0..10 {
+        append(&mut core, events(number..number + 1))
+            .unwrap()
+            .unwrap();
+    }
+    let tail = core.tail();
+    let (board, status) = watch::channel(empty_status());
+    let (commands, writer) = serving_with(core, board);
+    let sinks = [nats(), away].map(|name| {
+        let sink = place_of(&name, &commands);
+        let claim = |reply| Command::Claim {
+            name,
+            upto: tail,
+            reply,
+        };
+        ask(&commands, claim).blocking_recv().unwrap().unwrap();
+        sink
+    });
+    let budget = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let too_much = |reply| Command::Append {
+        request: events(10..18),
+        reply,
+        budget,
+    };
+    let refused = ask(&commands, too_much).blocking_recv().unwrap();
+    assert!(matches!(refused, Err(AppendError::Full { .. })));
+
+    let note = |sink: &Registered, acked| {
+        sink.noted.note(progress(acked));
+        assert!(commands.blocking_send(Command::Noted).is_ok());
+        let find = |reply| Command::Find {
+            id: Uuid::nil(),
+            reply,
+        };
+        assert_eq!(ask(&commands, find).blocking_recv().unwrap(), None);
+    };
+    let before = status.borrow().journal.commits;
+    for acked in 1..=tail.get() {
+        note(&sinks[0], acked);
+    }
+    let settle = |reply| Command::Settle { reply };
+    ask(&commands, settle).blocking_recv().unwrap().unwrap();
+    assert_eq!(status.borrow().journal.commits, before + 1);
+    assert_eq!(status.borrow().journal.first_held, Seq::FIRST);
+
+    note(&sinks[1], tail.get());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while status.borrow().journal.first_held == Seq::FIRST {
+        assert!(Instant::now() < deadline, "no room has been made");
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop((commands, sinks));
+    writer.join().unwrap();
 }
