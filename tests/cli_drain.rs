@@ -41,6 +41,24 @@ fn drain_brings_everything_away_with_a_daemon_and_without() {
 }
 
 #[test]
+fn drain_without_a_sink_is_no_success() {
+    let home = Home::with_config("[sinks]\n");
+    assert_eq!(home.run_with(&["append"], lines(0..3)).code, 0);
+    for with_daemon in [false, true] {
+        let daemon = with_daemon.then(|| home.daemon());
+        let ended = home.run(&["drain"]);
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""));
+        assert_eq!(
+            ended.stderr,
+            "error: nothing was forwarded: no sink is configured, events are kept\n\
+             hint: add a section `[sinks.NAME]` to the configuration\n"
+        );
+        drop(daemon);
+    }
+    assert_eq!(home.status()["tail"], 4);
+}
+
+#[test]
 fn drain_ends_in_time_and_says_what_stands_in_the_way() {
     // A port where nobody listens.
     let port = TcpListener::bind("127.0.0.1:0")

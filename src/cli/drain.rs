@@ -20,7 +20,8 @@ use crate::{
 /// How often a daemon is asked how far it is. It has no word for "tell me when you are done".
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Forward what is pending, then exit: 0 when every sink has everything, 1 when the time is up
+/// Forward what is pending, then exit: 0 when every sink has everything, 1 when the time is up or
+/// there is no sink
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// How long to try, such as `500 ms`, `30s` or `10 min`
@@ -66,6 +67,10 @@ async fn watch(mut client: Client, limit: Duration) -> Result<Status, Failure> {
 
 /// Says what is left, and why.
 fn tell(status: &Status, limit: Duration) -> Result<(), Failure> {
+    if !status.has_sinks() {
+        let none = Failure::new("nothing was forwarded: no sink is configured, events are kept");
+        return Err(none.hint("add a section `[sinks.NAME]` to the configuration".to_owned()));
+    }
     let mut output = Output::open();
     let mut left = None;
     for (name, sink) in &status.sinks {
