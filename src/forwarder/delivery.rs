@@ -424,6 +424,11 @@ impl Delivery {
             self.window.set(seq, Standing::Resolved);
         }
         self.window.sweep(&[Standing::InDoubt], Standing::Due);
+        // An earlier copy may turn out to be stored, or the event to be dropped meanwhile.
+        let window = &self.window;
+        let is_condemned = |it: &Suspect| window.standing(it.seq) == Some(Standing::Condemned);
+        self.suspects.retain(is_condemned);
+        self.verdicts.retain(is_condemned);
         self.phase = Phase::Sending {
             max_in_flight: footing.max_in_flight.max(1),
         };
@@ -501,7 +506,8 @@ impl Delivery {
     }
 
     /// The session, the attempt to have one, or the journal failed: everything unanswered is in
-    /// doubt, and another attempt is made in time.
+    /// doubt, and another attempt is made in time. What was refused for good stays so, unless
+    /// somebody has to mend something, which may be the reason for it.
     pub(super) fn broken(&mut self, breakage: Breakage, now: Duration) {
         self.check();
         let lasted = now.saturating_sub(self.attempt_at);
@@ -518,14 +524,14 @@ impl Delivery {
             ],
             Standing::InDoubt,
         );
-        self.suspects.clear();
-        self.verdicts.clear();
         self.retry_at = None;
         self.ordered = false;
         self.held_until = None;
         self.journal_busy = false;
         self.phase = match breakage {
             Breakage::Halt => {
+                self.suspects.clear();
+                self.verdicts.clear();
                 let since = *self.halted_since.get_or_insert(now);
                 let soon = now.saturating_sub(since) < HALT_SOON_FOR;
                 let half = match soon {
@@ -539,6 +545,11 @@ impl Delivery {
             }
             Breakage::Retry => {
                 self.halted_since = None;
+                // Some servers end the connection over the event that they refuse. Forgotten with
+                // the connection, the refusal would come again for ever.
+                for Suspect { seq, .. } in self.suspects.iter().chain(&self.verdicts) {
+                    self.window.set(*seq, Standing::Condemned);
+                }
                 let idle = !self.has_backlog();
                 let cap = if idle {
                     IDLE_CAP.max(self.terms.reconnect_max)

@@ -46,7 +46,7 @@ pub struct MqttSink {
     servers: Vec<Server>,
     /// Which of the servers is tried first: the last that let us in.
     first: usize,
-    suspicion: Suspicion,
+    suspicion: Arc<Suspicion>,
 }
 
 impl MqttSink {
@@ -60,7 +60,7 @@ impl MqttSink {
             options: Arc::new(options),
             servers,
             first: 0,
-            suspicion: Suspicion::default(),
+            suspicion: Arc::default(),
         })
     }
 

@@ -432,6 +432,53 @@ fn two_events_over_the_limit_are_given_up_once_another_passes_or_nothing_else_co
     }
 }
 
+/// Some brokers hang up over each event that they refuse by a limit.
+fn step_and_hang_up(world: &mut World) {
+    let refused = world.link == Link::Up && world.op.is_none() && world.uplink.is_empty();
+    if refused && world.answer(true) == Some(false) && world.core.has_session() {
+        world.lose(Breakage::Retry);
+    } else {
+        step(world);
+    }
+    world.now = world.core.deadline().unwrap_or_default().max(world.now);
+}
+
+#[test]
+fn events_that_end_their_session_are_given_up_once_another_passes() {
+    for others in [0, 5] {
+        let mut world = World::new(1, TERMS);
+        world.max_in_flight = 1;
+        for seq in seqs(1..=2) {
+            world.moods.insert(seq, Mood::TooLarge);
+        }
+        world.append(2 + others);
+        for _ in 0..500 {
+            step_and_hang_up(&mut world);
+        }
+        assert_eq!(world.core.acked(), world.tail, "stuck");
+        let dead: Vec<_> = world.dead.keys().copied().collect();
+        assert_eq!(dead, seqs(1..=2));
+    }
+}
+
+#[test]
+fn three_that_end_their_sessions_in_a_row_halt_and_none_of_them_is_given_up() {
+    let mut world = World::new(1, TERMS);
+    world.max_in_flight = 1;
+    for seq in seqs(1..=9) {
+        world.moods.insert(seq, Mood::TooLarge);
+    }
+    world.append(10);
+    for _ in 0..500 {
+        step_and_hang_up(&mut world);
+        if world.core.state() == SinkState::Halted {
+            break;
+        }
+    }
+    assert_eq!(world.core.state(), SinkState::Halted);
+    assert!(world.dead.is_empty());
+}
+
 #[test]
 fn events_over_the_limit_that_trickle_in_halt_too() {
     let mut world = idle_world(TERMS);

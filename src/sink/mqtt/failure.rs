@@ -7,6 +7,7 @@ use rumqttc::{mqttbytes, v5};
 use crate::sink::{
     SinkError,
     mqtt::{
+        flight::Sent,
         options::MqttVersion,
         reason::{self, Moment, Reason},
         server::Server,
@@ -29,6 +30,8 @@ pub(super) struct Loss {
     pub(super) error: SinkError,
     /// The broker would not have one of the events on the wire, without saying which.
     pub(super) refused_one: Option<Reason>,
+    /// Nobody said why: the network failed, or the broker hung up.
+    pub(super) is_unexplained: bool,
 }
 
 /// Why an attempt to connect by MQTT 5 failed.
@@ -103,7 +106,7 @@ pub(super) fn of_loss_v5(error: &v5::ConnectionError, server: &str) -> Loss {
     use v5::{ConnectionError, StateError, mqttbytes::Error};
     let state = match error {
         ConnectionError::MqttState(state) => state,
-        _ => return Loss::by(disconnected(server, Some(error))),
+        _ => return Loss::unexplained(server, Some(error)),
     };
     match state {
         StateError::ServerDisconnect {
@@ -121,7 +124,7 @@ pub(super) fn of_loss_v5(error: &v5::ConnectionError, server: &str) -> Loss {
             Loss::said(Reason::of(*code), Moment::Publish, server)
         }
         StateError::Deserialization(Error::Io(_)) | StateError::ConnectionAborted => {
-            Loss::by(disconnected(server, Some(cause_v5(error))))
+            Loss::unexplained(server, Some(cause_v5(error)))
         }
         StateError::AwaitPingResp => Loss::by(silent(server)),
         _ => Loss::by(bad_answer(server, &state.to_string())),
@@ -133,12 +136,12 @@ pub(super) fn of_loss_v3(error: &rumqttc::ConnectionError, server: &str) -> Loss
     use rumqttc::{ConnectionError, StateError};
     let state = match error {
         ConnectionError::MqttState(state) => state,
-        _ => return Loss::by(disconnected(server, Some(error))),
+        _ => return Loss::unexplained(server, Some(error)),
     };
     match state {
         StateError::Deserialization(mqttbytes::Error::Io(_))
         | StateError::Io(_)
-        | StateError::ConnectionAborted => Loss::by(disconnected(server, Some(error))),
+        | StateError::ConnectionAborted => Loss::unexplained(server, Some(error)),
         StateError::AwaitPingResp => Loss::by(silent(server)),
         _ => Loss::by(bad_answer(server, &state.to_string())),
     }
@@ -149,6 +152,15 @@ impl Loss {
         Self {
             error,
             refused_one: None,
+            is_unexplained: false,
+        }
+    }
+
+    /// The connection is gone.
+    pub(super) fn unexplained(server: &str, error: Option<&(dyn Error + 'static)>) -> Self {
+        Self {
+            is_unexplained: true,
+            ..Self::by(disconnected(server, error))
         }
     }
 
@@ -159,14 +171,14 @@ impl Loss {
             return Self {
                 error: SinkError::retry("one_refused", format!("{said}, and not of which event")),
                 refused_one: Some(reason),
+                is_unexplained: false,
             };
         }
         Self::by(reason.error(moment, &what))
     }
 }
 
-/// The connection is gone.
-pub(super) fn disconnected(server: &str, error: Option<&(dyn Error + 'static)>) -> SinkError {
+fn disconnected(server: &str, error: Option<&(dyn Error + 'static)>) -> SinkError {
     let why = match error {
         Some(error) if !hung_up(error) => format!(": {}", last_cause(error)),
         _ => String::new(),
@@ -175,6 +187,34 @@ pub(super) fn disconnected(server: &str, error: Option<&(dyn Error + 'static)>) 
         "disconnected",
         format!("the connection to {server} was lost{why}"),
     )
+}
+
+/// The connection was lost without a word while events were on the wire: perhaps over one of them.
+/// `alone` says where it was the only one.
+pub(super) fn disconnected_over(
+    error: SinkError,
+    alone: Option<&Sent>,
+    version: MqttVersion,
+) -> SinkError {
+    let SinkError { message, .. } = &error;
+    let message = match alone {
+        Some(sent) => format!(
+            "{message} over one event to {}, a packet of {} bytes",
+            sent.topic, sent.bytes
+        ),
+        None => message.clone(),
+    };
+    SinkError { message, ..error }.with_hint(match version {
+        MqttVersion::V5 => {
+            "passes by itself if it was the network; a broker that hangs up over an event, or because \
+             another connection has the same `client_id`, says so in its log alone"
+        }
+        MqttVersion::V3_1_1 => {
+            "passes by itself if it was the network; a broker that hangs up over an event, or because \
+             another connection has the same `client_id`, says so in its log alone: set `max_packet` \
+             to the largest packet that it takes"
+        }
+    })
 }
 
 /// The broker says what cannot be.

@@ -22,7 +22,8 @@ pub(super) struct Mismatch;
 pub(super) struct Sent {
     pub(super) seq: Seq,
     pub(super) topic: Arc<str>,
-    bytes: usize,
+    /// The size of its packet.
+    pub(super) bytes: usize,
     stage: Stage,
 }
 
@@ -149,9 +150,18 @@ impl Flight {
 
     /// The one event that the broker can be speaking of, where only one is on the wire.
     pub(super) fn only(&self) -> Option<&Sent> {
-        let on_wire = |sent: &&Sent| !matches!(sent.stage, Stage::Queued | Stage::Done);
-        let mut on_wire = self.sent.iter().filter(on_wire);
+        let mut on_wire = self.on_wire();
         on_wire.next().filter(|_| on_wire.next().is_none())
+    }
+
+    /// Whether the broker has anything to answer.
+    pub(super) fn is_on_wire(&self) -> bool {
+        self.on_wire().next().is_some()
+    }
+
+    fn on_wire(&self) -> impl Iterator<Item = &Sent> {
+        let on_wire = |sent: &&Sent| !matches!(sent.stage, Stage::Queued | Stage::Done);
+        self.sent.iter().filter(on_wire)
     }
 
     /// The moment from which the connection counts as dead.

@@ -16,7 +16,7 @@ use crate::{
     sink::{
         SinkError,
         mqtt::{
-            failure::{self, Loss},
+            failure::Loss,
             letter::Letter,
             options::{MqttAuth, MqttOptions, MqttQos, MqttVersion},
             reason::Reason,
@@ -196,10 +196,7 @@ impl Link {
         match self.news.recv().await {
             Some(news) => news,
             // The task ended without a word: it was told so, or it panicked over a packet.
-            None => News::Over(Loss {
-                error: failure::disconnected(&self.server, None),
-                refused_one: None,
-            }),
+            None => News::Over(Loss::unexplained(&self.server, None)),
         }
     }
 

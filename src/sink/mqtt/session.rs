@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -27,11 +27,34 @@ use crate::{
     status::{Guarantee, GuaranteeLevel},
 };
 
+/// So many connections in a row that end without a word, and before anything has passed, may be
+/// due to an event rather than to the network.
+const FRUITLESS_ROW: u32 = 3;
+
 /// Whether the next session has to find out which event a broker will not have.
 ///
 /// Some brokers end the connection over one event without saying which. Then events are sent one at
-/// a time until that one is found, or until as many as were on the wire have passed.
-pub(super) type Suspicion = Arc<AtomicBool>;
+/// a time until that one is found, or until as many as were on the wire have passed. Some do not
+/// even say that it is an event. Then, after a few connections, the first is sent alone, so that at
+/// least it can be named.
+#[derive(Default)]
+pub(super) struct Suspicion {
+    /// The broker said that it will not have one of those on the wire.
+    refused_one: AtomicBool,
+    /// Connections in a row that ended without a word before anything had passed.
+    fruitless: AtomicU32,
+}
+
+impl Suspicion {
+    /// How many have to pass one at a time where so many may be under way.
+    fn wary_of(&self, window: usize) -> usize {
+        if self.refused_one.load(Ordering::Relaxed) {
+            window
+        } else {
+            usize::from(self.fruitless.load(Ordering::Relaxed) >= FRUITLESS_ROW)
+        }
+    }
+}
 
 pub(super) struct MqttSession {
     link: Link,
@@ -41,7 +64,7 @@ pub(super) struct MqttSession {
     window: usize,
     /// How many have to pass one at a time yet.
     wary_of: usize,
-    suspicion: Suspicion,
+    suspicion: Arc<Suspicion>,
     flight: Flight,
     /// Given to the session, and not to the client yet. The forwarder keeps to the window in
     /// number, so it holds a window's worth at most.
@@ -54,17 +77,16 @@ impl MqttSession {
         link: Link,
         options: &Arc<MqttOptions>,
         device: &DeviceName,
-        suspicion: &Suspicion,
+        suspicion: &Arc<Suspicion>,
     ) -> Self {
         let receive_maximum = usize::from(link.welcome().receive_maximum);
         let window = options.max_in_flight.min(receive_maximum);
-        let wary = suspicion.load(Ordering::Relaxed);
         Self {
             letterhead: Letterhead::new(options, device),
             flight: Flight::new(options.ack_timeout),
             options: options.clone(),
             window,
-            wary_of: if wary { window } else { 0 },
+            wary_of: suspicion.wary_of(window),
             suspicion: suspicion.clone(),
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
@@ -255,26 +277,34 @@ impl MqttSession {
 
     /// One more that the broker had nothing against.
     fn passed(&mut self) {
+        self.suspicion.fruitless.store(0, Ordering::Relaxed);
         if self.wary_of > 0 {
             self.wary_of -= 1;
             if self.wary_of == 0 {
-                self.suspicion.store(false, Ordering::Relaxed);
+                self.suspicion.refused_one.store(false, Ordering::Relaxed);
             }
         }
     }
 
     fn over(&mut self, loss: Loss) {
+        let refused_one = &self.suspicion.refused_one;
         if let Some(reason) = &loss.refused_one {
             // With only one on the wire there is no doubt which one is meant.
             if let Some(sent) = self.flight.only().cloned() {
                 let (seq, error) = (sent.seq, self.refusal(&sent, reason));
                 self.ready.push_back(Outcome::Refused { seq, error });
-                self.suspicion.store(false, Ordering::Relaxed);
+                refused_one.store(false, Ordering::Relaxed);
             } else {
-                self.suspicion.store(true, Ordering::Relaxed);
+                refused_one.store(true, Ordering::Relaxed);
             }
         }
-        self.lose(loss.error);
+        let mut error = loss.error;
+        if loss.is_unexplained && self.flight.is_on_wire() {
+            self.suspicion.fruitless.fetch_add(1, Ordering::Relaxed);
+            let (alone, version) = (self.flight.only(), self.options.version);
+            error = failure::disconnected_over(error, alone, version);
+        }
+        self.lose(error);
     }
 
     /// Everything that was told before stays told.

@@ -116,6 +116,10 @@ pub(super) struct World {
     pub(super) incarnation: i64,
     pub(super) moods: BTreeMap<Seq, Mood>,
     condemned: BTreeSet<Seq>,
+    /// Refused by a limit, and nothing was stored since.
+    suspected: BTreeSet<Seq>,
+    /// Refused by a limit before something was stored, which shows that it was the event.
+    proven: BTreeSet<Seq>,
     // What lies between.
     pub(super) link: Link,
     doubt: (Option<SeqRange>, Position),
@@ -173,6 +177,8 @@ impl World {
             incarnation: 1,
             moods: BTreeMap::new(),
             condemned: BTreeSet::new(),
+            suspected: BTreeSet::new(),
+            proven: BTreeSet::new(),
             link: Link::None,
             doubt: (None, Position::default()),
             uplink: VecDeque::new(),
@@ -324,6 +330,8 @@ impl World {
         self.handed.clear();
         self.resolved.clear();
         self.limit_row = 0;
+        self.suspected.clear();
+        self.proven.clear();
         self.assert_rate_kept();
         self.paced.clear();
         self.core = Delivery::new(
@@ -456,10 +464,14 @@ impl World {
             Answer::Stored(seq, position) => {
                 self.resolved.insert(seq);
                 self.limit_row = 0;
+                self.proven.append(&mut self.suspected);
                 self.core.stored(seq, position);
                 Some(true)
             }
             Answer::Refused(seq, refusal) => {
+                if matches!(refusal, Refusal::Reject { limit: true, .. }) {
+                    self.suspected.insert(seq);
+                }
                 self.core.refused(seq, refusal, self.now);
                 Some(false)
             }
@@ -515,7 +527,7 @@ impl World {
                     !self.resolved.contains(&seq),
                     "{seq} is given up though it is resolved"
                 );
-                if code == LIMIT_CODE {
+                if code == LIMIT_CODE && !self.proven.contains(&seq) {
                     self.limit_row += 1;
                     assert!(
                         self.limit_row < LIMIT_ROW,
