@@ -79,37 +79,25 @@ fn a_limit_that_no_event_keeps_to_halts_and_gives_up_nothing() {
 
 #[test]
 fn an_event_over_which_a_broker_hangs_up_without_a_word_is_named() {
-    // A 3.1.1 broker has no way to say that a packet is too large for it, and with this limit
-    // mosquitto says it in no version.
-    for (config, version, hint) in [
-        ("max_packet_size 3000", MqttVersion::V3_1_1, "`max_packet`"),
-        (
-            "message_size_limit 3000\nmax_queued_messages 0",
-            MqttVersion::V5,
-            "log",
-        ),
-    ] {
-        let server = MosquittoServer::with(&format!("allow_anonymous true\n{config}"));
-        let _subscriber = Subscriber::start(&server.url(), EVERYTHING);
-        let mut kiosk = Kiosk::new("kiosk-1");
-        kiosk.append_some(5);
-        let poison = kiosk.append_poison();
-        kiosk.append_some(5);
-        let options = MqttOptions {
-            version,
-            ..options_for(&server.url())
-        };
-        kiosk.forward(vec![SinkSpec::new(NAME, sink(options))]);
-        let status = kiosk.wait_for(NAME, |sink| {
-            let trouble = sink.last_error.as_ref();
-            sink.acked.next() == poison
-                && trouble.is_some_and(|it| it.message.contains(&format!("kiosk-1/{POISON}")))
-        });
-        let said = status.last_error.and_then(|trouble| trouble.hint);
-        assert!(
-            said.as_ref().is_some_and(|it| it.contains(hint)),
-            "{said:?}"
-        );
-        assert_eq!(status.dead_letters, 0, "it may have been the network");
-    }
+    // A 3.1.1 broker has no way to say that a packet is too large for it.
+    let server = MosquittoServer::with("allow_anonymous true\nmax_packet_size 3000");
+    let _subscriber = Subscriber::start(&server.url(), EVERYTHING);
+    let mut kiosk = Kiosk::new("kiosk-1");
+    kiosk.append_some(5);
+    let poison = kiosk.append_poison();
+    kiosk.append_some(5);
+    let options = MqttOptions {
+        version: MqttVersion::V3_1_1,
+        ..options_for(&server.url())
+    };
+    kiosk.forward(vec![SinkSpec::new(NAME, sink(options))]);
+    let status = kiosk.wait_for(NAME, |sink| {
+        let trouble = sink.last_error.as_ref();
+        sink.acked.next() == poison
+            && trouble.is_some_and(|it| it.message.contains(&format!("kiosk-1/{POISON}")))
+    });
+    let hint = status.last_error.and_then(|trouble| trouble.hint);
+    let hint = hint.unwrap_or_default();
+    assert!(hint.contains("`max_packet`"), "{hint}");
+    assert_eq!(status.dead_letters, 0, "it may have been the network");
 }
