@@ -37,7 +37,7 @@ pub(crate) use self::builder::JOURNAL_FILE;
 pub use self::{
     blocking::Blocking,
     builder::{DEFAULT_MAX_BYTES, DEFAULT_MAX_PAYLOAD_BYTES, OutboxBuilder},
-    sink_handle::{Registration, SinkHandle},
+    sink_handle::{Registration, SinkHandle, SinkReads},
     stream::EventStream,
 };
 

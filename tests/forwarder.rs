@@ -671,3 +671,21 @@ async fn events_of_any_size_are_delivered_within_the_bounds_of_memory() {
     assert!(drained.left() == 0);
     assert_eq!(store.seqs(), seqs(1, tail.get()));
 }
+
+#[tokio::test]
+async fn once_it_has_stopped_the_places_are_free_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path());
+    let store = MemoryStore::new();
+    append(&outbox, 1..=4_000).await;
+    // Whatever a task was at when it was told to stop: connecting, reading ahead, sending.
+    for round in 0..150_u64 {
+        let running = Running::start(&outbox, to(&store));
+        sleep(Duration::from_micros(round * 97 % 5_000)).await;
+        running.stop().await;
+        append(&outbox, 4_001 + round * 20..=4_020 + round * 20).await;
+    }
+    let running = Running::start(&outbox, to(&store));
+    caught_up(&outbox, "memory").await;
+    running.stop().await;
+}

@@ -1,12 +1,10 @@
 //! What the journal knows of the events that are in doubt.
 
-use std::sync::Arc;
-
 use tokio::task::spawn_blocking;
 
 use crate::{
     envelope::{Digest, Epoch, Record},
-    outbox::{ReadError, SinkHandle},
+    outbox::{ReadError, SinkReads},
     seq::{Seq, SeqRange},
 };
 
@@ -32,16 +30,16 @@ pub(super) struct Doubt {
 /// # Errors
 /// The journal cannot be read.
 pub(super) async fn recall(
-    handle: &Arc<SinkHandle>,
+    reads: &SinkReads,
     range: Option<SeqRange>,
     tail: Seq,
 ) -> Result<Option<Doubt>, ReadError> {
     if tail == Seq::NONE {
         return Ok(None);
     }
-    let handle = handle.clone();
+    let reads = reads.clone();
     blocking(move || {
-        let newest = read(&handle, tail, tail, |record| record.statement.epoch)?;
+        let newest = read(&reads, tail, tail, |record| record.statement.epoch)?;
         let Some(&(_, epoch)) = newest.first() else {
             return Err(nothing_held(tail));
         };
@@ -52,9 +50,9 @@ pub(super) async fn recall(
             dead: Vec::new(),
         };
         if let Some(range) = range {
-            doubt.events = read(&handle, range.first(), range.last(), |record| record.digest)?;
+            doubt.events = read(&reads, range.first(), range.last(), |record| record.digest)?;
             doubt.missing = gaps(range, &doubt.events);
-            doubt.dead = handle.rejected(range)?;
+            doubt.dead = reads.rejected(range)?;
         }
         Ok(Some(doubt))
     })
@@ -66,7 +64,7 @@ pub(super) async fn recall(
 /// # Errors
 /// The journal cannot be read.
 pub(super) async fn is_ours(
-    handle: &Arc<SinkHandle>,
+    reads: &SinkReads,
     seq: Seq,
     digest: Digest,
     tail: Seq,
@@ -74,8 +72,8 @@ pub(super) async fn is_ours(
     if seq > tail {
         return Ok(false);
     }
-    let handle = handle.clone();
-    blocking(move || Ok(read(&handle, seq, seq, |record| record.digest)? == [(seq, digest)])).await
+    let reads = reads.clone();
+    blocking(move || Ok(read(&reads, seq, seq, |record| record.digest)? == [(seq, digest)])).await
 }
 
 /// What of the range is not among the events.
@@ -92,7 +90,7 @@ fn gaps(range: SeqRange, events: &[(Seq, Digest)]) -> Vec<SeqRange> {
 
 /// Looks at every event held from `first` to `last`.
 fn read<T>(
-    handle: &SinkHandle,
+    reads: &SinkReads,
     first: Seq,
     last: Seq,
     look: impl Fn(&Record<'_>) -> T,
@@ -100,7 +98,7 @@ fn read<T>(
     let mut seen = Vec::new();
     let mut from = first;
     while from <= last {
-        let batch = handle.batch(from, READ_EVENTS, READ_BYTES)?;
+        let batch = reads.batch(from, READ_EVENTS, READ_BYTES)?;
         let before = from;
         for record in batch.records() {
             let record = record?;

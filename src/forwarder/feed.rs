@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::doubt::nothing_held;
 use crate::{
     envelope::Record,
-    outbox::{ReadError, SinkHandle},
+    outbox::{ReadError, SinkReads},
     seq::{Seq, SeqRange},
     sink::{Beside, Columns, Format, Parcel, PrivateColumns},
 };
@@ -33,7 +33,7 @@ const KNOWN_WORDS: usize = 64;
 
 /// Parcels in the order in which they are to be sent.
 pub(super) struct Feed {
-    handle: Arc<SinkHandle>,
+    reads: SinkReads,
     orders: VecDeque<Order>,
     first_attempts: Lane,
     repeats: Lane,
@@ -65,9 +65,9 @@ pub(super) enum Step {
 
 impl Feed {
     /// For one session, whose first attempts begin after `sent`.
-    pub(super) fn new(handle: Arc<SinkHandle>, format: Format, sent: Seq) -> Self {
+    pub(super) fn new(reads: SinkReads, format: Format, sent: Seq) -> Self {
         Self {
-            handle,
+            reads,
             orders: VecDeque::new(),
             first_attempts: Lane::at(sent.next()),
             repeats: Lane::at(sent.next()),
@@ -121,9 +121,9 @@ impl Feed {
         let Some(mut press) = self.press.take() else {
             return;
         };
-        let handle = self.handle.clone();
+        let reads = self.reads.clone();
         let task = spawn_blocking(move || {
-            let parcels = press.parcels(&handle, from, events, redelivered);
+            let parcels = press.parcels(&reads, from, events, redelivered);
             (press, parcels)
         });
         self.reading = Some(Reading {
@@ -247,12 +247,12 @@ struct Press {
 impl Press {
     fn parcels(
         &mut self,
-        handle: &SinkHandle,
+        reads: &SinkReads,
         from: Seq,
         events: usize,
         redelivered: bool,
     ) -> Result<Vec<Parcel>, ReadError> {
-        let batch = handle.batch(from, events, CHUNK_BYTES)?;
+        let batch = reads.batch(from, events, CHUNK_BYTES)?;
         let mut parcels = Vec::new();
         let mut ends = Vec::new();
         // One buffer for all bodies, shared by the parcels: an allocation a chunk, not an event.

@@ -104,7 +104,7 @@ impl Task {
 pub(super) async fn run(task: &mut Task, session: &mut Option<Session>) -> End {
     let mut round = Round {
         feed: Feed::new(
-            task.handle.clone(),
+            task.handle.reads(),
             task.sink.format(),
             task.delivery.sent(),
         ),
@@ -238,7 +238,8 @@ impl Round<'_> {
         };
         let handle = &self.task.handle;
         let tail = self.task.delivery.tail();
-        let Some(doubt) = doubt::recall(handle, range, tail).await? else {
+        let reads = handle.reads();
+        let Some(doubt) = doubt::recall(&reads, range, tail).await? else {
             return Ok(Vec::new());
         };
         let Doubt {
@@ -267,7 +268,7 @@ impl Round<'_> {
             .await
             .map_err(Failed::Session)?;
         for (seq, digest) in answer.foreign {
-            if !doubt::is_ours(handle, seq, digest, tail).await? {
+            if !doubt::is_ours(&reads, seq, digest, tail).await? {
                 handle.foreign(seq, digest).await?;
                 // One is proof enough, and begins the new epoch.
                 break;

@@ -128,14 +128,6 @@ impl SinkHandle {
         .await?
     }
 
-    /// The dead letters of this sink in the range, ascending: they are not sent again.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn rejected(&self, range: SeqRange) -> Result<Vec<Seq>, ReadError> {
-        self.outbox.shared.reader.rejected(&self.name, range)
-    }
-
     /// While true, commits of new events raise the claim by themselves, so that an event can
     /// leave as soon as it is durable.
     pub async fn caught_up(&self, yes: bool) {
@@ -147,19 +139,13 @@ impl SinkHandle {
         drop(self.outbox.shared.commands.send(command).await);
     }
 
-    /// Reads events from `from` on: without a hole, at least one where there is one, and no
-    /// further once one of the limits is passed. Begins later where `from` was trimmed. Blocks
-    /// for a short read.
-    ///
-    /// # Errors
-    /// The journal cannot be read.
-    pub fn batch(
-        &self,
-        from: Seq,
-        max_events: usize,
-        max_bytes: usize,
-    ) -> Result<Batch, ReadError> {
-        self.outbox.shared.reader.batch(from, max_events, max_bytes)
+    /// The way to what the sink is to be sent. It does not hold the place.
+    #[must_use]
+    pub fn reads(&self) -> SinkReads {
+        SinkReads {
+            outbox: self.outbox.clone(),
+            name: self.name.clone(),
+        }
     }
 
     /// Changes this sink's part of the status.
@@ -198,5 +184,38 @@ impl SinkHandle {
         let sent = self.outbox.shared.commands.send(command(reply)).await;
         sent.map_err(|_| ReadError::Closed)?;
         answer.await.map_err(|_| ReadError::Closed)
+    }
+}
+
+/// Reads for one sink, on whichever thread. A read that is still under way when the sink's task ends
+/// must not keep its place from the next task, so this holds none.
+#[derive(Clone)]
+pub struct SinkReads {
+    outbox: Outbox,
+    name: SinkName,
+}
+
+impl SinkReads {
+    /// Reads events from `from` on: without a hole, at least one where there is one, and no
+    /// further once one of the limits is passed. Begins later where `from` was trimmed. Blocks
+    /// for a short read.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn batch(
+        &self,
+        from: Seq,
+        max_events: usize,
+        max_bytes: usize,
+    ) -> Result<Batch, ReadError> {
+        self.outbox.shared.reader.batch(from, max_events, max_bytes)
+    }
+
+    /// The dead letters of this sink in the range, ascending: they are not sent again.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn rejected(&self, range: SeqRange) -> Result<Vec<Seq>, ReadError> {
+        self.outbox.shared.reader.rejected(&self.name, range)
     }
 }
