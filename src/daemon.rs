@@ -32,6 +32,7 @@ use crate::{
     forwarder::{ForwardError, Forwarder, SinkSpec},
     http::{self, HttpOptions, Listener},
     outbox::{OpenError, Outbox},
+    status::{SinkState, Status},
 };
 
 /// How long everything together may take to stop: a supervisor that was told 2 s is kept to it.
@@ -157,19 +158,23 @@ fn serve(
         );
         let mut tasks: JoinSet<Result<(), DaemonError>> = JoinSet::new();
         let Listeners { tcp, unix, link } = listeners;
-        let socket_file = unix.map(|(listener, file)| {
-            let serve = http::serve(
-                Listener::Unix(listener),
-                outbox.clone(),
-                options.clone(),
-                stopped(),
-            );
-            tasks.spawn(async { serve.await.map_err(DaemonError::Serve) });
-            file
-        });
-        if let Some((listener, _)) = tcp {
-            let serve = http::serve(Listener::Tcp(listener), outbox.clone(), options, stopped());
-            tasks.spawn(async { serve.await.map_err(DaemonError::Serve) });
+        let (unix, socket_file) = unix.unzip();
+        let listeners = unix
+            .map(Listener::Unix)
+            .into_iter()
+            .chain(tcp.map(|(listener, _)| Listener::Tcp(listener)));
+        for listener in listeners {
+            let placed = all_placed(&outbox, &sinks);
+            let serve = http::serve(listener, outbox.clone(), options.clone(), stopped());
+            let stopped = stopped();
+            tasks.spawn(async {
+                // Whoever asked earlier could have a sink forgotten that is configured and has no
+                // task yet. Callers wait meanwhile, as for a connection.
+                tokio::select! {
+                    () = placed => serve.await.map_err(DaemonError::Serve),
+                    () = stopped => Ok(()),
+                }
+            });
         }
         let forward = Forwarder::new(outbox.clone(), sinks).run(stopped());
         tasks.spawn(async { Ok(forward.await?) });
@@ -201,6 +206,21 @@ fn serve(
         tracing::info!("stopped");
         outcome
     })
+}
+
+/// Waits until each of these sinks has a task that holds its place.
+fn all_placed(outbox: &Outbox, sinks: &[SinkSpec]) -> impl Future<Output = ()> + use<> {
+    let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
+    let mut status = outbox.status();
+    async move {
+        let has_task = |status: &Status, name: &String| {
+            let sink = status.sinks.get(name);
+            sink.is_some_and(|sink| sink.state != SinkState::Absent)
+        };
+        let placed = |status: &Status| names.iter().all(|name| has_task(status, name));
+        // An error means that the outbox is gone, and with it the daemon.
+        drop(status.wait_for(placed).await);
+    }
 }
 
 /// What it means that a task ended by itself, which none does while all is well.

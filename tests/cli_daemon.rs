@@ -11,6 +11,7 @@ use std::{
         fs::{MetadataExt as _, PermissionsExt as _},
         net::{UnixDatagram, UnixListener, UnixStream},
     },
+    thread,
     time::Duration,
 };
 
@@ -286,4 +287,42 @@ fn a_data_directory_that_is_a_file_is_told_as_such() {
         );
     }
     assert_eq!(fs::read_to_string(home.data_dir()).unwrap(), "not ours");
+}
+
+#[cfg(feature = "mqtt")]
+#[test]
+fn from_its_first_answer_on_no_configured_sink_can_be_forgotten() {
+    // So many that their tasks do not all have their places in an instant.
+    let names: Vec<String> = (1..=24).map(|n| format!("sink-{n}")).collect();
+    let section = |name: &String| {
+        format!(
+            "[sinks.{name}]\ntype = \"mqtt\"\nservers = [\"mqtt://127.0.0.1:1\"]\n\
+             client_id = \"{name}\"\nstart_jitter = \"1 min\"\n"
+        )
+    };
+    let home = Home::with_config(&names.iter().map(section).collect::<String>());
+    let daemon = home.daemon();
+    home.wait_for(|status| names.iter().all(|name| status["sinks"][name].is_object()));
+    assert_eq!(daemon.stop().0, 0);
+    for _ in 0..5 {
+        let (socket, last) = (home.socket(), names[23].clone());
+        let forget = thread::spawn(move || {
+            let mut stream = loop {
+                match UnixStream::connect(&socket) {
+                    Ok(stream) => break stream,
+                    Err(_) => thread::yield_now(),
+                }
+            };
+            let request =
+                format!("DELETE /v1/sinks/{last} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        let daemon = home.daemon();
+        let answer = forget.join().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 409 "), "{answer}");
+        assert_eq!(daemon.stop().0, 0);
+    }
 }
