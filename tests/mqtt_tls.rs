@@ -119,6 +119,20 @@ async fn a_broker_that_nobody_known_has_signed_is_a_halt() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_another_name_is_a_halt() {
+    let secured = Secured::new(|authority| authority.sign_elsewhere("server"), "");
+    for version in [MqttVersion::V5, MqttVersion::V3_1_1] {
+        let options = MqttOptions {
+            version,
+            ..secured.options(secured.trusting())
+        };
+        let error = refusal(options, &device()).await;
+        assert_error(&error, ErrorKind::Halt, "certificate_refused", "`servers`");
+        assert!(error.message.contains("elsewhere.school"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn roots_that_are_no_certificates_are_a_halt() {
     let secured = Secured::new(|authority| authority.sign("server"), "");
     let absent = TlsFiles {

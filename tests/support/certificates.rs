@@ -6,6 +6,9 @@ use std::{
     process::Command,
 };
 
+/// What a server on this machine is called.
+const HERE: &str = "DNS:localhost,IP:127.0.0.1";
+
 /// An authority in a directory, and what it signs.
 pub(crate) struct Authority {
     dir: PathBuf,
@@ -57,15 +60,21 @@ impl Authority {
 
     /// A certificate that is good today.
     pub(crate) fn sign(&self, name: &str) -> Certificate {
-        self.sign_for(name, "20200101000000Z", "20991231000000Z")
+        self.sign_for(name, HERE, "20200101000000Z", "20991231000000Z")
+    }
+
+    /// A certificate that is good today, of a server that is not on this machine.
+    pub(crate) fn sign_elsewhere(&self, name: &str) -> Certificate {
+        let elsewhere = "DNS:elsewhere.school";
+        self.sign_for(name, elsewhere, "20200101000000Z", "20991231000000Z")
     }
 
     /// A certificate that ran out long ago.
     pub(crate) fn sign_expired(&self, name: &str) -> Certificate {
-        self.sign_for(name, "20200101000000Z", "20200201000000Z")
+        self.sign_for(name, HERE, "20200101000000Z", "20200201000000Z")
     }
 
-    fn sign_for(&self, name: &str, from: &str, until: &str) -> Certificate {
+    fn sign_for(&self, name: &str, of: &str, from: &str, until: &str) -> Certificate {
         let dir = &self.dir;
         let file = |end: &str| format!("{name}.{end}");
         openssl(
@@ -94,7 +103,7 @@ impl Authority {
              default_md=sha256\npolicy=any\nunique_subject=no\nx509_extensions=leaf\n\
              certificate={authority}.pem\nprivate_key={authority}.key\n\
              [any]\ncommonName=supplied\n\
-             [leaf]\nbasicConstraints=CA:FALSE\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n"
+             [leaf]\nbasicConstraints=CA:FALSE\nsubjectAltName={of}\n"
             ),
         )
         .unwrap();
