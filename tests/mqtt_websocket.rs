@@ -16,7 +16,7 @@ use support::{
 #[tokio::test]
 async fn events_pass_through_a_websocket_in_every_way() {
     let port = free_port();
-    let config = format!("listener {port} 127.0.0.1\nprotocol websockets");
+    let config = format!("allow_anonymous true\nlistener {port} 127.0.0.1\nprotocol websockets");
     let server = MosquittoServer::with(&config);
     let subscriber = Subscriber::start(&server.url(), EVERYTHING);
     let device = Device::new("kiosk-1");
@@ -47,12 +47,13 @@ async fn over_tls_the_certificate_is_checked() {
     let port = free_port();
     let path = dir.path().display().to_string();
     let config = format!(
-        "listener {port} 127.0.0.1\nprotocol websockets\n\
+        "allow_anonymous true\nlistener {port} 127.0.0.1\nprotocol websockets\n\
          certfile {path}/server.pem\nkeyfile {path}/server.key"
     );
     let server = MosquittoServer::within(dir, &config);
     let options = |roots: &str| {
         let mut options = options_for(&format!("wss://127.0.0.1:{port}"));
+        options.accept_no_subscribers = true;
         options.tls.roots = Some(server.dir().join(format!("{roots}.pem")));
         options
     };
