@@ -144,6 +144,11 @@ impl MqttConfig {
         }))
     }
 
+    /// A broker at which the two would end each other's connections.
+    pub(super) fn clash(&self, other: &Self) -> Option<String> {
+        self.options.clash(&other.options)
+    }
+
     /// The sink, with the password read from its file.
     ///
     /// # Errors

@@ -241,8 +241,32 @@ pub(super) fn read(
             .section(&second.name)
             .refuse_whole(&message, "remove one of the two");
     }
+    #[cfg(feature = "mqtt")]
+    refuse_clashes(&mut section, &sinks);
     section.finish();
     Ok(sinks)
+}
+
+/// Notes sinks that would end each other's connections at a broker, which knows a client by its id.
+#[cfg(feature = "mqtt")]
+fn refuse_clashes(section: &mut Section<'_, '_>, sinks: &[SinkConfig]) {
+    let mut before: Vec<(&str, &MqttConfig)> = Vec::new();
+    for SinkConfig { name, kind, .. } in sinks {
+        let SinkKind::Mqtt(config) = kind else {
+            continue;
+        };
+        let clash = before
+            .iter()
+            .find_map(|(other, known)| Some((*other, known.clash(config)?)));
+        if let Some((other, broker)) = clash {
+            let message =
+                format!("has the client id of sinks.{other} at the same broker, {broker}");
+            let hint = "set client_id in one of the two: a broker ends a connection when another \
+                        comes by the same id";
+            section.section(name).refuse_whole(&message, hint);
+        }
+        before.push((name, config));
+    }
 }
 
 /// None where something is wrong that leaves no sink to speak of; the problem is noted.

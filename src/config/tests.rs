@@ -275,6 +275,38 @@ fn an_mqtt_sink_that_could_never_connect_is_refused_at_once() {
     }
 }
 
+#[cfg(feature = "mqtt")]
+#[test]
+fn two_sinks_at_one_broker_need_a_client_id_each() {
+    let load = |first: &str, second: &str| {
+        let sink = |name, keys| format!("[sinks.{name}]\ntype = \"mqtt\"\n{keys}\n");
+        load_file(&(sink("a", first) + &sink("b", second)))
+    };
+    let here = "servers = [\"mqtt://elsewhere\", \"mqtt://ann:s3cret@broker\"]";
+    for (first, second) in [
+        (
+            here.to_owned(),
+            "servers = [\"mqtt://Broker:1883/\"]".into(),
+        ),
+        (
+            format!("{here}\nclient_id = \"x\""),
+            format!("{here}\nclient_id = \"x\""),
+        ),
+    ] {
+        let error = load(&first, &second).err().unwrap();
+        let expected = ": sinks.b has the client id of sinks.a at the same broker, mqtt://";
+        assert!(error.contains(expected), "{error}");
+        assert!(error.contains("hint: set client_id"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    for (first, second) in [
+        (here.to_owned(), format!("{here}\nclient_id = \"x\"")),
+        (here.to_owned(), "servers = [\"mqtt://broker:1884\"]".into()),
+    ] {
+        assert!(load(&first, &second).is_ok(), "{second}");
+    }
+}
+
 #[cfg(all(feature = "nats", feature = "mqtt"))]
 #[test]
 fn each_variable_that_is_set_makes_a_sink_of_its_own_where_the_file_has_none() {

@@ -243,6 +243,21 @@ impl MqttOptions {
             .collect()
     }
 
+    /// A broker that both name, calling themselves the same: it would end the connection of the one
+    /// for the other's, for ever.
+    #[cfg(feature = "cli")]
+    pub(crate) fn clash(&self, other: &Self) -> Option<String> {
+        if self.client_id != other.client_id {
+            return None;
+        }
+        let (ours, theirs) = (self.check().ok()?, other.check().ok()?);
+        let is_theirs = |our: &&Server| {
+            let place = |server: &Server| (server.host.to_ascii_lowercase(), server.port);
+            theirs.iter().any(|their| place(their) == place(our))
+        };
+        Some(ours.iter().find(is_theirs)?.to_string())
+    }
+
     /// `entry` counts from 1, to name one that cannot be shown: what cannot be parsed cannot be
     /// freed of a password with certainty.
     fn server(&self, entry: usize, url: &Secret) -> Result<Server, MqttOptionsError> {
