@@ -23,13 +23,18 @@ pub(super) fn show(urls: &[Secret]) -> String {
     format!("[{}]", masked.join(", "))
 }
 
-/// A URL without user and password. Cut at the last `@`, because a password may hold one.
+/// A URL without user and password, and without what follows a `?`, where some brokers want a
+/// signature. Cut at the last `@`, because a password may hold one, and a `?` as well.
 fn masked(url: &str) -> String {
+    let before_query = |host: &str| match host.split_once('?') {
+        Some((host, _)) => format!("{host}?***"),
+        None => host.to_owned(),
+    };
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     match rest.rsplit_once('@') {
-        Some((_, host)) if scheme.is_empty() => format!("***@{host}"),
-        Some((_, host)) => format!("{scheme}://***@{host}"),
-        None => url.to_owned(),
+        Some((_, host)) if scheme.is_empty() => format!("***@{}", before_query(host)),
+        Some((_, host)) => format!("{scheme}://***@{}", before_query(host)),
+        None => before_query(url),
     }
 }
 
@@ -43,6 +48,11 @@ mod tests {
             ("nats://broker:4222", "nats://broker:4222"),
             ("nats://ann:s@cret@broker:4222", "nats://***@broker:4222"),
             ("token@broker", "***@broker"),
+            ("wss://broker/mqtt?sig=s3cret", "wss://broker/mqtt?***"),
+            (
+                "wss://ann:s?x@broker/a?sig=s3cret",
+                "wss://***@broker/a?***",
+            ),
         ] {
             assert_eq!(masked(url), shown);
         }

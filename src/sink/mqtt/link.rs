@@ -71,7 +71,7 @@ impl Plan<'_> {
     /// Where the client is to connect to: it takes a WebSocket's URL for a host.
     pub(super) fn host(&self) -> String {
         if self.server.scheme.is_websocket() {
-            self.server.to_string()
+            self.server.websocket_url().reveal().to_owned()
         } else {
             self.server.host.clone()
         }

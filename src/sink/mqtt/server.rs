@@ -59,8 +59,9 @@ impl Scheme {
     }
 }
 
-/// A broker. It is shown without user and password.
-#[derive(Clone, Debug)]
+/// A broker. It is shown without user and password, and without what follows a `?`, where some
+/// brokers want a signature.
+#[derive(Clone)]
 pub(super) struct Server {
     pub(super) scheme: Scheme,
     /// A name or an address, an IPv6 one without its brackets.
@@ -141,16 +142,36 @@ fn auth(login: &str) -> Option<MqttAuth> {
     })
 }
 
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Server {
+    /// The URL of a WebSocket as the client needs it: whole, but for user and password.
+    pub(super) fn websocket_url(&self) -> Secret {
+        Secret::new(format!("{}{}", self.origin(), self.path))
+    }
+
+    fn origin(&self) -> String {
         let (open, close) = if self.host.contains(':') {
             ("[", "]")
         } else {
             ("", "")
         };
         let scheme = self.scheme.as_str();
-        let (host, port, path) = (&self.host, self.port, &self.path);
-        write!(f, "{scheme}://{open}{host}{close}:{port}{path}")
+        format!("{scheme}://{open}{}{close}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = self.origin();
+        match self.path.split_once('?') {
+            Some((path, _)) => write!(f, "{origin}{path}?***"),
+            None => write!(f, "{origin}{}", self.path),
+        }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -170,11 +191,15 @@ mod tests {
             ("ws://broker", "ws://broker:80/mqtt"),
             (
                 "wss://ann:secret@[::1]:8443/ws?a=b",
-                "wss://[::1]:8443/ws?a=b",
+                "wss://[::1]:8443/ws?***",
             ),
         ] {
-            assert_eq!(Server::parse(url, false).unwrap().to_string(), shown);
+            let server = Server::parse(url, false).unwrap();
+            assert_eq!(server.to_string(), shown);
+            assert_eq!(format!("{server:?}"), shown);
         }
+        let signed = Server::parse("wss://ann:secret@b/ws?a=b", false).unwrap();
+        assert_eq!(signed.websocket_url().reveal(), "wss://b:443/ws?a=b");
         let server = Server::parse("mqtt://a%6en:s%40c:r@t@broker", false).unwrap();
         assert_eq!(
             server.auth,
@@ -183,7 +208,6 @@ mod tests {
                 password: Secret::new("s@c:r@t"),
             }
         );
-        assert!(!format!("{server:?}").contains("s@c"));
         assert_eq!(
             Server::parse("mqtt://b", false).unwrap().auth,
             MqttAuth::None
