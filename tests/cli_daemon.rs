@@ -313,8 +313,9 @@ fn from_its_first_answer_on_no_configured_sink_can_be_forgotten() {
                     Err(_) => thread::yield_now(),
                 }
             };
-            let request =
-                format!("DELETE /v1/sinks/{last} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+            let request = format!(
+                "DELETE /v1/sinks/{last} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+            );
             stream.write_all(request.as_bytes()).unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
