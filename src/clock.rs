@@ -47,6 +47,16 @@ impl Timestamp {
         }
     }
 
+    /// As [`FromStr`], for a text that names exactly this moment: one between two microseconds is
+    /// refused, and so is a leap second, which would be read as the second before it.
+    pub(crate) fn exactly(text: &str) -> Option<Self> {
+        let (minute, second) = text.get(..19)?.rsplit_once(':')?;
+        let fraction = text.get(19..)?.strip_prefix('.').unwrap_or_default();
+        let mut finer = fraction.bytes().take_while(u8::is_ascii_digit).skip(6);
+        let is_exact = minute.len() == 16 && second != "60" && finer.all(|digit| digit == b'0');
+        text.parse().ok().filter(|_| is_exact)
+    }
+
     /// Microseconds since the Unix epoch.
     #[must_use]
     pub const fn as_micros(self) -> i64 {
@@ -224,6 +234,30 @@ mod tests {
         assert_eq!(at.to_string().parse::<Timestamp>().unwrap(), at);
         let before: Timestamp = "1969-12-31T23:59:59.999999Z".parse().unwrap();
         assert_eq!(before.as_micros(), -1);
+    }
+
+    #[test]
+    fn a_text_that_names_another_moment_than_can_be_kept_is_not_read_exactly() {
+        let at: Timestamp = "2026-06-30T23:59:59.123456Z".parse().unwrap();
+        for text in [
+            "2026-06-30T23:59:59.123456Z",
+            "2026-06-30t23:59:59.123456000z",
+            "2026-07-01T01:59:59.123456000+02:00",
+        ] {
+            assert_eq!(Timestamp::exactly(text), Some(at), "{text}");
+        }
+        for text in [
+            "2026-06-30T23:59:59.123456001Z",
+            "2026-06-30T23:59:59.1234569Z",
+            "2026-06-30T23:59:60.123456Z",
+            "2026-07-01T01:59:60+02:00",
+            "2026-06-30T235960Z",
+            "2026-06-30T23:59Z",
+            "2026-06-30",
+            "",
+        ] {
+            assert_eq!(Timestamp::exactly(text), None, "{text}");
+        }
     }
 
     #[test]

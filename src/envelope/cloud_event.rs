@@ -408,11 +408,11 @@ impl<'a> Attributes<'a> {
 
     /// A time in the one spelling of an envelope. Whoever passed it on may have written it anew.
     fn time(&self, name: &'static str) -> Result<String, CloudEventError> {
-        let time = self.required(name)?.parse::<Timestamp>();
+        let time = Timestamp::exactly(self.required(name)?);
         time.map(|time| time.to_string())
-            .map_err(|_| CloudEventError::Value {
+            .ok_or(CloudEventError::Value {
                 name,
-                expected: "an RFC 3339 time",
+                expected: "an RFC 3339 time in whole microseconds",
             })
     }
 
@@ -469,13 +469,17 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let Self(attributes, refused) = self;
+        // One that is `null` counts too: of two, readers would differ over which one does.
+        let mut seen = [false; NAMES.len()];
         while let Some(name) = object.next_key::<String>()? {
             let value: &'de RawValue = object.next_value()?;
-            let put = match member(&name, value.get()) {
-                Ok(Some(text)) => attributes.put(&name, text),
-                Ok(None) => Ok(()),
-                Err(error) => Err(error),
-            };
+            let put = place(&name).and_then(|place| {
+                if std::mem::replace(&mut seen[place], true) {
+                    return Err(CloudEventError::Twice(NAMES[place]));
+                }
+                attributes.0[place] = member(NAMES[place], value.get())?;
+                Ok(())
+            });
             // The first fault counts, but whether it is a CloudEvent at all is still to be seen.
             if let Err(error) = put {
                 refused.get_or_insert(error);
@@ -486,9 +490,11 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_, 'de> {
 }
 
 /// The text of a member; `None` where it is `null`, which is an attribute that is not set.
-fn member<'de>(name: &str, json: &'de str) -> Result<Option<Cow<'de, str>>, CloudEventError> {
-    let known = NAMES[place(name)?];
-    if known == "data" {
+fn member<'de>(
+    name: &'static str,
+    json: &'de str,
+) -> Result<Option<Cow<'de, str>>, CloudEventError> {
+    if name == "data" {
         return Ok(Some(Cow::Borrowed(json)));
     }
     if json == "null" {
@@ -500,11 +506,11 @@ fn member<'de>(name: &str, json: &'de str) -> Result<Option<Cow<'de, str>>, Clou
     let text = match inner {
         Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
         Some(_) => serde_json::from_str(json).ok().map(Cow::Owned),
-        None if NATIVE.contains(&known) => Some(Cow::Borrowed(json)),
+        None if NATIVE.contains(&name) => Some(Cow::Borrowed(json)),
         None => None,
     };
     text.map(Some).ok_or(CloudEventError::Value {
-        name: known,
+        name,
         expected: "a string",
     })
 }

@@ -300,6 +300,51 @@ fn a_cloud_event_that_was_written_anew_on_its_way_still_verifies() {
 }
 
 #[test]
+fn another_instant_than_the_signed_one_does_not_pass_by_being_rounded() {
+    let mut device = Device::new();
+    let wire = device.group(&[Draft::new(b"1")]).remove(0);
+    let forms = Forms::of(&wire, &device);
+    let time = forms.attribute("time").unwrap();
+    let finer = |digits: &str| format!("{}{digits}Z", time.trim_end_matches('Z'));
+    // The same instant, with zeros behind it.
+    let exact = forms.structured.replace(time, &finer("000"));
+    let back = Envelope::from_cloud_event(exact.as_bytes()).unwrap();
+    assert_eq!(rendered(back, &device), wire);
+    for other in [finer("999"), finer("000001")] {
+        for name in ["time", "clockwall"] {
+            let from = format!("\"{name}\":\"{}\"", forms.attribute(name).unwrap());
+            let to = format!("\"{name}\":\"{other}\"");
+            let changed = forms.structured.replace(&from, &to);
+            assert_ne!(changed, forms.structured);
+            let refused = Envelope::from_cloud_event(changed.as_bytes()).unwrap_err();
+            let said = refused.to_string();
+            assert!(said.starts_with(&format!("{name} of")), "{said}");
+        }
+    }
+}
+
+#[test]
+fn an_attribute_given_twice_is_refused_though_one_of_them_is_null() {
+    let mut device = Device::new();
+    let wire = device.group(&[Draft::new(b"1")]).remove(0);
+    let forms = Forms::of(&wire, &device);
+    for (name, _) in forms.attributes.iter().skip(1) {
+        for changed in [
+            forms
+                .structured
+                .replacen('{', &format!("{{\"{name}\":null,"), 1),
+            format!(
+                "{},\"{name}\":null}}",
+                forms.structured.strip_suffix('}').unwrap()
+            ),
+        ] {
+            let read = Envelope::from_cloud_event(changed.as_bytes());
+            assert_eq!(read.unwrap_err(), CloudEventError::Twice(name), "{changed}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_cloud_event_of_ours_is_refused_by_the_name_of_its_fault() {
     let mut device = Device::new();
     let mut draft = Draft::new(b"1");
@@ -403,7 +448,7 @@ fn what_is_no_cloud_event_of_ours_is_refused_by_the_name_of_its_fault() {
         (
             "2026-03-01T",
             "2026-13-01T",
-            "time of the CloudEvent is not an RFC 3339 time",
+            "time of the CloudEvent is not an RFC 3339 time in whole microseconds",
         ),
         (
             "\"data_base64\":\"MQ==\"",
