@@ -186,6 +186,31 @@ async fn a_right_or_a_table_that_goes_away_is_a_halt_that_says_what_to_run() {
 }
 
 #[tokio::test]
+async fn a_row_without_a_partition_is_a_halt_and_no_dead_letter() {
+    let server = PostgresServer::with_tables().await;
+    server
+        .execute(
+            "alter table device_events rename to one; \
+             create table device_events (like one including all) partition by range (seq); \
+             alter table device_events attach partition one for values from (1) to (4)",
+        )
+        .await;
+    let device = Device::new("kiosk-1");
+    let mut session = connect(options(&server), &device).await.unwrap();
+    deliver(&mut session, &device.rows(1..=3)).await;
+    send(&mut session, &device.rows([4])).await;
+    let error = lost(&mut session).await;
+    assert_eq!((error.kind, error.code), (ErrorKind::Halt, "no_partition"));
+    assert!(error.hint.unwrap().contains("partition"));
+    server
+        .execute("create table two partition of device_events default")
+        .await;
+    let mut session = connect(options(&server), &device).await.unwrap();
+    deliver(&mut session, &device.rows(3..=4)).await;
+    assert_eq!(count(&server.connect().await).await, 4);
+}
+
+#[tokio::test]
 async fn a_constraint_that_refuses_everything_makes_no_dead_letter_of_a_backlog() {
     let server = PostgresServer::with_tables().await;
     server

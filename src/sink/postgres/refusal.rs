@@ -94,11 +94,31 @@ fn said(error: &DbError) -> String {
     format!("{} (SQLSTATE {code})", error.message())
 }
 
+/// Whether no partition takes the row. The server has no SQLSTATE of its own for it; a check names
+/// its constraint, and a trigger that uses the SQLSTATE no table.
+fn is_of_partitions(error: &DbError) -> bool {
+    *error.code() == SqlState::CHECK_VIOLATION
+        && error.constraint().is_none()
+        && error.table().is_some()
+}
+
+/// Whether a row-level policy is the reason, and not a right that was not granted. The words for
+/// it are the server's and in its language; the name of its function is not.
+fn is_of_policy(error: &DbError) -> bool {
+    error.routine() == Some("ExecWithCheckOptions")
+}
+
 /// Classifies what the server says. `tried` says what was tried, on what.
 fn of_server(tried: &str, error: &DbError, tables: &Tables) -> Verdict {
     let message = format!("{tried}: the server says {}", said(error));
     let lost = |error| Verdict::Lost(error);
     match class(error.code()) {
+        Class::Row(_) if is_of_partitions(error) => {
+            lost(SinkError::halt("no_partition", message).with_hint(
+                "make a partition that takes the rows of this device, or a default one; `url` and \
+                 `schema` say where",
+            ))
+        }
         // Several of them in a row are a trigger or a constraint that was set up wrong.
         Class::Row(code) => Verdict::Row(
             SinkError::reject(code, message)
@@ -133,6 +153,13 @@ fn of_server(tried: &str, error: &DbError, tables: &Tables) -> Verdict {
         }
         Class::Shape => {
             lost(SinkError::halt("schema_version", message).with_hint(tables.how_to_create()))
+        }
+        Class::Right if is_of_policy(error) => {
+            lost(SinkError::halt("not_permitted", message).with_hint(format!(
+                "let the row-level policies of `{}` allow the user in `url` to insert and to see \
+                 the rows of this device",
+                tables.events
+            )))
         }
         Class::Right => lost(tables.not_permitted(message)),
         Class::Setup => lost(
