@@ -199,6 +199,92 @@ async fn a_server_that_confirms_before_it_is_safe_lowers_the_promise() {
 }
 
 #[tokio::test]
+async fn a_table_that_a_crash_of_the_server_empties_lowers_the_promise() {
+    let server = PostgresServer::with_tables().await;
+    let client = server.connect().await;
+    for (statement, logged) in [
+        ("alter table device_events set unlogged", false),
+        ("alter table device_events set logged", true),
+        // One of two partitions is enough.
+        (
+            "alter table device_events rename to one; \
+             create table device_events (like one including all) partition by hash (device); \
+             alter table device_events attach partition one \
+             for values with (modulus 2, remainder 0); \
+             create unlogged table other partition of device_events \
+             for values with (modulus 2, remainder 1)",
+            false,
+        ),
+        ("alter table other set logged", true),
+    ] {
+        client.batch_execute(statement).await.unwrap();
+        let session = connect(options(&server), &device()).await.unwrap();
+        let guarantee = session.guarantee();
+        let exactly_once = guarantee.level == GuaranteeLevel::ExactlyOnce;
+        assert_eq!(exactly_once, logged, "{statement}: {guarantee:?}");
+        assert!(logged || guarantee.unmet[0].contains("set logged"));
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_has_not_every_character_is_a_halt_and_no_dead_letter() {
+    let server = PostgresServer::start();
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        server
+            .execute(&format!(
+                "create database {encoding} encoding '{encoding}' locale 'C' template template0"
+            ))
+            .await;
+        let database = encoding.to_lowercase();
+        let url = server.url().replace("/postgres?", &format!("/{database}?"));
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        let script = edge_outbox::sink::postgres::SCHEMA_SQL;
+        client.batch_execute(script).await.unwrap();
+        let error = refusal(options_for(&url), &device()).await;
+        assert_error(&error, ErrorKind::Halt, "encoding", "`url`");
+        assert!(error.message.contains(encoding), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_ended_between_the_commit_and_its_answer_leaves_one_copy() {
+    // The server commits and then waits for a standby that is not there.
+    let server = PostgresServer::with_tables().await;
+    let setting = "alter system set synchronous_standby_names = 'nobody'";
+    let client = server.connect().await;
+    client.batch_execute(setting).await.unwrap();
+    server.reload();
+    let device = device();
+    let mut session = connect(options(&server), &device).await.unwrap();
+    let parcels = device.rows(1..=3);
+    let waiting = "select pg_terminate_backend(pid) from pg_stat_activity \
+                   where wait_event = 'SyncRep'";
+    let ended = async {
+        while client.query(waiting, &[]).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    support::conversation::send(&mut session, &parcels).await;
+    let (error, ()) = tokio::join!(lost(&mut session), ended);
+    assert_eq!(error.kind, ErrorKind::Retry);
+    assert_eq!(count(&client).await, 3);
+    client
+        .batch_execute("alter system reset synchronous_standby_names")
+        .await
+        .unwrap();
+    server.reload();
+    let mut session = connect(options(&server), &device).await.unwrap();
+    let doubt = device.doubt(&parcels, Default::default(), Default::default());
+    let back = session.read_back(&doubt).await.unwrap();
+    assert_eq!((back.found.len(), back.complete), (3, true));
+    deliver(&mut session, &parcels).await;
+    assert_eq!(count(&client).await, 3);
+}
+
+#[tokio::test]
 async fn tables_of_another_version_are_refused_with_what_to_do() {
     let server = PostgresServer::with_tables().await;
     for (version, hint) in [(0, "config sql | psql"), (2, "update edge-outbox")] {

@@ -28,6 +28,9 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// How long what was sent may stay unacknowledged by the other side's system.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The encoding that a database has to have: in any other an event would be refused for a character.
+const ENCODING: &str = "UTF8";
+
 /// What it takes to connect, and what every statement needs.
 pub(super) struct Site {
     pub(super) options: PostgresOptions,
@@ -55,8 +58,8 @@ pub(super) struct Link {
     task: Task,
     /// Which database it is.
     pub(super) incarnation: Incarnation,
-    /// Whether what is confirmed outlives a crash of the server.
-    pub(super) durable: bool,
+    /// Why what is confirmed would not outlive a crash of the server, and what to do about it.
+    pub(super) unmet: Vec<String>,
 }
 
 impl Link {
@@ -101,7 +104,7 @@ impl Link {
             client: Arc::new(client),
             task: Task(Some(task)),
             incarnation: Incarnation::default(),
-            durable: true,
+            unmet: Vec::new(),
         };
         link.inspect(site).await?;
         Ok(link)
@@ -114,7 +117,10 @@ impl Link {
         let question = format!(
             "select version, instance, has_any_column_privilege($1, 'insert'), \
              has_column_privilege($1, 'digest', 'select'), \
-             current_setting('synchronous_commit'), current_setting('transaction_read_only') \
+             current_setting('synchronous_commit'), current_setting('transaction_read_only'), \
+             current_setting('server_encoding'), \
+             (select bool_and(relpersistence = 'p') from pg_class where oid = $1::regclass \
+             or oid in (select relid from pg_partition_tree($1::regclass))) \
              from {}",
             tables.schema
         );
@@ -136,6 +142,8 @@ impl Link {
         let may_select: bool = row.try_get(3).map_err(failed)?;
         let commit: &str = row.try_get(4).map_err(failed)?;
         let read_only: &str = row.try_get(5).map_err(failed)?;
+        let encoding: &str = row.try_get(6).map_err(failed)?;
+        let logged: bool = row.try_get(7).map_err(failed)?;
         if version != SCHEMA_VERSION {
             return Err(tables.wrong_version(&site.server, version));
         }
@@ -148,7 +156,30 @@ impl Link {
         if read_only == "on" {
             return Err(refusal::read_only(format!("{} is read-only", site.server)));
         }
-        self.durable = commit != "off";
+        if encoding != ENCODING {
+            let message = format!(
+                "{tried}: the encoding of this database is {encoding}, and not {ENCODING}, which \
+                 alone has every character"
+            );
+            return Err(SinkError::halt("encoding", message).with_hint(
+                "name a database in `url` that was created with `encoding 'UTF8' template \
+                 template0`",
+            ));
+        }
+        if commit == "off" {
+            self.unmet.push(format!(
+                "set `synchronous_commit = on` for the user in `url`: {} confirms what a crash of \
+                 the server can still take back",
+                site.server
+            ));
+        }
+        if !logged {
+            self.unmet.push(format!(
+                "make `{}` and its partitions logged tables at {} (`alter table … set logged`): a \
+                 crash of the server empties one that is not",
+                tables.events, site.server
+            ));
+        }
         self.incarnation = incarnation(instance);
         Ok(())
     }

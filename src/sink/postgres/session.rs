@@ -1,6 +1,6 @@
 //! A session: gathers rows while a statement is on its way, and finds the row that spoils one.
 
-use std::{collections::VecDeque, future::pending, sync::Arc};
+use std::{collections::VecDeque, future::pending, mem, sync::Arc};
 
 use tokio::time::{Instant, sleep_until};
 use tokio_postgres::Error;
@@ -27,7 +27,8 @@ pub(super) struct Session {
     /// `None` where it was hung up for want of anything to send.
     link: Option<Link>,
     incarnation: Incarnation,
-    durable: bool,
+    /// Why the server's word is not safe, as the link found.
+    unmet: Vec<String>,
     /// What waits for a statement to be put into.
     gathered: VecDeque<Row>,
     /// Parts of statements that were refused, which go first.
@@ -42,14 +43,14 @@ impl Session {
     /// # Errors
     /// Nothing can be delivered as things are.
     pub(super) async fn open(site: &Arc<Site>, device: &DeviceName) -> Result<Self, SinkError> {
-        let link = Link::dial(site, device).await?;
+        let mut link = Link::dial(site, device).await?;
         Ok(Self {
             statement: row::statement(&site.tables).into(),
             flight: Flight::new(site.options.ack_timeout),
             site: site.clone(),
             device: device.clone(),
             incarnation: link.incarnation,
-            durable: link.durable,
+            unmet: mem::take(&mut link.unmet),
             link: Some(link),
             gathered: VecDeque::new(),
             parts: VecDeque::new(),
@@ -60,19 +61,12 @@ impl Session {
 
     /// The key makes every event unique, so there are no conditions but the server's own word.
     pub(super) fn guarantee(&self) -> Guarantee {
-        if self.durable {
-            return Guarantee {
-                level: GuaranteeLevel::ExactlyOnce,
-                unmet: Vec::new(),
-            };
-        }
         Guarantee {
-            level: GuaranteeLevel::AtLeastOnce,
-            unmet: vec![format!(
-                "set `synchronous_commit = on` for the user in `url`: {} confirms what a crash of \
-                 the server can still take back",
-                self.site.server
-            )],
+            level: match self.unmet.is_empty() {
+                true => GuaranteeLevel::ExactlyOnce,
+                false => GuaranteeLevel::AtLeastOnce,
+            },
+            unmet: self.unmet.clone(),
         }
     }
 
@@ -148,14 +142,14 @@ impl Session {
         let link = match self.link.take() {
             Some(link) => link,
             None => {
-                let link = Link::dial(&self.site, &self.device).await?;
+                let mut link = Link::dial(&self.site, &self.device).await?;
                 if link.incarnation != self.incarnation {
                     return Err(SinkError::retry(
                         "another_database",
                         format!("{} is another database than before", self.site.server),
                     ));
                 }
-                self.durable = link.durable;
+                self.unmet = mem::take(&mut link.unmet);
                 self.idle_since = Instant::now();
                 link
             }
