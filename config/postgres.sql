@@ -7,13 +7,25 @@
 -- path; to put them elsewhere, set PGOPTIONS="--search_path=NAME" for psql, and `schema = "NAME"` in
 -- the devices' configuration.
 --
--- What a device may do. One role for all devices is enough, one for each is better. It needs no right
--- to read a payload, to change a row or to remove one:
+-- What a device may do. It needs no right to read a payload, to change a row or to remove one:
 --
 --     create role kiosks login password '...';
 --     grant insert on device_events to kiosks;
 --     grant select (device, epoch, seq, digest) on device_events to kiosks;
 --     grant select on edge_outbox_schema to kiosks;
+--
+-- Devices that share one role have to trust each other. Whoever saw an event on its way (by another
+-- sink, say) could be there first with its key and another content, and then the true one counts as
+-- a repeat of that; and a row under the name of another device makes that device begin a new epoch.
+-- Neither is possible where each device has a role of its own, with its own name and in the role
+-- `kiosks`, and sees and makes no rows but its own:
+--
+--     alter table device_events enable row level security;
+--     create policy own_rows_in on device_events for insert to kiosks with check (device = current_user);
+--     create policy own_rows_out on device_events for select to kiosks using (device = current_user);
+--
+-- The owner of the tables is not bound by that; another role that reads them needs a policy of its
+-- own. A pooler that logs in as one role for all devices takes the difference away again.
 --
 -- Size: about 700 bytes and the payload twice (exact and as jsonb, both compressed from 2 kB on) for
 -- an event, and some 150 bytes in the indexes. A million events with payloads of 256 bytes take about

@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_postgres::{Client, Error};
 
-use crate::sink::postgres::row::{self, Row};
+use crate::sink::postgres::row::{self, Absent, Row, Texts};
 
 /// The slowest link on which a large statement still passes, in bytes per second.
 const SLOWEST_LINK: f64 = 8.0 * 1_024.0;
@@ -37,8 +37,8 @@ pub(super) struct Flight {
     room: usize,
 }
 
-/// The rows of an answered statement, and how many of them were new.
-pub(super) type Answer = (Vec<Row>, Result<u64, Error>);
+/// The rows of an answered statement, and which of them are not there all the same.
+pub(super) type Answer = (Vec<Row>, Result<Absent, Error>);
 
 struct Sent {
     answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
@@ -74,13 +74,18 @@ impl Flight {
     }
 
     /// Hands a statement to the connection, behind all others. Never waits.
-    pub(super) async fn launch(&mut self, client: &Arc<Client>, text: &Arc<str>, rows: Vec<Row>) {
-        let (client, text) = (client.clone(), text.clone());
+    pub(super) async fn launch(
+        &mut self,
+        client: &Arc<Client>,
+        texts: &Arc<Texts>,
+        rows: Vec<Row>,
+    ) {
+        let (client, texts) = (client.clone(), texts.clone());
         let mut sent = Sent {
             events: rows.len(),
             excess: excess(&rows, self.room),
             answer: Box::pin(async move {
-                let stored = row::store(client, text, &rows).await;
+                let stored = row::store(client, texts, &rows).await;
                 (rows, stored)
             }),
             early: None,

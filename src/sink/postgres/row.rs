@@ -1,6 +1,6 @@
 //! Events as rows, and the one statement that stores a batch of them.
 
-use std::{error::Error as StdError, sync::Arc};
+use std::{collections::HashSet, error::Error as StdError, sync::Arc};
 
 use bytes::{BufMut as _, BytesMut};
 use tokio_postgres::{
@@ -120,9 +120,13 @@ impl ToSql for Moment {
 
 /// The statement that stores a batch; each parameter is a column of it. A row whose key is there
 /// already, digest and all, is stored already. Any other unique index refuses it.
-pub(super) fn statement(tables: &Tables) -> String {
+///
+/// Its answer is how many rows it stored under the keys they were given: a trigger may throw one
+/// away or change it, and the server's own count of them would not tell.
+fn statement(tables: &Tables) -> String {
     format!(
-        "insert into {} (device, epoch, seq, digest, id, original_id, event_type, event_version, source, \
+        "with stored as (\
+         insert into {} (device, epoch, seq, digest, id, original_id, event_type, event_version, source, \
          occurred_at, clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, \
          key_id, signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, \
          payload, payload_json) \
@@ -136,18 +140,87 @@ pub(super) fn statement(tables: &Tables) -> String {
          occurred_at, clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, \
          key_id, signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, \
          payload, payload_json) \
-         on conflict (device, epoch, seq, digest) do nothing",
+         on conflict (device, epoch, seq, digest) do nothing \
+         returning device, epoch, seq, digest) \
+         select count(*) from stored \
+         where (device, epoch, seq, digest) in (select * from unnest($1, $2, $3, $4))",
         tables.events
     )
 }
 
-/// Runs the statement, unnamed and with its types given: nothing of it stays at the server, so
-/// that a pooler may give each one another connection. It is on its way after the first poll.
+/// The question which rows of a batch are not in the table, by their places in it from 1.
+fn question(tables: &Tables) -> String {
+    format!(
+        "select place from unnest($1, $2, $3, $4) with ordinality \
+         as batch (device, epoch, seq, digest, place) \
+         where not exists (select from {} as held where held.device = batch.device \
+         and held.epoch = batch.epoch and held.seq = batch.seq and held.digest = batch.digest)",
+        tables.events
+    )
+}
+
+/// What the server is told and asked about a batch.
+pub(super) struct Texts {
+    statement: String,
+    question: String,
+}
+
+impl Texts {
+    pub(super) fn new(tables: &Tables) -> Self {
+        Self {
+            statement: statement(tables),
+            question: question(tables),
+        }
+    }
+}
+
+/// Which rows of a batch, by their places from 0, the server has not, though it reported no error.
+pub(super) type Absent = HashSet<usize>;
+
+/// Stores a batch. Where the server stored fewer rows than it was given, it is asked which of
+/// them it has: a repeat was there before, and what is not there was thrown away in silence.
 pub(super) async fn store(
     client: Arc<Client>,
-    statement: Arc<str>,
+    texts: Arc<Texts>,
     rows: &[Row],
-) -> Result<u64, Error> {
+) -> Result<Absent, Error> {
+    let stored = insert(&client, &texts.statement, rows).await?;
+    match usize::try_from(stored) == Ok(rows.len()) {
+        true => Ok(Absent::new()),
+        false => absent(&client, &texts.question, rows).await,
+    }
+}
+
+async fn absent(client: &Client, question: &str, rows: &[Row]) -> Result<Absent, Error> {
+    let of = &Column(rows);
+    let places = client
+        .query_typed(
+            question,
+            &[
+                (&of.each(|row| &*row.columns.device), Type::TEXT_ARRAY),
+                (
+                    &of.each(|row| *row.parcel.epoch.as_uuid()),
+                    Type::UUID_ARRAY,
+                ),
+                (&of.each(|row| row.seq), Type::INT8_ARRAY),
+                (
+                    &of.each(|row| row.parcel.digest.as_bytes().as_slice()),
+                    Type::BYTEA_ARRAY,
+                ),
+            ],
+        )
+        .await?;
+    let mut absent = Absent::new();
+    for row in &places {
+        let place: i64 = row.try_get(0)?;
+        absent.extend(usize::try_from(place - 1));
+    }
+    Ok(absent)
+}
+
+/// Runs the statement, unnamed and with its types given: nothing of it stays at the server, so
+/// that a pooler may give each one another connection. It is on its way after the first poll.
+async fn insert(client: &Client, statement: &str, rows: &[Row]) -> Result<i64, Error> {
     let of = &Column(rows);
     let text = |value: fn(&Row) -> &str| of.each(value);
     let bytes = |value: fn(&Row) -> &[u8]| of.each(value);
@@ -182,9 +255,9 @@ pub(super) async fn store(
     let payload = of.each(Row::payload);
     let payload_json = of.each(Row::payload_json);
 
-    client
-        .execute_typed(
-            &statement,
+    let answer = client
+        .query_typed(
+            statement,
             &[
                 (&device, Type::TEXT_ARRAY),
                 (&epoch, Type::UUID_ARRAY),
@@ -216,7 +289,8 @@ pub(super) async fn store(
                 (&payload_json, Type::TEXT_ARRAY),
             ],
         )
-        .await
+        .await?;
+    answer.first().map_or(Ok(0), |row| row.try_get(0))
 }
 
 /// Makes columns of rows.

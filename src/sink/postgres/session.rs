@@ -13,7 +13,7 @@ use crate::{
             flight::Flight,
             link::{Link, Site},
             refusal::{self, Verdict},
-            row::{self, Row},
+            row::{Absent, Row, Texts},
             stored,
         },
     },
@@ -23,7 +23,7 @@ use crate::{
 pub(super) struct Session {
     site: Arc<Site>,
     device: DeviceName,
-    statement: Arc<str>,
+    texts: Arc<Texts>,
     /// `None` where it was hung up for want of anything to send.
     link: Option<Link>,
     incarnation: Incarnation,
@@ -45,7 +45,7 @@ impl Session {
     pub(super) async fn open(site: &Arc<Site>, device: &DeviceName) -> Result<Self, SinkError> {
         let mut link = Link::dial(site, device).await?;
         Ok(Self {
-            statement: row::statement(&site.tables).into(),
+            texts: Texts::new(&site.tables).into(),
             flight: Flight::new(site.options.ack_timeout),
             site: site.clone(),
             device: device.clone(),
@@ -118,7 +118,7 @@ impl Session {
                 (rows, answer) = self.flight.answer() => {
                     self.idle_since = Instant::now();
                     match answer {
-                        Ok(_) => self.stored(&rows),
+                        Ok(absent) => self.stored(&rows, &absent),
                         Err(error) if error.is_closed() => {
                             return Outcome::Lost(link.ended(&self.site).await);
                         }
@@ -187,7 +187,7 @@ impl Session {
             if rows.is_empty() {
                 return;
             }
-            self.flight.launch(&client, &self.statement, rows).await;
+            self.flight.launch(&client, &self.texts, rows).await;
         }
     }
 
@@ -208,11 +208,27 @@ impl Session {
         rows
     }
 
-    fn stored(&mut self, rows: &[Row]) {
-        self.ready.extend(rows.iter().map(|row| Outcome::Stored {
+    /// What the server has is stored. What it left out without a word is not, whatever it says:
+    /// the session ends with it, for a set-up that throws events away has to be mended.
+    fn stored(&mut self, rows: &[Row], absent: &Absent) {
+        let is_there = |(place, row)| (!absent.contains(&place)).then_some(row);
+        let there = rows.iter().enumerate().filter_map(is_there);
+        self.ready.extend(there.map(|row: &Row| Outcome::Stored {
             seq: row.parcel.seq,
             position: Position::default(),
         }));
+        if let Some(first) = absent.iter().min().and_then(|&place| rows.get(place)) {
+            let message = format!(
+                "storing {} events at {}: the server reports no error, and has left out {} of \
+                 them, the first one being event {}",
+                rows.len(),
+                self.site.server,
+                absent.len(),
+                first.parcel.seq
+            );
+            let error = self.site.tables.left_out(message);
+            self.ready.push_back(Outcome::Lost(error));
+        }
     }
 
     fn refused(&mut self, rows: Vec<Row>, error: &Error) {

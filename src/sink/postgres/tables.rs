@@ -65,6 +65,15 @@ impl Tables {
             self.events, self.schema
         ))
     }
+
+    /// Rows that were handed over are not in the table, and no error said so.
+    pub(super) fn left_out(&self, message: String) -> SinkError {
+        SinkError::halt("left_out", message).with_hint(format!(
+            "remove the trigger on `{}` that throws rows away or changes their key, or the policy \
+             that hides them from the user in `url`; nothing is lost meanwhile",
+            self.events
+        ))
+    }
 }
 
 /// A name as it stands in a statement.
