@@ -78,16 +78,21 @@ impl Value for Url {
 }
 
 /// A URL without user and password, and without what follows a question mark where a password may
-/// be among it. Cut at the last `@`, because a password may hold one.
+/// be among it. Cut at the last `@`, because a password may hold one; of one that holds a question
+/// mark nothing is shown.
 fn masked(url: &str) -> String {
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let (scheme, rest) = base.split_once("://").unwrap_or(("", base));
+    if query.contains('@') {
+        let separator = if scheme.is_empty() { "" } else { "://" };
+        return format!("{scheme}{separator}***");
+    }
     let mut shown = match rest.rsplit_once('@') {
         Some((_, host)) if scheme.is_empty() => format!("***@{host}"),
         Some((_, host)) => format!("{scheme}://***@{host}"),
         None => base.to_owned(),
     };
-    if query.contains("pass") || query.contains('@') || query.contains('%') {
+    if query.contains("pass") || query.contains('%') {
         shown.push_str("?***");
     } else if !query.is_empty() {
         shown.push_str(&format!("?{query}"));
@@ -212,6 +217,9 @@ mod tests {
                 "postgres://***@hub/db?sslmode=require",
             ),
             ("postgres:///db?host=hub&password=x", "postgres:///db?***"),
+            ("postgres://ann:s?cret@hub/db", "postgres://***"),
+            ("postgres://ann:s?cr@et@hub/db", "postgres://***"),
+            ("postgres:///db?host=hub&user=ann@b", "postgres://***"),
             ("ann:x@hub", "***@hub"),
         ] {
             assert_eq!(masked(url), shown);

@@ -275,6 +275,11 @@ impl PostgresOptions {
                 "write postgres://USER@HOST:5432/DATABASE".into(),
             ));
         }
+        if is_ambiguous(url) {
+            return Err(Wrong::Url(
+                "write an `@` in the user or the password as %40, and a `?` as %3F".into(),
+            ));
+        }
         let parsed = TlsOfUrl::take_from(url)?;
         // The client's words name a key at most, never a value.
         let mut config: Config =
@@ -312,6 +317,14 @@ impl PostgresOptions {
             },
         })
     }
+}
+
+/// Whether a password may reach into what is shown: the client ends user and password at the first
+/// `@`, and takes what is behind it for the name of a host, of a database or of a parameter.
+fn is_ambiguous(url: &str) -> bool {
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut names = query.split('&').filter_map(|pair| pair.split('=').next());
+    base.matches('@').count() > 1 || names.any(|name| name.contains('@'))
 }
 
 /// What a URL says in the words of libpq that the client does not know.
@@ -452,6 +465,10 @@ mod tests {
             ("postgres://ann:hunter2@h:hunter2/d", "port"),
             ("postgres://ann:hunter2@h/d?sslmode=hunter2", "verify-full"),
             ("postgres://ann:hunter2@h/d?hunter=hunter2", "hunter"),
+            ("postgres://ann:s@hunter2@h/d", "%40"),
+            ("postgres://ann:s@h/hunter2@h/d", "%40"),
+            ("postgres://ann:s@x?hunter2@h/d?sslmode=require", "%40"),
+            ("postgres://ann:s@x?a=b&hunter2@h/d?sslmode=require", "%40"),
             ("postgres:///d", "names no host"),
             ("postgres://h/d?host=/run", "Unix socket"),
             ("postgres://h/d?sslcert=/c", "belong together"),
