@@ -108,6 +108,45 @@ async fn what_a_trigger_says_about_a_row_is_left_to_the_servers_log() {
 }
 
 #[tokio::test]
+async fn what_a_trigger_says_is_left_to_the_servers_log_whatever_sqlstate_it_uses() {
+    let server = PostgresServer::with_tables().await;
+    let device = Device::new("kiosk-1");
+    for (sqlstate, kind) in [
+        ("40001", ErrorKind::Retry),
+        ("57014", ErrorKind::Retry),
+        ("42501", ErrorKind::Halt),
+        ("42P01", ErrorKind::Halt),
+        ("ZZ001", ErrorKind::Halt),
+    ] {
+        server
+            .execute(&format!(
+                "create or replace function refuse() returns trigger language plpgsql as $$ begin \
+                 raise exception 'no: %', convert_from(new.payload, 'UTF8') \
+                 using errcode = '{sqlstate}'; end $$; \
+                 create or replace trigger refuse before insert on device_events \
+                 for each row execute function refuse()"
+            ))
+            .await;
+        let mut session = connect(options(&server), &device).await.unwrap();
+        send(&mut session, &device.rows([1])).await;
+        let error = match next(&mut session).await {
+            Outcome::Refused { error, .. } | Outcome::Lost(error) => error,
+            stored @ Outcome::Stored { .. } => panic!("{stored:?}"),
+        };
+        assert_eq!(error.kind, kind, "{error:?}");
+        assert!(error.message.contains(sqlstate), "{error}");
+        // What it lacks is no right and no table of ours.
+        let hint = error.hint.clone().unwrap_or_default();
+        assert!(
+            kind == ErrorKind::Retry || hint.contains("see to the triggers"),
+            "{hint}"
+        );
+        assert!(!format!("{error:?}").contains("score"), "{error:?}");
+    }
+    assert!(server.log().contains("score"));
+}
+
+#[tokio::test]
 async fn what_passes_by_itself_is_a_retry_and_the_connection_stays() {
     let server = PostgresServer::with_tables().await;
     server

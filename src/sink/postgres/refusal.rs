@@ -74,11 +74,11 @@ fn class(code: &SqlState) -> Class {
     }
 }
 
-/// The server's words. Those about a row may quote what it holds, and are left out: the server's
-/// log has them.
+/// The server's words. Those about a row may quote what it holds, and so may those that come out
+/// of a function, a trigger's for one. They are left out: the server's log has them.
 fn said(error: &DbError) -> String {
     let code = error.code().code();
-    if let Class::Row(_) = class(error.code()) {
+    if matches!(class(error.code()), Class::Row(_)) || error.where_().is_some() {
         let mut text = format!("SQLSTATE {code}");
         for (what, name) in [
             ("constraint", error.constraint()),
@@ -140,6 +140,14 @@ fn of_server(tried: &str, error: &DbError, tables: &Tables) -> Verdict {
                 .with_hint("raise the server's `max_connections`, or put a pooler before it"),
         ),
         Class::Connection(code) => lost(SinkError::retry(code, message)),
+        // Whatever a trigger lacks, it is not what the script makes and grants.
+        Class::Table | Class::Shape | Class::Right | Class::Setup if error.where_().is_some() => {
+            lost(SinkError::halt("refused", message).with_hint(format!(
+                "see to the triggers of `{}` in the database of `url`, one of which fails; the \
+                 server's log has its words",
+                tables.events
+            )))
+        }
         Class::Access => lost(SinkError::halt("not_authorized", message).with_hint(
             "correct user and password in `url`, `password_file` or `tls.certificate`, `sslmode` \
              where the server asks for encryption, or the server's pg_hba.conf",
