@@ -1,5 +1,7 @@
 //! The envelope as a CloudEvent and back.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// One event in each form: the envelope, and the CloudEvent in both modes.
@@ -264,6 +266,66 @@ fn whatever_single_byte_is_changed_no_other_event_passes() {
     }
 }
 
+/// What a reader that knows nothing of envelopes takes a CloudEvent for: its attributes, of which
+/// `null` is none, each as the value that it stands for.
+fn plain_reading(json: &[u8]) -> BTreeMap<String, String> {
+    let members: BTreeMap<String, serde_json::Value> = serde_json::from_slice(json).unwrap();
+    let mut plain = BTreeMap::new();
+    for (name, value) in members {
+        let text = match value {
+            serde_json::Value::Null if name != "data" => continue,
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        };
+        let text = match name.as_str() {
+            "time" | "clockwall" => text.parse::<jiff::Timestamp>().unwrap().to_string(),
+            _ => text,
+        };
+        plain.insert(name, text);
+    }
+    plain
+}
+
+#[test]
+fn whatever_is_put_in_or_taken_out_a_cloud_event_that_verifies_says_the_same_to_any_reader() {
+    let mut device = Device::new();
+    let mut draft = Draft::new(b"{\"a\":[1,2]}");
+    (draft.original_id, draft.source) = (Some("order 7"), "my app");
+    let wire = device.group(&[draft]).remove(0);
+    let forms = Forms::of(&wire, &device);
+    let bytes = forms.structured.as_bytes();
+    let said = plain_reading(bytes);
+    let mut verifier = device.verifier();
+    let mut check = |changed: Vec<u8>| {
+        let passes = is_the_event(Envelope::from_cloud_event(&changed), &mut verifier, &wire);
+        let shown = || String::from_utf8_lossy(&changed).into_owned();
+        assert!(!passes || plain_reading(&changed) == said, "{}", shown());
+        passes
+    };
+    let mut passed = 0;
+    for at in 0..=bytes.len() {
+        for put in *b"\"\\,:{}[] 0169.+-tTzZ=\t\n\0" {
+            let changed = [&bytes[..at], &[put], &bytes[at..]].concat();
+            passed += usize::from(check(changed));
+        }
+        for gone in 1..=bytes.len().saturating_sub(at).min(3) {
+            check([&bytes[..at], &bytes[at + gone..]].concat());
+        }
+    }
+    // White space between the members, and zeros behind a time.
+    assert!(passed > 100, "{passed}");
+    let time = forms.attribute("time").unwrap();
+    for instead in [
+        "09:00:60",
+        "08:00:00,000001",
+        "24:00:00",
+        "08:00:00.000001-00:00",
+    ] {
+        let other = time.replace("08:00:00.000001Z", instead);
+        check(forms.structured.replace(time, &other).into_bytes());
+    }
+}
+
 #[test]
 fn a_cloud_event_that_was_written_anew_on_its_way_still_verifies() {
     let mut device = Device::new();
@@ -272,7 +334,7 @@ fn a_cloud_event_that_was_written_anew_on_its_way_still_verifies() {
     let wire = device.group(&[draft]).remove(0);
     let forms = Forms::of(&wire, &device);
     // Members sorted by name, texts escaped, white space in between.
-    let json: std::collections::BTreeMap<String, serde_json::Value> =
+    let json: BTreeMap<String, serde_json::Value> =
         serde_json::from_str(&forms.structured).unwrap();
     let pretty = serde_json::to_string_pretty(&json).unwrap();
     let with_data = forms.structured.replace(
