@@ -10,9 +10,9 @@ use edge_outbox::{
     status::GuaranteeLevel,
 };
 use support::{
-    conversation::{deliver, lost, send, stored},
+    conversation::{deliver, lost, refused, send, stored},
     device::Device,
-    postgres_server::PostgresServer,
+    postgres_server::{OPEN, PostgresServer},
     postgres_table::{connect, count, options, options_for, refusal},
 };
 
@@ -267,7 +267,7 @@ async fn a_connection_that_is_ended_between_the_commit_and_its_answer_leaves_one
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    support::conversation::send(&mut session, &parcels).await;
+    send(&mut session, &parcels).await;
     let (error, ()) = tokio::join!(lost(&mut session), ended);
     assert_eq!(error.kind, ErrorKind::Retry);
     assert_eq!(count(&client).await, 3);
@@ -282,6 +282,23 @@ async fn a_connection_that_is_ended_between_the_commit_and_its_answer_leaves_one
     assert_eq!((back.found.len(), back.complete), (3, true));
     deliver(&mut session, &parcels).await;
     assert_eq!(count(&client).await, 3);
+}
+
+#[tokio::test]
+async fn a_server_that_has_no_transactions_left_is_waited_for_and_rejects_nothing() {
+    let mut server = PostgresServer::with("wal_level = logical\n", OPEN);
+    server.create_tables().await;
+    server.spend_transactions().await;
+    let device = device();
+    let mut session = connect(options(&server), &device).await.unwrap();
+    for seqs in [1..=1, 1..=5] {
+        let parcels = device.rows(seqs);
+        send(&mut session, &parcels).await;
+        for _ in &parcels {
+            let (_, error) = refused(&mut session).await;
+            assert_error(&error, ErrorKind::Retry, "server_full", "vacuum");
+        }
+    }
 }
 
 #[tokio::test]

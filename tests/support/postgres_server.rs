@@ -209,6 +209,31 @@ impl PostgresServer {
         }
     }
 
+    /// Stops it and starts it again with nearly all of its transactions spent, so that it takes no
+    /// commands that write. Needs `wal_level = logical`: something has to hold the old ones back,
+    /// or the server would make room by itself.
+    pub(crate) async fn spend_transactions(&mut self) {
+        const NEXT: u32 = 2_146_000_000;
+        /// Transactions in a file of `pg_xact`, which has 2 bits for each.
+        const IN_A_FILE: u32 = 1 << 20;
+        self.execute("select pg_create_logical_replication_slot('held', 'pgoutput')")
+            .await;
+        self.stop();
+        let reset = Account::command(self.account, binary("pg_resetwal"))
+            .args(["-x", &NEXT.to_string(), "-D"])
+            .arg(self.data())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&reset.stderr);
+        assert!(reset.status.success(), "pg_resetwal: {said}");
+        let file = self
+            .data()
+            .join(format!("pg_xact/{:04X}", NEXT / IN_A_FILE));
+        fs::write(file, vec![0; IN_A_FILE as usize / 4]).unwrap();
+        Account::own(self.account, self.dir.path());
+        self.start_again();
+    }
+
     /// Has it read its configuration again, after [`PostgresServer::configure`].
     pub(crate) fn reload(&self) {
         let before = self.log().matches("received SIGHUP").count();

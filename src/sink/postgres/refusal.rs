@@ -94,6 +94,15 @@ fn said(error: &DbError) -> String {
     format!("{} (SQLSTATE {code})", error.message())
 }
 
+/// Whether the server takes no writes at all, for want of numbers for its transactions. It uses the
+/// SQLSTATE of a row that is too large, so that only the name of its function tells the two apart.
+fn is_of_transactions(error: &DbError) -> bool {
+    *error.code() == SqlState::PROGRAM_LIMIT_EXCEEDED
+        && error
+            .routine()
+            .is_some_and(|name| name.starts_with("GetNew"))
+}
+
 /// Whether no partition takes the row. The server has no SQLSTATE of its own for it; a check names
 /// its constraint, and a trigger that uses the SQLSTATE no table.
 fn is_of_partitions(error: &DbError) -> bool {
@@ -113,6 +122,12 @@ fn of_server(tried: &str, error: &DbError, tables: &Tables) -> Verdict {
     let message = format!("{tried}: the server says {}", said(error));
     let lost = |error| Verdict::Lost(error);
     match class(error.code()) {
+        Class::Row(_) if is_of_transactions(error) => {
+            Verdict::Statement(SinkError::retry("server_full", message).with_hint(
+                "the server behind `url` has no transactions left: vacuum its databases as its \
+                 log says; nothing is lost meanwhile",
+            ))
+        }
         Class::Row(_) if is_of_partitions(error) => {
             lost(SinkError::halt("no_partition", message).with_hint(
                 "make a partition that takes the rows of this device, or a default one; `url` and \
