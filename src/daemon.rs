@@ -281,23 +281,58 @@ impl Listeners {
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    /// Takes them over: they end the process no more.
+    /// Takes SIGTERM and SIGINT over: they end the process no more.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: None,
+        })
+    }
+
+    /// SIGHUP, too: the end of the terminal is the end of what was shown on it, unless it was
+    /// started to outlive that (`nohup`).
+    #[cfg(feature = "demo")]
+    pub(crate) fn of_terminal() -> io::Result<Self> {
+        let kind = SignalKind::hangup();
+        Ok(Self {
+            hangup: match is_ignored(kind) {
+                true => None,
+                false => Some(signal(kind)?),
+            },
+            ..Self::new()?
         })
     }
 
     /// Waits for one, and gives its name.
     pub(crate) async fn next(&mut self) -> &'static str {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             Some(()) = self.terminate.recv() => "SIGTERM",
             Some(()) = self.interrupt.recv() => "SIGINT",
+            Some(()) = hangup => "SIGHUP",
             else => pending().await,
         }
     }
+}
+
+/// Whether whoever started this process had the signal ignored. Where the system does not say, it
+/// is not.
+#[cfg(feature = "demo")]
+fn is_ignored(kind: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| {
+        let mask = line.strip_prefix("SigIgn:")?;
+        u64::from_str_radix(mask.trim(), 16).ok()
+    });
+    mask.is_some_and(|mask| mask >> (kind.as_raw_value() - 1) & 1 == 1)
 }

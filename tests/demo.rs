@@ -4,9 +4,10 @@
 mod support;
 
 use std::{
+    ffi::OsStr,
     fs,
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
+    io::{BufRead as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -131,40 +132,111 @@ fn one_event_that_is_left_out_of_the_books_is_found_to_be_lost() {
     assert_nothing_left(&home);
 }
 
+/// Starts it, and waits until it is in the middle of it, with kiosks that take events.
+fn begin(home: &Home, mut command: Command) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let appending = |line: &String| line.contains(" appended, ") && !line.contains("  0 ap");
+    assert!(lines.any(|line| appending(&line.unwrap())));
+    assert_eq!(kiosks(home), 3);
+    (child, lines)
+}
+
+/// That this signal ends it at once, by name, and leaves nothing.
+fn assert_ended_by(signal: Signal, name: &str, home: &Home, child: Child) {
+    let begin = Instant::now();
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(4), "{output:?}");
+    assert_eq!(output.status.code(), Some(1));
+    let said = format!("error: stopped by {name} before the end\n");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), said);
+    assert_nothing_left(home);
+}
+
 #[test]
 fn a_signal_ends_it_at_once_and_leaves_nothing_behind() {
     let home = home();
-    for signal in [Signal::INT, Signal::TERM] {
-        let mut child = home.command(&QUICK).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        // In the middle of it, with kiosks that take events.
-        let appending = |line: &String| line.contains(" appended, ") && !line.contains("  0 ap");
-        assert!(lines.any(|line| appending(&line.unwrap())));
-        assert_eq!(kiosks(&home), 3);
-        let begin = Instant::now();
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        lines.for_each(|line| drop(line.unwrap()));
-        let output = child.wait_with_output().unwrap();
-        assert!(begin.elapsed() < Duration::from_secs(4), "{output:?}");
-        assert_eq!(output.status.code(), Some(1));
-        let name = if signal == Signal::INT {
-            "SIGINT"
-        } else {
-            "SIGTERM"
-        };
-        let said = format!("error: stopped by {name} before the end\n");
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), said);
-        assert_nothing_left(&home);
+    for (signal, name) in [
+        (Signal::INT, "SIGINT"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::HUP, "SIGHUP"),
+    ] {
+        let (child, lines) = begin(&home, home.command(&QUICK));
+        // It goes on writing until it has ended.
+        let reader = thread::spawn(|| lines.for_each(|line| drop(line.unwrap())));
+        assert_ended_by(signal, name, &home, child);
+        reader.join().unwrap();
+    }
+}
+
+#[test]
+fn a_demo_that_was_started_to_outlive_its_terminal_does() {
+    let home = home();
+    let (child, lines) = begin(&home, deaf_to_hangups(&home.command(&QUICK)));
+    let reader = thread::spawn(|| lines.for_each(|line| drop(line.unwrap())));
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(kiosks(&home), 3);
+    assert_ended_by(Signal::INT, "SIGINT", &home, child);
+    reader.join().unwrap();
+}
+
+/// The same command as `nohup` would start it.
+fn deaf_to_hangups(command: &Command) -> Command {
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(environment(command))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    shell
+}
+
+fn environment(command: &Command) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+    let set = |(name, value): (_, Option<_>)| Some((name, value?));
+    command.get_envs().filter_map(set)
+}
+
+/// The same command on a terminal of its own.
+fn on_a_terminal(command: &Command) -> Command {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
+    let mut script = Command::new("/usr/bin/script");
+    script
+        .args(["-qec", &words.join(" "), "/dev/null"])
+        .env_clear()
+        .envs(environment(command))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    script
+}
+
+#[test]
+fn a_terminal_that_is_closed_leaves_nothing_behind() {
+    let mut home = home();
+    home.set("TERM", "xterm");
+    let mut terminal = on_a_terminal(&home.command(&QUICK)).spawn().unwrap();
+    let mut shown = BufReader::new(terminal.stdout.take().unwrap()).lines();
+    assert!(shown.any(|line| line.unwrap().contains("The network is gone")));
+    assert!(kiosks(&home) >= 3);
+    terminal.kill().unwrap();
+    terminal.wait().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while kiosks(&home) > 0 || fs::read_dir(home.path("tmp")).unwrap().count() > 0 {
+        assert!(Instant::now() < deadline, "something is left");
+        thread::sleep(Duration::from_millis(20));
     }
 }
 
 #[test]
 fn no_kiosk_outlives_a_demo_that_is_killed() {
     let home = home();
-    let mut child = home.command(&QUICK).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert!(lines.any(|line| line.unwrap().contains(" appended, ")));
-    assert_eq!(kiosks(&home), 3);
+    let (mut child, _lines) = begin(&home, home.command(&QUICK));
     child.kill().unwrap();
     child.wait().unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -180,23 +252,7 @@ fn a_terminal_is_shown_bars_and_colours_where_they_are_wanted() {
         let mut home = home();
         home.set("TERM", "xterm");
         home.set("NO_COLOR", no_color);
-        let demo = home.command(&QUICK);
-        // The program on a terminal of its own.
-        let mut words = vec![demo.get_program().to_str().unwrap().to_owned()];
-        words.extend(
-            demo.get_args()
-                .map(|word| word.to_str().unwrap().to_owned()),
-        );
-        let output = Command::new("/usr/bin/script")
-            .args(["-qec", &words.join(" "), "/dev/null"])
-            .env_clear()
-            .envs(
-                demo.get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            )
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let output = on_a_terminal(&home.command(&QUICK)).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let shown = String::from_utf8(output.stdout).unwrap();
         for part in ["█", "▒", "·", "no network", "no power", "nothing was lost"] {

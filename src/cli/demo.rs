@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let runtime = runtime.map_err(DemoError::System)?;
     let mut picture = Picture::new(Output::open(), options);
     let ending = runtime.block_on(async {
-        let mut signals = Signals::new().map_err(DemoError::System)?;
+        let mut signals = Signals::of_terminal().map_err(DemoError::System)?;
         demo::play(options, |news| picture.show(&news), signals.next()).await
     });
     runtime.shutdown_background();
