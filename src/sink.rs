@@ -242,6 +242,23 @@ impl ErrorKind {
     }
 }
 
+/// The longest message or hint, in characters: a server may say as much as it likes.
+const MAX_TEXT_CHARS: usize = 1_000;
+
+/// A text as it can be shown. Whoever is at the other side must not be able to write lines into a
+/// log, to command a terminal, or to turn the direction of what is read.
+fn one_line(text: &str) -> String {
+    let is_plain = |c: char| {
+        !c.is_control() && !matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut chars = text.chars().map(|c| if is_plain(c) { c } else { ' ' });
+    let mut line: String = chars.by_ref().take(MAX_TEXT_CHARS).collect();
+    if chars.next().is_some() {
+        line.push('…');
+    }
+    line
+}
+
 /// What went wrong at a sink.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -251,9 +268,10 @@ pub struct SinkError {
     /// A stable word for the ledger and for metrics, such as `payload_too_large`; never a
     /// server's text, which can quote data.
     pub code: &'static str,
-    /// What was tried, on what, and what the other side said.
+    /// What was tried, on what, and what the other side said: one line without control characters,
+    /// for it is shown on terminals and in logs.
     pub message: String,
-    /// What to do about it, naming the configuration key.
+    /// What to do about it, naming the configuration key. One line, too.
     pub hint: Option<String>,
     /// Whether a limit of the server's refused the event. Several such rejections in a row mean a
     /// wrong setting rather than a poison event, and must not dead-letter a backlog.
@@ -282,7 +300,7 @@ impl SinkError {
     /// Adds what to do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(one_line(&hint.into()));
         self
     }
 
@@ -293,11 +311,11 @@ impl SinkError {
         self
     }
 
-    const fn new(kind: ErrorKind, code: &'static str, message: String) -> Self {
+    fn new(kind: ErrorKind, code: &'static str, message: String) -> Self {
         Self {
             kind,
             code,
-            message,
+            message: one_line(&message),
             hint: None,
             limit: false,
         }
@@ -465,5 +483,23 @@ impl Session {
     /// Stops at once and flushes nothing; at most 500 ms.
     pub async fn close(self) {
         each!(self, session => session.close().await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_side_says_is_one_line_of_bounded_length() {
+        let error = SinkError::retry("a", "says \"x\r\n\x1b[31mfake\u{9b}2J\u{202e}\"")
+            .with_hint("see\nthere");
+        assert_eq!(error.message, "says \"x   [31mfake 2J \"");
+        assert_eq!(error.hint.unwrap(), "see there");
+
+        let long = "é".repeat(MAX_TEXT_CHARS);
+        assert_eq!(SinkError::halt("a", long.as_str()).message, long);
+        let longer = SinkError::halt("a", long.clone() + "é").message;
+        assert_eq!(longer, long + "…");
     }
 }

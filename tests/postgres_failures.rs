@@ -12,7 +12,7 @@ use edge_outbox::{
 use support::{
     conversation::{deliver, lost, refused, send, stored},
     device::Device,
-    postgres_server::{OPEN, PostgresServer},
+    postgres_server::{OPEN, PostgresServer, SCRAM},
     postgres_table::{connect, count, options, options_for, refusal},
 };
 
@@ -49,6 +49,15 @@ async fn no_server_is_a_retry_and_one_of_several_is_enough() {
         server.port()
     );
     connect(options_for(&both), &device()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_server_says_writes_no_line_and_commands_no_terminal() {
+    let server = PostgresServer::with("", SCRAM);
+    let url = server.url_as("ki%0Aosk%1B%5B31m:x", "?sslmode=disable");
+    let error = refusal(options_for(&url), &device()).await;
+    assert_error(&error, ErrorKind::Halt, "not_authorized", "`password_file`");
+    assert!(error.message.contains("user \"ki osk [31m\""), "{error:?}");
 }
 
 #[tokio::test]
