@@ -118,18 +118,22 @@ macro_rules! serde_text {
 pub(crate) use {base64_text, serde_text};
 
 /// Undoes the `%40` of a URL. What is no such escape stays as it is.
-#[cfg(any(feature = "nats", feature = "mqtt"))]
+#[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
 pub(crate) fn percent_decoded(text: &str) -> String {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
-        let escape = (first == b'%')
-            .then(|| after.get(..2))
-            .flatten()
-            .and_then(|hex| std::str::from_utf8(hex).ok())
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        rest = if escape.is_some() { &after[2..] } else { after };
-        bytes.push(escape.unwrap_or(first));
+        let escape = match after {
+            &[high, low, ref behind @ ..] if first == b'%' => digit(high)
+                .zip(digit(low))
+                .and_then(|(high, low)| u8::try_from(high * 16 + low).ok())
+                .map(|byte| (byte, behind)),
+            _ => None,
+        };
+        let (byte, behind) = escape.unwrap_or((first, after));
+        bytes.push(byte);
+        rest = behind;
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -137,6 +141,19 @@ pub(crate) fn percent_decoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
+    #[test]
+    fn what_is_no_escape_of_a_url_stays_as_it_is() {
+        for (text, decoded) in [
+            ("s%40cr%25t", "s@cr%t"),
+            ("%c3%A9", "é"),
+            ("%+5%4%", "%+5%4%"),
+            ("%4g%é%%41", "%4g%é%A"),
+        ] {
+            assert_eq!(percent_decoded(text), decoded);
+        }
+    }
 
     #[test]
     fn a_value_has_one_spelling_only() {

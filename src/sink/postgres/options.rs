@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use tokio_postgres::config::{Config, Host};
 
 use crate::{
+    encoding::percent_decoded,
     secret::Secret,
     sink::tls::{TlsFiles, TlsIdentity},
 };
@@ -295,6 +296,12 @@ impl PostgresOptions {
         if hosts.is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Wrong::NoHost);
         }
+        // A URL ends user and password at the first `@`; what follows could be part of a password
+        // that is written as it is, and hosts are shown.
+        let is_odd = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+        if hosts.iter().any(is_odd) {
+            return Err(Wrong::Url("write an `@` in user or password as %40".into()));
+        }
         let sockets = hosts.iter().filter(|host| matches!(host, Host::Unix(_)));
         let sslmode = match sockets.count() {
             0 => self
@@ -373,25 +380,6 @@ impl TlsOfUrl {
             rest: Secret::new(rest.as_str()),
         })
     }
-}
-
-/// Undoes the `%2F` of a URL. What is no such escape stays as it is.
-fn percent_decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let escape = (first == b'%')
-            .then(|| after.split_at_checked(2))
-            .flatten()
-            .and_then(|(hex, behind)| {
-                let hex = std::str::from_utf8(hex).ok()?;
-                Some((u8::from_str_radix(hex, 16).ok()?, behind))
-            });
-        let (byte, behind) = escape.unwrap_or((first, after));
-        bytes.push(byte);
-        rest = behind;
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

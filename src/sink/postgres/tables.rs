@@ -20,17 +20,17 @@ impl Tables {
             Some(schema) => format!("{}.{table}", quoted(schema)),
             None => table.to_owned(),
         };
-        // `'` cannot be escaped in a shell but by leaving the quotes.
         let path = schema.map(|schema| {
             let path = format!("--search_path={}", quoted(schema));
-            format!("PGOPTIONS='{}' ", path.replace('\'', "'\\''"))
+            format!("PGOPTIONS={} ", word(&path))
         });
         Self {
             events: name("device_events"),
             schema: name("edge_outbox_schema"),
             create: format!(
-                "edge-outbox config sql | {}psql -v ON_ERROR_STOP=1 '{address}'",
-                path.unwrap_or_default()
+                "edge-outbox config sql | {}psql -v ON_ERROR_STOP=1 {}",
+                path.unwrap_or_default(),
+                word(&address.to_string()),
             ),
         }
     }
@@ -74,6 +74,11 @@ impl Tables {
             self.events
         ))
     }
+}
+
+/// A text as one word of a shell, where `'` cannot be escaped but by leaving the quotes.
+fn word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// A name as it stands in a statement.
