@@ -4,45 +4,15 @@
 #![cfg(all(feature = "mqtt", feature = "cli"))]
 mod support;
 
-use std::{
-    fs,
-    net::TcpListener,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use support::{
-    certificates::Authority, mosquitto::MosquittoServer, program::Home, snapshot::assert_snapshot,
+    broken_setup::{HALTED, SENDING, WAITING, assert_told},
+    certificates::Authority,
+    mosquitto::MosquittoServer,
+    program::Home,
+    server_process::free_port,
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What `status` says of the sink once it is in this state with this configuration.
-fn status_of(home: &Home, state: &str) -> String {
-    let _daemon = home.daemon();
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let status = home.ok(&["status"]);
-        let sink = status.find("sink ").map_or("", |at| &status[at..]);
-        if sink.contains(state) && sink.contains("last trouble") {
-            return undated(sink);
-        }
-        assert!(Instant::now() < deadline, "not {state:?} but {sink}");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Without the time of the last trouble.
-fn undated(text: &str) -> String {
-    let lines = text.lines().map(|line| match line.rsplit_once(" (20") {
-        Some((before, _)) if line.contains("last trouble") => before,
-        _ => line,
-    });
-    lines.map(|line| format!("{line}\n")).collect()
-}
 
 fn with_sink(keys: &str) -> Home {
     Home::with_config(&format!("[sinks.hub]\ntype = \"mqtt\"\n{keys}"))
@@ -84,21 +54,15 @@ fn as_kiosk(server: &MosquittoServer, password: &str) -> Home {
 #[test]
 fn a_wrong_password() {
     let server = guarded("pattern readwrite #\n");
-    let status = status_of(&as_kiosk(&server, "hunter2"), "halted");
-    let port = server.port().to_string();
-    assert_snapshot("mqtt_wrong_password", &status, &[(port.as_str(), "PORT")]);
+    let home = as_kiosk(&server, "wrong-one");
+    assert_told("mqtt_wrong_password", &home, HALTED, server.port());
 }
 
 #[test]
 fn a_topic_that_is_not_permitted() {
     let server = guarded("user kiosk\ntopic write elsewhere/#\n");
-    let status = status_of(&as_kiosk(&server, "secret"), "halted");
-    let port = server.port().to_string();
-    assert_snapshot(
-        "mqtt_topic_not_permitted",
-        &status,
-        &[(port.as_str(), "PORT")],
-    );
+    let home = as_kiosk(&server, "secret");
+    assert_told("mqtt_topic_not_permitted", &home, HALTED, server.port());
 }
 
 #[test]
@@ -119,33 +83,20 @@ fn a_wrong_authority() {
         server.port(),
         stranger.roots().display(),
     ));
-    let status = status_of(&home, "halted");
-    let port = server.port().to_string();
-    assert_snapshot("mqtt_wrong_authority", &status, &[(port.as_str(), "PORT")]);
+    assert_told("mqtt_wrong_authority", &home, HALTED, server.port());
 }
 
 #[test]
 fn a_broker_that_is_not_there() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port().to_string();
-    drop(listener);
+    let port = free_port();
     let home = with_sink(&format!("servers = [\"mqtt://127.0.0.1:{port}\"]\n"));
-    let status = status_of(&home, "waiting");
-    assert_snapshot("mqtt_unreachable", &status, &[(port.as_str(), "PORT")]);
+    assert_told("mqtt_unreachable", &home, WAITING, port);
 }
 
 #[test]
 fn a_name_that_does_not_resolve() {
     let home = with_sink("servers = [\"mqtts://broker.invalid\"]\n");
-    let status = status_of(&home, "waiting");
-    // The system's words depend on whether a name server could be asked.
-    let words = [
-        "Name or service not known",
-        "Temporary failure in name resolution",
-        "No address associated with hostname",
-    ];
-    let changing = words.map(|words| (words, "WHAT THE SYSTEM SAYS"));
-    assert_snapshot("mqtt_name_not_resolved", &status, &changing);
+    assert_told("mqtt_name_not_resolved", &home, WAITING, 8883);
 }
 
 #[test]
@@ -155,7 +106,5 @@ fn nobody_who_subscribes() {
         "servers = [\"{}\"]\n[device]\nname = \"kiosk-7\"\n",
         server.url()
     ));
-    let status = status_of(&home, "sending");
-    let port = server.port().to_string();
-    assert_snapshot("mqtt_no_subscribers", &status, &[(port.as_str(), "PORT")]);
+    assert_told("mqtt_no_subscribers", &home, SENDING, server.port());
 }

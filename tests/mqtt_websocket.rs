@@ -8,8 +8,9 @@ use support::{
     certificates::Authority,
     conversation::deliver,
     device::Device,
-    mosquitto::{MosquittoServer, free_port},
+    mosquitto::MosquittoServer,
     mqtt::{EVERY_WAY, EVERYTHING, assert_error, connect, options_for, refusal},
+    server_process::free_port,
     subscriber::Subscriber,
 };
 

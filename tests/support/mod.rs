@@ -1,6 +1,8 @@
 //! What integration tests share. Each test crate takes what it needs.
 
 #![allow(dead_code, reason = "each test crate uses a part of it")]
+#[cfg(feature = "cli")]
+pub(crate) mod broken_setup;
 pub(crate) mod certificates;
 pub(crate) mod conversation;
 pub(crate) mod device;

@@ -6,7 +6,6 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -15,6 +14,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
+
+use super::server_process::free_port;
 
 const BINARY: &str = "EDGE_OUTBOX_MOSQUITTO";
 const INSTALLED: &str = "/usr/sbin/mosquitto";
@@ -217,12 +218,6 @@ impl Drop for MosquittoServer {
             let _ = child.wait();
         }
     }
-}
-
-/// A port on 127.0.0.1 that nobody has at the moment.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn binary() -> PathBuf {

@@ -19,7 +19,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
-use super::mosquitto::free_port;
+use super::server_process::free_port;
 
 const BINARY: &str = "EDGE_OUTBOX_RABBITMQ";
 /// Debian's command of the same name changes to a user of its own, whom the test's directory is not open
