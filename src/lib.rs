@@ -52,7 +52,7 @@
 //! - **Durable**: an append that was acknowledged survives a crash of the process and of the
 //!   power, at any instant.
 //! - **Ordered**: first attempts leave in the order of their seqs. A repeat is marked as one.
-//! - **Once** in a JetStream stream, under conditions that are checked and shown.
+//! - **Once** in a JetStream stream and in Postgres, under conditions that are checked and shown.
 //! - **Authentic**: an event that was altered, reordered, injected or withheld is detected.
 //! - **Bounded**: disk within the quota; memory and start-up time independent of the backlog.
 //!
