@@ -131,7 +131,7 @@ impl StdoutSession {
         Guarantee {
             level: GuaranteeLevel::AtLeastOnce,
             unmet: vec![
-                "standard output cannot be read back: use a `nats` sink for exactly once".into(),
+                "standard output cannot be read back: use a sink of type nats or postgres for exactly once".into(),
             ],
         }
     }
