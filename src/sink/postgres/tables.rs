@@ -12,6 +12,8 @@ pub(super) struct Tables {
     /// `edge_outbox_schema`, likewise.
     pub(super) schema: String,
     create: String,
+    /// What else is to be known about it.
+    place: &'static str,
 }
 
 impl Tables {
@@ -32,14 +34,18 @@ impl Tables {
                 path.unwrap_or_default(),
                 word(&address.to_string()),
             ),
+            place: match schema {
+                Some(_) => "`schema` says where they are, and has to be there",
+                None => "`schema` says where they are",
+            },
         }
     }
 
     /// What makes the tables, or brings them up to date.
     pub(super) fn how_to_create(&self) -> String {
         format!(
-            "run `{}` as the role that shall own the tables; `schema` says where they are",
-            self.create
+            "run `{}` as the role that shall own the tables; {}",
+            self.create, self.place
         )
     }
 
