@@ -92,7 +92,7 @@ fn masked(url: &str) -> String {
         Some((_, host)) => format!("{scheme}://***@{host}"),
         None => base.to_owned(),
     };
-    if query.contains("pass") || query.contains('%') {
+    if query.contains("pass") || query.contains('@') || query.contains('%') {
         shown.push_str("?***");
     } else if !query.is_empty() {
         shown.push_str(&format!("?{query}"));

@@ -296,12 +296,6 @@ impl PostgresOptions {
         if hosts.is_empty() && config.get_hostaddrs().is_empty() {
             return Err(Wrong::NoHost);
         }
-        // A URL ends user and password at the first `@`; what follows could be part of a password
-        // that is written as it is, and hosts are shown.
-        let is_odd = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
-        if hosts.iter().any(is_odd) {
-            return Err(Wrong::Url("write an `@` in user or password as %40".into()));
-        }
         let sockets = hosts.iter().filter(|host| matches!(host, Host::Unix(_)));
         let sslmode = match sockets.count() {
             0 => self
