@@ -9,6 +9,7 @@ use std::fs;
 use support::{
     broken_setup::{HALTED, WAITING, assert_told},
     certificates::Authority,
+    pgbouncer::PgBouncer,
     postgres_server::{PostgresServer, SCRAM},
     program::{Daemon, Home},
     server_process,
@@ -102,4 +103,19 @@ async fn no_right_to_insert() {
         HALTED,
         server.port(),
     );
+}
+
+#[tokio::test]
+async fn what_a_pooler_does_not_let_in() {
+    let server = PostgresServer::start();
+    let pooler = PgBouncer::guarding(&server);
+    let port = pooler.port();
+    for (name, login, database) in [
+        ("pooler_wrong_password", "kiosk:wrong-one", "postgres"),
+        ("pooler_unknown_database", "kiosk:right", "edupulse"),
+        ("pooler_no_such_database", "kiosk:right", "gone"),
+    ] {
+        let url = format!("postgres://{login}@127.0.0.1:{port}/{database}?sslmode=disable");
+        broken(name, &config(&url, ""), HALTED, port);
+    }
 }

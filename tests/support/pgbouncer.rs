@@ -34,16 +34,33 @@ pub(crate) struct PgBouncer {
 impl PgBouncer {
     /// In front of this server, open to everybody, with two server connections to share.
     pub(crate) fn before(server: &PostgresServer) -> Self {
+        // With `auth_type = any` everybody is the one user that the database's entry names.
+        Self::with(&format!(
+            "auth_type = any\n[databases]\n* = host=127.0.0.1 user=postgres port={}\n",
+            server.port()
+        ))
+    }
+
+    /// In front of this server's databases `postgres` and `gone`, for user `kiosk` with its
+    /// password.
+    pub(crate) fn guarding(server: &PostgresServer) -> Self {
+        let place = format!("host=127.0.0.1 user=postgres port={}", server.port());
+        Self::with(&format!(
+            "auth_type = plain\nauth_file = $DIR/users\n\
+             [databases]\npostgres = {place}\ngone = {place}\n"
+        ))
+    }
+
+    /// With this behind what is the same for all.
+    fn with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = server_process::free_port();
         let config = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
-             default_pool_size = 2\nmax_client_conn = 100\n",
-            server.port()
+            "[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             pool_mode = transaction\ndefault_pool_size = 2\nmax_client_conn = 100\n{more}"
         );
-        // With `auth_type = any` everybody is the one user that the database's entry names.
-        let config = config.replace("port=", "user=postgres port=");
+        let config = config.replace("$DIR", &dir.path().display().to_string());
+        fs::write(dir.path().join("users"), "\"kiosk\" \"right\"\n").unwrap();
         fs::write(dir.path().join("pgbouncer.ini"), config).unwrap();
         let account = Account::needed();
         Account::own(account, dir.path());
@@ -72,6 +89,11 @@ impl PgBouncer {
             "postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable",
             self.port
         )
+    }
+
+    /// Its port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// What it has logged.

@@ -227,6 +227,9 @@ const REMEDIES: Remedies = Remedies {
 pub(super) fn of_connect(error: &Error, server: &str, tables: &Tables) -> SinkError {
     let tried = format!("connecting to {server}");
     if let Some(error) = error.as_db_error() {
+        if let Some(error) = of_pooler(&tried, error) {
+            return error;
+        }
         return match of_server(&tried, error, tables) {
             Verdict::Row(error) | Verdict::Statement(error) | Verdict::Lost(error) => error,
         };
@@ -252,6 +255,31 @@ pub(super) fn of_connect(error: &Error, server: &str, tables: &Tables) -> SinkEr
             .with_hint("let the server ask for scram-sha-256 or a client certificate"),
         _ => unreachable(message),
     }
+}
+
+/// pgbouncer, up to 1.18 at least, has one SQLSTATE for whatever is wrong with a login: that of a
+/// violated protocol. Only its words tell what it is.
+fn of_pooler(tried: &str, error: &DbError) -> Option<SinkError> {
+    if *error.code() != SqlState::PROTOCOL_VIOLATION {
+        return None;
+    }
+    let message = format!("{tried}: the server says {}", said(error));
+    let said = error.message();
+    Some(if said.starts_with("password authentication failed") {
+        SinkError::halt("not_authorized", message).with_hint(
+            "correct user and password in `url` or `password_file`, or the pooler's list of users",
+        )
+    } else if said.starts_with("no such database")
+        || said.starts_with("database ") && said.ends_with(" does not exist")
+    {
+        SinkError::halt("no_database", message).with_hint(
+            "correct the database's name in `url`, or add it to the pooler's list of databases",
+        )
+    } else {
+        SinkError::retry("login_refused", message).with_hint(
+            "check what `url` names, the pooler's configuration, and the server behind it",
+        )
+    })
 }
 
 fn of_io(error: &std::io::Error, message: String) -> SinkError {
