@@ -123,7 +123,8 @@ pub(super) fn publish_denied(server: &str, subject: &str, said: &str) -> SinkErr
         format!("publishing to {subject} on {server}: {said}"),
     )
     .with_hint(format!(
-        "allow this user to publish to `{subject}`, or correct `subject`"
+        "allow this user to publish to `{subject}` and to what `subject` makes of the device's other \
+         events, or correct `subject`"
     ))
 }
 
