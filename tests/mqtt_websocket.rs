@@ -52,6 +52,7 @@ async fn over_tls_the_certificate_is_checked() {
          certfile {path}/server.pem\nkeyfile {path}/server.key"
     );
     let server = MosquittoServer::within(dir, &config);
+    let _subscriber = Subscriber::start(&server.url(), EVERYTHING);
     let options = |roots: &str| {
         let mut options = options_for(&format!("wss://127.0.0.1:{port}"));
         options.accept_no_subscribers = true;
