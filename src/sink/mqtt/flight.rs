@@ -4,7 +4,11 @@
 //! which messages were handed over. So the first that has no packet id yet is the one that left.
 //! Nothing is guessed: an answer that fits nothing here ends the session.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -49,6 +53,8 @@ pub(super) struct Flight {
     sent: VecDeque<Sent>,
     /// How many of them have left; the others are still queued.
     left: usize,
+    /// The packet ids that are taken.
+    taken: HashSet<u16>,
     open: usize,
     first_since: Instant,
     patience: Duration,
@@ -59,6 +65,7 @@ impl Flight {
         Self {
             sent: VecDeque::new(),
             left: 0,
+            taken: HashSet::new(),
             open: 0,
             first_since: Instant::now(),
             patience,
@@ -81,15 +88,10 @@ impl Flight {
 
     /// The next one left under this packet id.
     pub(super) fn left(&mut self, packet_id: u16) -> Result<(), Mismatch> {
-        let taken = |sent: &Sent| match sent.stage {
-            Stage::Left(id) => id == packet_id,
-            Stage::Received { packet_id: id, .. } => id == packet_id,
-            Stage::Queued | Stage::Done => false,
-        };
-        if self.sent.iter().take(self.left).any(taken) {
+        let next = self.sent.get_mut(self.left).ok_or(Mismatch)?;
+        if !self.taken.insert(packet_id) {
             return Err(Mismatch);
         }
-        let next = self.sent.get_mut(self.left).ok_or(Mismatch)?;
         next.stage = Stage::Left(packet_id);
         self.left += 1;
         Ok(())
@@ -98,7 +100,7 @@ impl Flight {
     /// The broker answered for good the one that left under this packet id and was not received
     /// before.
     pub(super) fn answered(&mut self, packet_id: u16) -> Result<Sent, Mismatch> {
-        self.end(|stage| *stage == Stage::Left(packet_id))
+        self.end(packet_id, |stage| *stage == Stage::Left(packet_id))
     }
 
     /// The broker received the one that left under this packet id. `unheard`: nobody subscribed.
@@ -113,18 +115,19 @@ impl Flight {
     /// was unheard.
     pub(super) fn completed(&mut self, packet_id: u16) -> Result<(Sent, bool), Mismatch> {
         let is_it = |stage: &Stage| matches!(stage, Stage::Received { packet_id: id, .. } if *id == packet_id);
-        let sent = self.end(is_it)?;
+        let sent = self.end(packet_id, is_it)?;
         let unheard = matches!(sent.stage, Stage::Received { unheard: true, .. });
         Ok((sent, unheard))
     }
 
-    fn end(&mut self, is_it: impl Fn(&Stage) -> bool) -> Result<Sent, Mismatch> {
+    fn end(&mut self, packet_id: u16, is_it: impl Fn(&Stage) -> bool) -> Result<Sent, Mismatch> {
         let mut places = self.sent.iter_mut().enumerate();
         let (place, sent) = places
             .find(|(_, sent)| is_it(&sent.stage))
             .ok_or(Mismatch)?;
         let answered = sent.clone();
         sent.stage = Stage::Done;
+        self.taken.remove(&packet_id);
         self.open -= 1;
         if place == 0 {
             let is_done = |sent: &Sent| sent.stage == Stage::Done;
