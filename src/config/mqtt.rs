@@ -128,7 +128,7 @@ impl MqttConfig {
             connect_timeout: connect_timeout.0,
             ack_timeout: ack_timeout.0,
             keep_alive: keep_alive.0,
-            max_in_flight: usize::try_from(window).unwrap_or(usize::MAX),
+            max_in_flight: usize::try_from(window.div_ceil(2)).unwrap_or(usize::MAX),
             max_packet: usize::try_from(max_packet.0).unwrap_or(usize::MAX),
             tls,
             ..default

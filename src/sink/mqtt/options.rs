@@ -27,8 +27,10 @@ pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub const MIN_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The longest keep alive that can be set.
 pub const MAX_KEEP_ALIVE: Duration = Duration::from_secs(3_600);
-/// Unanswered events borne by default.
-pub const DEFAULT_MAX_IN_FLIGHT: usize = 1_024;
+/// Unanswered events borne by default: half of a forwarder's window, so that the next claim is durable
+/// before there is nothing left to send. Over a pause many brokers hold their answers back, until
+/// the next packet carries the acknowledgement that their TCP waits for.
+pub const DEFAULT_MAX_IN_FLIGHT: usize = 512;
 /// The most unanswered events that can be set.
 pub const MAX_IN_FLIGHT: usize = 16_384;
 /// The largest packet under 3.1.1 by default, in bytes: room for the largest payload that a journal
