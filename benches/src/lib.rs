@@ -1,5 +1,6 @@
 //! What the benchmarks share.
 
+pub mod backlog;
 pub mod server;
 
 use std::time::{Duration, Instant};

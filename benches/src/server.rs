@@ -1,4 +1,4 @@
-//! A nats-server of the benchmark's own, and the daemon.
+//! Servers of the benchmarks' own.
 
 use std::{
     fs,
@@ -14,10 +14,20 @@ use async_nats::jetstream::{self, stream::Config};
 /// The stream's name.
 pub const STREAM: &str = "EVENTS";
 
+/// Unanswered messages that the MQTT broker allows, and that each client has.
+pub const MQTT_WINDOW: u16 = 512;
+
 /// A running program, killed when dropped.
 pub struct Running(Child);
 
 impl Running {
+    /// Asks it to end (SIGTERM), and waits until it has written what it keeps.
+    pub fn end(mut self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+        let _ = self.0.wait();
+    }
+
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
@@ -44,19 +54,32 @@ pub fn nats_server(dir: &Path, port: u16) -> Running {
     let config = dir.join("server.conf");
     let store = dir.join("jetstream");
     fs::write(&config, format!("jetstream {{ store_dir: {store:?} }}")).expect("written");
-    let child = Command::new(program)
-        .args([
-            "--addr",
-            "127.0.0.1",
-            "--port",
-            &port.to_string(),
-            "--config",
-        ])
-        .arg(config)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("nats-server starts; tests/run installs it");
+    let mut command = Command::new(program);
+    command.args(["--addr", "127.0.0.1", "--port", &port.to_string()]);
+    launch(command.arg("--config").arg(config), port)
+}
+
+/// A mosquitto on this port with these lines of configuration besides; it keeps in this directory
+/// what a durable subscriber has not fetched, writes it at its end, and puts no limit on queues.
+pub fn mosquitto(dir: &Path, port: u16, lines: &str) -> Running {
+    fs::create_dir_all(dir).expect("a directory");
+    let config = dir.join("mosquitto.conf");
+    let text = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n\
+         persistence_location {}/\nmax_inflight_messages {MQTT_WINDOW}\nmax_queued_messages 0\n{lines}\n",
+        dir.display()
+    );
+    fs::write(&config, text).expect("written");
+    // Debian keeps it out of the path of ordinary users.
+    let mut command = Command::new("mosquitto");
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin"));
+    launch(command.arg("-c").arg(config), port)
+}
+
+fn launch(command: &mut Command, port: u16) -> Running {
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child = child.expect("the server starts; tests/run installs it");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     while TcpStream::connect(address).is_err() {
         thread::sleep(Duration::from_millis(10));

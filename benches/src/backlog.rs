@@ -1,0 +1,106 @@
+//! A backlog in a closed journal, and the same bytes in memory for the bare clients.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use edge_outbox::{
+    Event, Outbox, Seq,
+    forwarder::{Forwarder, SinkSpec},
+    signing::PublicKey,
+    sink::Sink,
+};
+use uuid::Uuid;
+
+use crate::{payload, per_second};
+
+/// Events in the backlog.
+pub const EVENTS: u64 = 200_000;
+/// Their type.
+pub const EVENT_TYPE: &str = "quiz.submitted.v1";
+/// The device that made them.
+pub const DEVICE: &str = "kiosk-1";
+/// Events appended at once.
+const BATCH: u64 = 1_000;
+/// A drain that takes longer has failed.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Makes a journal with [`EVENTS`] events of the program's, and closes it.
+pub fn fill(dir: &Path) {
+    let outbox = Outbox::builder(dir)
+        .device(DEVICE.parse().expect("a name"))
+        .open();
+    let outbox = outbox.expect("it opens");
+    let payload = payload();
+    let event = || {
+        let builder = Event::builder(EVENT_TYPE, Uuid::nil());
+        builder.payload(payload.as_str()).build().expect("an event")
+    };
+    for _ in 0..EVENTS / BATCH {
+        let events = (0..BATCH).map(|_| event()).collect();
+        outbox.blocking().append_batch(events).expect("taken");
+    }
+    outbox.blocking().close();
+}
+
+/// The key that signed them.
+pub fn public_key(dir: &Path) -> PublicKey {
+    let outbox = Outbox::builder(dir).open().expect("it opens");
+    let key = outbox.public_key().clone();
+    outbox.blocking().close();
+    key
+}
+
+/// Their envelopes, as they go over the wire.
+pub fn envelopes(dir: &Path) -> Vec<Bytes> {
+    let bodies = runtime().block_on(async {
+        let outbox = Outbox::builder(dir).open().expect("it opens");
+        // The first event is the ledger's, about the epoch.
+        let mut lines = outbox.events(Seq::new(2));
+        let mut bodies = Vec::new();
+        while let Some(chunk) = lines.next_chunk().await.expect("reads") {
+            let lines = chunk.split(|byte| *byte == b'\n');
+            bodies.extend(
+                lines
+                    .filter(|line| !line.is_empty())
+                    .map(|line| chunk.slice_ref(line)),
+            );
+        }
+        outbox.close().await;
+        bodies
+    });
+    assert_eq!(bodies.len() as u64, EVENTS);
+    bodies
+}
+
+/// The forwarder, from opening the journal to the last confirmation: events a second. Under a name
+/// that is new, the sink gets everything that the journal holds.
+pub fn drain(dir: &Path, name: &str, sink: Sink) -> f64 {
+    runtime().block_on(async {
+        let outbox = Outbox::builder(dir).open().expect("it opens");
+        let spec = SinkSpec {
+            // Nothing is trimmed, so that the next sink finds everything.
+            required: false,
+            ..SinkSpec::new(name, sink)
+        };
+        let start = Instant::now();
+        let drained = Forwarder::new(outbox.clone(), vec![spec])
+            .drain(LIMIT)
+            .await
+            .expect("drains");
+        let took = start.elapsed();
+        assert_eq!(drained.left(), 0);
+        outbox.close().await;
+        per_second(EVENTS, took)
+    })
+}
+
+/// What a bare client runs on: one thread, as a sink's connection does.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime")
+}
