@@ -115,7 +115,8 @@ pub(super) fn failure(
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
             SinkError::halt("tls_not_offered", message).with_hint(remedies.no_tls)
         }
-        _ => SinkError::retry("tls_failed", message),
+        _ => SinkError::retry("tls_failed", message)
+            .with_hint("look in the server's log why the handshake ended"),
     }
 }
 

@@ -160,7 +160,7 @@ impl MosquittoServer {
             ""
         };
         let file = dir.join("mosquitto.conf");
-        // With `max_queued_messages 0`, 2.0.11 hangs up on every client whose message it refuses.
+        // Room for more than any test sends.
         let config = format!(
             "{user}persistence true\npersistence_location {}/\nautosave_interval 0\n\
              max_queued_messages 1000000000\nlog_dest stderr\nlog_type error\nlog_type warning\n\

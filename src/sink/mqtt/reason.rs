@@ -110,8 +110,10 @@ const fn meaning(code: u8, moment: Moment) -> Meaning {
             "not_authorized",
             "let this user publish to the events' topics at the broker, or correct `topic`",
         ),
-        (0x88, Connect) => retry("broker_unavailable"),
-        (0x89, Connect | Disconnect) => retry("broker_busy"),
+        (0x88, Connect) => retry("broker_unavailable")
+            .with_hint("the broker answers and takes nobody: its log says why"),
+        (0x89, Connect | Disconnect) => retry("broker_busy")
+            .with_hint("give the broker more room, or set `reconnect_max` longer"),
         (0x8A, Connect) => halt("banned", "let the broker take this client again"),
         (0x8B, Disconnect) => retry("broker_leaving"),
         (0x8C, Connect) => halt(
