@@ -38,6 +38,7 @@ mod core;
 mod cursor;
 mod error;
 mod ids;
+mod intake;
 mod read_view;
 mod reader;
 mod row;

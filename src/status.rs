@@ -94,6 +94,9 @@ pub struct SinkStatus {
     pub acked: Seq,
     /// Events after `acked`.
     pub pending: u64,
+    /// The wall clock, set or not, when the oldest of them was taken in; none when there is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub oldest_pending: Option<Timestamp>,
     /// Events this sink rejected for good.
     pub dead_letters: u64,
     /// The promise in force.
@@ -240,6 +243,7 @@ mod tests {
             claimed: Seq::NONE,
             acked: Seq::NONE,
             pending,
+            oldest_pending: None,
             dead_letters: 0,
             guarantee: Guarantee {
                 level: GuaranteeLevel::Unknown,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use edge_outbox::{
-    Delivery, Event, Outbox, Seq,
+    Delivery, Event, Outbox, Seq, Timestamp,
     envelope::Epoch,
     forwarder::{ForwardError, Forwarder, SinkSpec},
     sink::{
@@ -153,6 +153,66 @@ async fn what_was_pending_and_what_comes_later_arrives_in_order() {
     running.stop().await;
     let state = outbox.status().borrow().sinks["memory"].state;
     assert_eq!(state, SinkState::Stopped);
+}
+
+/// When each event was taken in, by seq.
+async fn taken_in(outbox: &Outbox) -> BTreeMap<Seq, Timestamp> {
+    let mut taken_in = BTreeMap::new();
+    let mut events = outbox.events(Seq::FIRST).follow(false);
+    while let Some(chunk) = events.next_chunk().await.unwrap() {
+        for line in chunk
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
+            let envelope: serde_json::Value = serde_json::from_slice(line).unwrap();
+            let seq = envelope["seq"].as_u64().unwrap();
+            let wall = envelope["clock"]["wall"].as_str().unwrap();
+            taken_in.insert(Seq::new(seq), wall.parse().unwrap());
+        }
+    }
+    taken_in
+}
+
+#[tokio::test]
+async fn the_status_says_when_the_oldest_pending_event_was_taken_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(dir.path());
+    let store = MemoryStore::new();
+    store.go_away(away());
+    let running = Running::start(&outbox, to(&store));
+    until(&outbox, "memory", |_| true).await;
+    for number in 1..=200 {
+        outbox.append(event(number)).await.unwrap();
+    }
+    let taken_in = taken_in(&outbox).await;
+    let sink = until(&outbox, "memory", |sink| sink.pending == 201).await;
+    assert_eq!(sink.oldest_pending, Some(taken_in[&Seq::FIRST]));
+    // Further than one look into the journal tells.
+    let stuck = Seq::new(150);
+    store.swallow(stuck);
+    store.come_back();
+    until(&outbox, "memory", |sink| {
+        sink.acked == stuck.prev() && sink.oldest_pending == Some(taken_in[&stuck])
+    })
+    .await;
+    running.stop().await;
+    outbox.close().await;
+
+    let outbox = open(dir.path());
+    let sink = outbox.status().borrow().sinks["memory"].clone();
+    assert_eq!(sink.oldest_pending, Some(taken_in[&stuck]));
+    let running = Running::start(&outbox, to(&store));
+    let sink = caught_up(&outbox, "memory").await;
+    assert_eq!(sink.oldest_pending, None);
+    // What comes now is late from the moment it is taken in.
+    store.go_away(away());
+    store.cut();
+    until(&outbox, "memory", |sink| sink.state == SinkState::Waiting).await;
+    outbox.append(event(201)).await.unwrap();
+    let at = self::taken_in(&outbox).await[&outbox.status().borrow().tail];
+    let sink = until(&outbox, "memory", |sink| sink.pending == 1).await;
+    assert_eq!(sink.oldest_pending, Some(at));
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -111,10 +111,12 @@ fn show_sink(
 ) -> io::Result<()> {
     let (tone, state) = state_text(is_running.then_some(sink.state));
     let state = output.tone(tone, &state);
+    let since = sink.oldest_pending.map(|at| format!(" since {at}"));
     writeln!(
         output,
-        "sink       {name}: {state}, {} pending",
-        sink.pending
+        "sink       {name}: {state}, {} pending{}",
+        sink.pending,
+        since.unwrap_or_default()
     )?;
     let promise = match sink.guarantee.level {
         GuaranteeLevel::ExactlyOnce => "exactly once",

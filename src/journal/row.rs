@@ -307,6 +307,16 @@ fn decode_body(first: Seq, row: &[u8]) -> Result<GroupV1<'_>, RowError> {
     }
 }
 
+/// The last event of the row, and the wall clock when its events were taken in, without recomputing
+/// any digest.
+pub(super) fn taken_in(first: Seq, row: &[u8]) -> Result<(Seq, Timestamp), RowError> {
+    let body = decode_body(first, row)?;
+    let wall = Timestamp::from_micros(body.wall_us)
+        .map_err(|_| RowError::Malformed("the wall clock is out of range"))?;
+    let last = first.plus(body.events.len() as u64).prev();
+    Ok((last, wall))
+}
+
 /// How many events the row holds, and its ids, without recomputing any digest.
 pub(super) fn ids_of(first: Seq, row: &[u8]) -> Result<Vec<Uuid>, RowError> {
     let body = decode_body(first, row)?;

@@ -22,6 +22,7 @@ use super::{
     core::{Core, Interrupted, Wanted},
     cursor::{Forgotten, SinkName},
     error::{AppendError, Fault, ReadError},
+    intake::Intake,
     staging::Staging,
     storage::Storage,
     transaction,
@@ -71,6 +72,7 @@ pub(crate) struct Writer<S, C> {
     linger: Duration,
     ports: BTreeMap<SinkName, Port>,
     board: watch::Sender<Status>,
+    intake: Intake,
     health: Health,
     /// When the oldest progress that is not durable was noted.
     noted_since: Option<Instant>,
@@ -88,7 +90,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         linger: Duration,
         board: watch::Sender<Status>,
     ) -> Self {
-        let writer = Self {
+        let mut writer = Self {
+            intake: Intake::new(core.tail()),
             core,
             clock,
             commands,
@@ -204,6 +207,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         alone |= self.core.makes_room(&staging).unwrap_or(true);
         if alone || !waiting.is_empty() || closing || !staging.events.is_empty() {
             self.flush(staging, waiting);
+        } else {
+            self.publish_oldest();
         }
         closing
     }
@@ -468,6 +473,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 let core = &self.core;
                 self.ports.retain(|name, _| core.is_attached(name));
                 self.health = Health::Open;
+                // Seqs may come again, with other events.
+                self.intake = Intake::new(core.tail());
                 self.reopened += 1;
             }
             Err(fault) => {
@@ -484,9 +491,10 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     }
 
     /// Tells the sinks' tasks and the board what is durable now.
-    fn publish(&self) {
+    fn publish(&mut self) {
         let available = matches!(self.health, Health::Open);
         let tail = self.core.tail();
+        self.find_oldest();
         for (name, port) in &self.ports {
             let claimed = self
                 .core
@@ -540,8 +548,45 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 sink.claimed = cursor.claimed;
                 sink.acked = sink.acked.max(cursor.acked);
                 sink.pending = tail.since(sink.acked);
+                sink.oldest_pending = (sink.pending > 0)
+                    .then(|| self.intake.oldest_of(name))
+                    .flatten();
                 sink.dead_letters = cursor.dead_letters;
             }
+        });
+    }
+
+    /// Finds out since when each sink's oldest pending event waits. A sink's task has shown how far
+    /// it came before it asks for this.
+    fn find_oldest(&mut self) {
+        let cursors = self.core.cursors();
+        self.intake
+            .committed(self.core.tail(), self.core.last_stamp().wall);
+        self.intake.keep(|name| cursors.contains_key(name));
+        for (name, cursor) in cursors {
+            let shown = self
+                .board
+                .borrow()
+                .sinks
+                .get(name.as_str())
+                .map(|s| s.acked);
+            let acked = shown.map_or(cursor.acked, |shown| shown.max(cursor.acked));
+            self.intake.find(name, acked, self.core.store());
+        }
+    }
+
+    /// Shows since when each sink's oldest pending event waits, where nothing else changed.
+    fn publish_oldest(&mut self) {
+        self.find_oldest();
+        self.board.send_if_modified(|status| {
+            let mut changed = false;
+            for (name, oldest) in self.intake.oldest() {
+                if let Some(sink) = status.sinks.get_mut(name.as_str()) {
+                    let oldest = oldest.filter(|_| sink.pending > 0);
+                    changed |= std::mem::replace(&mut sink.oldest_pending, oldest) != oldest;
+                }
+            }
+            changed
         });
     }
 }
@@ -586,6 +631,7 @@ fn absent_sink() -> SinkStatus {
         claimed: Seq::NONE,
         acked: Seq::NONE,
         pending: 0,
+        oldest_pending: None,
         dead_letters: 0,
         guarantee: Guarantee {
             level: GuaranteeLevel::Unknown,

@@ -93,16 +93,17 @@ impl SinkHandle {
     /// Notes what the sink has confirmed. It becomes durable with the next commit, or after 60 s
     /// alone. Never waits.
     pub fn progress(&self, progress: Progress) {
-        if self.noted.note(progress) {
-            // A full queue means that the writer is about to look anyway.
-            drop(self.outbox.shared.commands.try_send(Command::Noted));
-        }
+        // Shown first: the writer then finds out since when the rest waits.
         self.report(|sink| {
             if progress.acked > sink.acked {
                 sink.acked = progress.acked;
                 sink.last_delivery = Some(Timestamp::now());
             }
         });
+        if self.noted.note(progress) {
+            // A full queue means that the writer is about to look anyway.
+            drop(self.outbox.shared.commands.try_send(Command::Noted));
+        }
     }
 
     /// Makes durable what was noted.
@@ -155,6 +156,9 @@ impl SinkHandle {
             if let Some(sink) = status.sinks.get_mut(self.name.as_str()) {
                 change(sink);
                 sink.pending = tail.since(sink.acked);
+                if sink.pending == 0 {
+                    sink.oldest_pending = None;
+                }
             }
         });
     }
