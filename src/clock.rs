@@ -177,6 +177,12 @@ impl SystemClock {
             .unwrap_or(Uuid::nil());
         Self { boot_id }
     }
+
+    /// Whether the wall clock is set, in the kernel's own opinion.
+    #[must_use]
+    pub fn sync() -> ClockSync {
+        kernel_sync()
+    }
 }
 
 impl Default for SystemClock {

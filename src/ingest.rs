@@ -15,6 +15,7 @@ use crate::{
         self, AppendError, Appended, Command, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS, Sealed,
         system_entropy,
     },
+    meter::{Meter, Refusal},
 };
 
 /// Payload bytes of requests that wait for the writer, all together.
@@ -29,14 +30,20 @@ pub(crate) struct Door {
     commands: mpsc::Sender<Command>,
     budget: Arc<Semaphore>,
     max_payload_bytes: usize,
+    meter: Arc<Meter>,
 }
 
 impl Door {
-    pub(crate) fn new(commands: mpsc::Sender<Command>, max_payload_bytes: usize) -> Self {
+    pub(crate) fn new(
+        commands: mpsc::Sender<Command>,
+        max_payload_bytes: usize,
+        meter: Arc<Meter>,
+    ) -> Self {
         Self {
             commands,
             budget: Arc::new(Semaphore::new(MAX_QUEUED_BYTES)),
             max_payload_bytes,
+            meter,
         }
     }
 
@@ -47,6 +54,22 @@ impl Door {
 
     /// Takes all of the events or none; durable when it returns `Ok`.
     pub(crate) async fn append(&self, events: Vec<Event>) -> Result<Vec<Appended>, AppendError> {
+        let taken = self.take(events).await;
+        match &taken {
+            Ok(places) => {
+                let repeated = places.iter().filter(|place| place.repeated).count();
+                self.meter.repeated.add(repeated as u64);
+            }
+            Err(error) => {
+                if let Some(why) = refusal(error) {
+                    self.meter.refuse(why);
+                }
+            }
+        }
+        taken
+    }
+
+    async fn take(&self, events: Vec<Event>) -> Result<Vec<Appended>, AppendError> {
         if journal::inside() {
             return Err(AppendError::InsideTransaction);
         }
@@ -86,4 +109,18 @@ impl Door {
         // Without an answer the writer is gone, and with it the word on how it ended.
         answer.await.unwrap_or(Err(AppendError::OutcomeUnknown))
     }
+}
+
+/// What the refusal is counted as; nothing for a mistake of the program's own.
+const fn refusal(error: &AppendError) -> Option<Refusal> {
+    Some(match error {
+        AppendError::Conflict { .. } => Refusal::Conflict,
+        AppendError::TooLarge { .. }
+        | AppendError::BatchTooLarge { .. }
+        | AppendError::LargerThanQuota { .. } => Refusal::TooLarge,
+        AppendError::Full { .. } => Refusal::Full,
+        AppendError::OutcomeUnknown => Refusal::OutcomeUnknown,
+        AppendError::Unavailable | AppendError::Closed => Refusal::Unavailable,
+        AppendError::InsideTransaction => return None,
+    })
 }

@@ -69,7 +69,7 @@ pub use self::{
     read_view::ReadView,
     reader::Batch,
     staging::{Appended, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS},
-    storage::{Meter, Storage},
+    storage::Storage,
     transaction::{TableError, Transaction},
     writer::{ForgetError, Horizon, RegisterError},
 };

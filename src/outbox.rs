@@ -24,15 +24,15 @@ use crate::{
     event::Event,
     ingest::Door,
     journal::{
-        self, Command, End, Finish, Inside, Job, Meter, Reader, Registered, SinkName, Wanted,
-        panic_text,
+        self, Command, End, Finish, Inside, Job, Reader, Registered, SinkName, Wanted, panic_text,
     },
+    meter::Meter,
     seq::Seq,
     signing::PublicKey,
     status::Status,
 };
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "http")]
 pub(crate) use self::builder::JOURNAL_FILE;
 pub use self::{
     blocking::Blocking,
@@ -319,9 +319,9 @@ impl Outbox {
         &self.shared.dir
     }
 
-    /// What was written to the storage since the outbox was opened.
+    /// What was counted since the outbox was opened.
     #[must_use]
-    pub fn meter(&self) -> Arc<Meter> {
+    pub fn meter(&self) -> &Meter {
         self.shared.reader.store().meter()
     }
 
@@ -375,7 +375,9 @@ impl Outbox {
         let (reply, answer) = oneshot::channel();
         let sent = self.shared.commands.send(Command::Forget { name, reply });
         sent.await.map_err(|_| ReadError::Closed)?;
-        answer.await.map_err(|_| ReadError::Closed)?
+        let forgotten = answer.await.map_err(|_| ReadError::Closed)??;
+        self.meter().forget(sink);
+        Ok(forgotten)
     }
 
     /// Finishes the commit in hand, makes durable what the sinks have confirmed, and closes the

@@ -1,12 +1,17 @@
 //! What people are told of a sink: its part of the status, and one log line when trouble starts
-//! and one when it ends.
+//! and one when it ends, however many attempts lie between.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     clock::Timestamp,
     forwarder::delivery::Delivery,
+    lasted::Lasted,
     outbox::SinkHandle,
+    seq::Seq,
     sink::{ErrorKind, SinkError},
     status::{Guarantee, SinkState, SinkTrouble},
 };
@@ -18,7 +23,15 @@ pub(super) struct Report {
     next_attempt: Option<Duration>,
     guarantee: Option<Guarantee>,
     /// The trouble that the log was told of and that has not ended.
-    trouble: Option<ErrorKind>,
+    trouble: Option<Trouble>,
+}
+
+struct Trouble {
+    /// The worst of it so far: retry or halt.
+    kind: ErrorKind,
+    since: Instant,
+    /// How far the sink had come when it began.
+    acked: Seq,
 }
 
 impl Report {
@@ -32,11 +45,19 @@ impl Report {
         }
     }
 
-    /// Something went wrong.
-    pub(super) fn trouble(&mut self, error: &SinkError) {
+    /// Something went wrong at a sink that has everything up to `acked`.
+    pub(super) fn trouble(&mut self, error: &SinkError, acked: Seq) {
+        let meter = self.handle.meter();
+        match error.kind {
+            ErrorKind::Retry => meter.retries.add(1),
+            ErrorKind::Halt => meter.halts.add(1),
+            // Counted once it is a dead letter.
+            ErrorKind::Reject => {}
+        }
         let sink = self.handle.name();
         let hint = error.hint.as_deref().unwrap_or_default();
-        match (error.kind, self.trouble) {
+        let known = self.trouble.as_ref().map(|trouble| trouble.kind);
+        match (error.kind, known) {
             // One event is given up; the ledger and the count of dead letters hold each.
             (ErrorKind::Reject, _) => {
                 tracing::warn!(%sink, code = error.code, hint, "an event was rejected: {error}");
@@ -44,11 +65,11 @@ impl Report {
             (ErrorKind::Halt, Some(ErrorKind::Halt)) | (ErrorKind::Retry, Some(_)) => {}
             (ErrorKind::Halt, _) => {
                 tracing::error!(%sink, code = error.code, hint, "halted: {error}");
-                self.trouble = Some(ErrorKind::Halt);
+                self.begin(ErrorKind::Halt, acked);
             }
             (ErrorKind::Retry, None) => {
                 tracing::warn!(%sink, code = error.code, hint, "trouble: {error}");
-                self.trouble = Some(ErrorKind::Retry);
+                self.begin(ErrorKind::Retry, acked);
             }
         }
         let trouble = SinkTrouble {
@@ -61,6 +82,16 @@ impl Report {
         self.handle.report(|sink| sink.last_error = Some(trouble));
     }
 
+    /// Notes the trouble that the log was told of. What only grows worse began before.
+    fn begin(&mut self, kind: ErrorKind, acked: Seq) {
+        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+            kind,
+            since: Instant::now(),
+            acked,
+        });
+        trouble.kind = kind;
+    }
+
     /// Where delivery stands at `now`, and the guarantee of the session in hand.
     pub(super) fn update(
         &mut self,
@@ -68,9 +99,14 @@ impl Report {
         guarantee: Option<Guarantee>,
         now: Duration,
     ) {
-        if self.trouble.is_some() && delivery.is_well() {
-            self.trouble = None;
-            tracing::info!(sink = %self.handle.name(), "the trouble is over");
+        if let Some(trouble) = self.trouble.take_if(|_| delivery.is_well()) {
+            tracing::info!(
+                sink = %self.handle.name(),
+                lasted = %Lasted(trouble.since.elapsed()),
+                delivered = delivery.acked().since(trouble.acked),
+                pending = delivery.tail().since(delivery.acked()),
+                "the trouble is over"
+            );
         }
         let state = delivery.state();
         let next_attempt = delivery.next_attempt();

@@ -65,7 +65,7 @@ impl Task {
     }
 
     fn fail(&mut self, error: &SinkError) {
-        self.report.trouble(error);
+        self.report.trouble(error, self.delivery.acked());
         let breakage = match error.kind {
             ErrorKind::Retry => Breakage::Retry,
             ErrorKind::Reject | ErrorKind::Halt => Breakage::Halt,
@@ -74,7 +74,7 @@ impl Task {
     }
 
     fn refused(&mut self, seq: Seq, error: &SinkError) {
-        self.report.trouble(error);
+        self.report.trouble(error, self.delivery.acked());
         let refusal = match error.kind {
             ErrorKind::Retry => Refusal::Retry,
             ErrorKind::Reject => Refusal::Reject {
@@ -88,7 +88,7 @@ impl Task {
             let message = format!("a limit of the server refuses one event after another: {error}");
             let mut halt = SinkError::halt(error.code, message);
             halt.hint.clone_from(&error.hint);
-            self.report.trouble(&halt);
+            self.report.trouble(&halt, self.delivery.acked());
         }
     }
 
@@ -123,8 +123,14 @@ struct Round<'a> {
     task: &'a mut Task,
     session: &'a mut Option<Session>,
     feed: Feed,
-    unanswered: HashMap<Seq, usize>,
+    unanswered: HashMap<Seq, Unanswered>,
     unanswered_bytes: usize,
+}
+
+/// A parcel that the session has been given.
+struct Unanswered {
+    bytes: usize,
+    since: Duration,
 }
 
 enum Never {}
@@ -206,6 +212,7 @@ impl Round<'_> {
                     head: session.head(),
                     max_in_flight: session.max_in_flight(),
                 });
+                self.task.handle.meter().connections.add(1);
                 *self.session = Some(session);
             }
             Err(error) => self.task.fail(&error),
@@ -220,7 +227,11 @@ impl Round<'_> {
     ) -> Result<(), End> {
         self.show();
         match self.ask_session(range, floor, incarnation).await {
-            Ok(found) => self.task.delivery.read_back(found),
+            Ok(found) => {
+                let meter = self.task.handle.meter();
+                meter.delivered.add(found.len() as u64);
+                self.task.delivery.read_back(found);
+            }
             Err(Failed::Session(error)) => self.task.fail(&error),
             Err(Failed::Journal(error)) => self.task.journal_failed(error.into())?,
         }
@@ -295,12 +306,16 @@ impl Round<'_> {
                 }
                 Some(Step::Send(parcel)) => {
                     let bytes = parcel.body.len();
-                    if let Some(before) = self.unanswered.insert(parcel.seq, bytes) {
-                        self.unanswered_bytes -= before;
+                    let now = self.task.now();
+                    let given = Unanswered { bytes, since: now };
+                    if let Some(before) = self.unanswered.insert(parcel.seq, given) {
+                        self.unanswered_bytes -= before.bytes;
                     }
                     self.unanswered_bytes += bytes;
+                    if parcel.redelivered {
+                        self.task.handle.meter().redelivered.add(1);
+                    }
                     // Also where the session is lost over it: it may have left.
-                    let now = self.task.now();
                     self.task.delivery.handed_over(bytes, now);
                     if let Err(error) = session.send(parcel).await {
                         self.take_rest().await;
@@ -345,7 +360,12 @@ impl Round<'_> {
     fn take_one(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Stored { seq, position } => {
-                self.answered(seq);
+                if let Some(given) = self.answered(seq) {
+                    let took = self.task.now().saturating_sub(given.since);
+                    let meter = self.task.handle.meter();
+                    meter.delivered.add(1);
+                    meter.deliveries.observe(took);
+                }
                 self.task.delivery.stored(seq, position);
             }
             Outcome::Refused { seq, error } => {
@@ -356,8 +376,10 @@ impl Round<'_> {
         }
     }
 
-    fn answered(&mut self, seq: Seq) {
-        self.unanswered_bytes -= self.unanswered.remove(&seq).unwrap_or_default();
+    fn answered(&mut self, seq: Seq) -> Option<Unanswered> {
+        let given = self.unanswered.remove(&seq)?;
+        self.unanswered_bytes -= given.bytes;
+        Some(given)
     }
 
     fn show(&mut self) {
@@ -398,6 +420,7 @@ async fn ask(handle: &SinkHandle, call: Call) -> Result<Answer, RejectError> {
         Call::Claim(upto) => Ok(Answer::Claimed(handle.claim(upto).await?)),
         Call::Reject(seq, code) => {
             handle.reject(seq, code).await?;
+            handle.meter().rejected.add(1);
             tracing::warn!(sink = %handle.name(), %seq, code, "rejected for good: a dead letter");
             Ok(Answer::Rejected(seq))
         }

@@ -14,6 +14,7 @@ use super::{
     answer::{self, Body},
     events,
     guard::{self, Admitted, Entrance, Guard},
+    metrics,
     options::HttpOptions,
     problem::{Kind, Problem},
     socket::Unread,
@@ -40,6 +41,7 @@ enum Route<'p> {
     Event(&'p str),
     Sink(&'p str),
     Status,
+    Metrics,
     Health,
 }
 
@@ -121,7 +123,7 @@ impl Site {
             return Err(
                 Problem::new(Kind::NotFound, "there is nothing at this path").hint(
                     "there are POST /v1/events, GET /v1/events?from=SEQ, GET /v1/events/{id}, \
-                     GET /v1/status, DELETE /v1/sinks/{name} and GET /healthz",
+                     GET /v1/status, DELETE /v1/sinks/{name}, GET /metrics and GET /healthz",
                 ),
             );
         };
@@ -149,6 +151,7 @@ impl Site {
                 Route::Event(id) => events::find(&self.outbox, id).await,
                 Route::Sink(_) => Err(Problem::method_not_allowed(route.methods())),
                 Route::Status => Ok(self.status()),
+                Route::Metrics => Ok(metrics::answer(&self.outbox, &head.headers)),
                 Route::Health => Ok(health(self.outbox.status().borrow().journal.state)),
             },
             _ => Err(Problem::method_not_allowed(route.methods())),
@@ -176,6 +179,7 @@ impl<'p> Route<'p> {
         match path {
             "/v1/events" => Some(Self::Events),
             "/v1/status" => Some(Self::Status),
+            "/metrics" => Some(Self::Metrics),
             "/healthz" => Some(Self::Health),
             _ => {
                 let below = |parent| {
@@ -192,7 +196,7 @@ impl<'p> Route<'p> {
         match self {
             Self::Events => "GET, HEAD, OPTIONS, POST",
             Self::Sink(_) => "DELETE, OPTIONS",
-            Self::Event(_) | Self::Status | Self::Health => "GET, HEAD, OPTIONS",
+            Self::Event(_) | Self::Status | Self::Metrics | Self::Health => "GET, HEAD, OPTIONS",
         }
     }
 }

@@ -583,9 +583,14 @@ impl<S: Storage> Core<S> {
         self.state.last_row = written.last_row;
         self.state.held_bytes = written.held_bytes;
         self.state.checkpoint = written.checkpoint;
+        let mut appended = 0;
         for sealed in &staging.events {
             self.state.ids.push(sealed.id);
+            appended += u64::from(sealed.kind == Kind::Program);
         }
+        let meter = self.store.meter();
+        meter.appended.add(appended);
+        meter.committed.add(staging.events.len() as u64);
         self.forget_durable_progress();
     }
 

@@ -6,13 +6,12 @@ use std::{
     ops::Bound,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use redb::{BackendError, StorageBackend, backends::FileBackend};
+
+use crate::meter::Meter;
 
 /// The name of the journal's file in the data directory.
 pub(crate) const JOURNAL_FILE: &str = "journal.redb";
@@ -146,31 +145,6 @@ fn drop_cached_pages(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// What was asked of the storage since the journal was opened.
-#[derive(Debug, Default)]
-pub struct Meter {
-    writes: AtomicU64,
-    bytes_written: AtomicU64,
-    syncs: AtomicU64,
-}
-
-impl Meter {
-    /// Write calls.
-    pub fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes handed to write calls.
-    pub fn bytes_written(&self) -> u64 {
-        self.bytes_written.load(Ordering::Relaxed)
-    }
-
-    /// Syncs.
-    pub fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
-    }
-}
-
 /// Counts what goes to the storage beneath: how flash wears is a promise, and promises are
 /// measured.
 #[derive(Debug)]
@@ -193,15 +167,13 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.meter.syncs.fetch_add(1, Ordering::Relaxed);
+        self.meter.syncs.add(1);
         self.inner.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.meter.writes.fetch_add(1, Ordering::Relaxed);
-        self.meter
-            .bytes_written
-            .fetch_add(data.len() as u64, Ordering::Relaxed);
+        self.meter.writes.add(1);
+        self.meter.bytes_written.add(data.len() as u64);
         self.inner.write(offset, data)
     }
 

@@ -8,6 +8,7 @@ use std::{
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Instant,
 };
 
 use redb::{
@@ -17,8 +18,9 @@ use redb::{
 
 use super::{
     error::{Fault, fault},
-    storage::{Meter, Metered},
+    storage::Metered,
 };
+use crate::meter::Meter;
 
 /// Every table of ours begins with this; a program's own tables must not.
 pub(crate) const RESERVED_PREFIX: &str = "edge_outbox.";
@@ -55,9 +57,9 @@ impl Store {
         }
     }
 
-    /// What was asked of the storage so far.
-    pub(crate) fn meter(&self) -> Arc<Meter> {
-        Arc::clone(&self.meter)
+    /// What was counted so far.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// Opens the bytes, without showing them to readers yet.
@@ -67,7 +69,7 @@ impl Store {
                 .set_cache_size(self.cache_bytes)
                 .create_with_backend(Metered {
                     inner: backend,
-                    meter: self.meter(),
+                    meter: Arc::clone(&self.meter),
                 })
                 .map_err(fault)
         })
@@ -112,7 +114,9 @@ impl Store {
         guarded(|| {
             let transaction = begin(database)?;
             let value = write(&transaction)?;
+            let begun = Instant::now();
             transaction.commit().map_err(fault)?;
+            self.meter.commits.observe(begun.elapsed());
             Ok(value)
         })
     }

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Stamp},
+    lasted::Lasted,
     ledger::EpochReason,
     seq::Seq,
     status::{ClockStatus, Guarantee, GuaranteeLevel, JournalState, SinkState, SinkStatus, Status},
@@ -47,6 +48,10 @@ const PROGRESS_ALONE_AFTER: Duration = Duration::from_secs(60);
 const REOPEN_FIRST: Duration = Duration::from_millis(100);
 const REOPEN_MOST: Duration = Duration::from_secs(5);
 
+/// A journal that could be written to for so long after it was reopened is well again. Before, the
+/// next failure is the same trouble: a full disk takes a small commit and refuses the large ones.
+const WELL_AFTER: Duration = Duration::from_secs(5);
+
 /// An attached sink.
 struct Port {
     horizon: watch::Sender<Horizon>,
@@ -64,6 +69,15 @@ enum Health {
     },
 }
 
+/// Writes fail, as the log was told once.
+struct Trouble {
+    since: Instant,
+    /// When the journal was reopened after the last failure; none while it is not.
+    over_since: Option<Instant>,
+    /// Events that had become durable before.
+    committed_before: u64,
+}
+
 /// The writer: the core, and whoever talks to it.
 pub(crate) struct Writer<S, C> {
     core: Core<S>,
@@ -74,6 +88,7 @@ pub(crate) struct Writer<S, C> {
     board: watch::Sender<Status>,
     intake: Intake,
     health: Health,
+    trouble: Option<Trouble>,
     /// When the oldest progress that is not durable was noted.
     noted_since: Option<Instant>,
     reopened: u64,
@@ -99,6 +114,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             ports: BTreeMap::new(),
             board,
             health: Health::Open,
+            trouble: None,
             noted_since: None,
             reopened: 0,
             full_at: None,
@@ -134,6 +150,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         self.collect_progress();
         let staging = self.core.stage(stamp);
         self.flush(staging, &mut waiting);
+        self.end_trouble(Duration::ZERO);
         self.core.store().close();
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
@@ -147,13 +164,19 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     fn deadline(&self) -> Option<Instant> {
         match self.health {
             Health::Broken { next, .. } => Some(next),
-            Health::Open => self.noted_since.map(|since| since + PROGRESS_ALONE_AFTER),
+            Health::Open => {
+                let alone = self.noted_since.map(|since| since + PROGRESS_ALONE_AFTER);
+                let over_since = self.trouble.as_ref().and_then(|trouble| trouble.over_since);
+                let well = over_since.map(|since| since + WELL_AFTER);
+                alone.into_iter().chain(well).min()
+            }
         }
     }
 
     /// Takes this command and whatever waits behind it into one commit; true when closing.
     fn serve(&mut self, command: Command, waiting: &mut Vec<Waiting>) -> bool {
         self.try_reopen();
+        self.end_trouble(WELL_AFTER);
         self.collect_progress();
         let mut stamp = self.clock.stamp();
         let mut staging = self.core.stage(stamp);
@@ -448,7 +471,17 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     }
 
     fn broken(&mut self, fault: &Fault) {
-        tracing::error!(%fault, "a write to the journal failed; reopening it");
+        match &mut self.trouble {
+            Some(trouble) => trouble.over_since = None,
+            None => {
+                tracing::error!(%fault, "a write to the journal failed; reopening it");
+                self.trouble = Some(Trouble {
+                    since: Instant::now(),
+                    over_since: None,
+                    committed_before: self.core.store().meter().committed.get(),
+                });
+            }
+        }
         self.health = Health::Broken {
             next: Instant::now(),
             pause: REOPEN_FIRST,
@@ -468,7 +501,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         }
         match self.core.reopen(self.clock.stamp()) {
             Ok(()) => {
-                tracing::info!(tail = %self.core.tail(), "the journal is open again");
+                if let Some(trouble) = &mut self.trouble {
+                    trouble.over_since = Some(Instant::now());
+                }
                 // After a rollback no task has its place any more; a horizon that ends says so.
                 let core = &self.core;
                 self.ports.retain(|name, _| core.is_attached(name));
@@ -488,6 +523,25 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             }
         }
         self.publish();
+    }
+
+    /// Says that the trouble is over where there was none for so long.
+    fn end_trouble(&mut self, quiet: Duration) {
+        let is_over = |trouble: &mut Trouble| {
+            let over_since = trouble.over_since;
+            over_since.is_some_and(|since| since.elapsed() >= quiet)
+        };
+        let Some(trouble) = self.trouble.take_if(is_over) else {
+            return;
+        };
+        let lasted = trouble.over_since.map(|end| end - trouble.since);
+        let committed = self.core.store().meter().committed.get();
+        tracing::info!(
+            lasted = %Lasted(lasted.unwrap_or_default()),
+            committed = committed - trouble.committed_before,
+            tail = %self.core.tail(),
+            "the journal is well again"
+        );
     }
 
     /// Tells the sinks' tasks and the board what is durable now.

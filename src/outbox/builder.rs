@@ -214,7 +214,11 @@ impl OutboxBuilder {
             .spawn(move || runtime.block_on(writer.run()))
             .map_err(|source| io_error(&self.dir, source))?;
         let shared = Shared {
-            door: Door::new(commands.clone(), self.limits.max_payload_bytes),
+            door: Door::new(
+                commands.clone(),
+                self.limits.max_payload_bytes,
+                Arc::clone(reader.store().meter()),
+            ),
             dir: self.dir,
             commands,
             reader,

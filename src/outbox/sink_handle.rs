@@ -10,6 +10,7 @@ use crate::{
     envelope::Digest,
     journal::{self, Batch, Command, Cursor, Horizon, Noted, Progress, SinkName, Start},
     ledger::EpochReason,
+    meter::SinkMeter,
     seq::{Seq, SeqRange},
     status::SinkStatus,
 };
@@ -36,6 +37,7 @@ pub struct SinkHandle {
     cursor: Cursor,
     horizon: watch::Receiver<Horizon>,
     noted: Arc<Noted>,
+    meter: Arc<SinkMeter>,
 }
 
 impl SinkHandle {
@@ -46,12 +48,14 @@ impl SinkHandle {
         horizon: watch::Receiver<Horizon>,
         noted: Arc<Noted>,
     ) -> Self {
+        let meter = outbox.meter().attach(name.as_str());
         Self {
             outbox,
             name,
             cursor,
             horizon,
             noted,
+            meter,
         }
     }
 
@@ -65,6 +69,12 @@ impl SinkHandle {
     #[must_use]
     pub fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    /// Where it is counted what becomes of the events.
+    #[must_use]
+    pub fn meter(&self) -> &SinkMeter {
+        &self.meter
     }
 
     /// The cursor as it was durable when the place was given.
