@@ -1,5 +1,5 @@
-//! What a person finds in the log of a daemon whose broker goes away: when it began, and when it was
-//! over.
+//! What a person finds in the log of a daemon whose broker goes away, or whose disk takes no more:
+//! when it began, and when it was over.
 
 #![cfg(all(feature = "cli", feature = "nats"))]
 #[path = "support/http_client.rs"]
@@ -7,9 +7,13 @@ mod http_client;
 mod support;
 
 use std::{
+    fs,
+    process::{Child, Command},
     thread::sleep,
     time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use http_client::{Connection, Request};
 use support::{
@@ -82,4 +86,100 @@ fn an_outage_of_several_attempts_is_two_lines_in_the_log() {
     let (delivered, pending): (u64, u64) = (delivered.parse().unwrap(), pending.parse().unwrap());
     assert_eq!(delivered + pending, 17, "{}", told[1]);
     assert_eq!(daemon.stop().0, 0);
+}
+
+/// How many appends fail.
+const FAILURES: usize = 3;
+/// Events of a request that makes the journal's file grow, and the bytes of each.
+const LARGE: usize = 8;
+const LARGE_BYTES: usize = 200_000;
+
+/// A daemon that gets an error, and no signal, where its file may not grow; killed when dropped.
+struct Confined(Child);
+
+impl Confined {
+    fn start(home: &Home) -> Self {
+        let plain = home.command(&["run", "--listen", "off"]);
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .current_dir(plain.get_current_dir().unwrap())
+            .env_clear()
+            .envs(
+                plain
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .stdout(fs::File::create(home.path("daemon.out")).unwrap())
+            .stderr(fs::File::create(home.path("daemon.log")).unwrap());
+        let daemon = Self(command.spawn().unwrap());
+        let begin = Instant::now();
+        while !log(home).contains(" started ") {
+            assert!(begin.elapsed() < PATIENCE, "{}", log(home));
+            sleep(Duration::from_millis(5));
+        }
+        daemon
+    }
+
+    /// No file of it grows beyond so many bytes.
+    fn limit(&self, bytes: Option<u64>) {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Some(Pid::from_child(&self.0)), Resource::Fsize, limit).unwrap();
+    }
+}
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn log(home: &Home) -> String {
+    fs::read_to_string(home.path("daemon.log")).unwrap()
+}
+
+#[test]
+fn a_disk_that_takes_some_commits_and_refuses_others_is_two_lines_in_the_log() {
+    let home = Home::with_config("[sinks]\n");
+    let daemon = Confined::start(&home);
+    let size = fs::metadata(home.data_dir().join("journal.redb"))
+        .unwrap()
+        .len();
+    let large = format!("\"payload\":\"{}\"", "a".repeat(LARGE_BYTES));
+    let large = lines(0..1).replace("\"payload\":{\"n\":0}", &large);
+    let mut failures = 0;
+    daemon.limit(Some(size));
+    while failures < FAILURES {
+        let ended = home.run_with(&["append"], large.repeat(LARGE));
+        failures += usize::from(ended.code != 0);
+        assert_eq!(
+            home.run_with(&["append"], lines(0..1)).code,
+            0,
+            "small ones pass"
+        );
+    }
+    daemon.limit(None);
+    assert_eq!(home.run_with(&["append"], large.repeat(LARGE)).code, 0);
+    let begin = Instant::now();
+    while !log(&home).contains("the journal is well again") {
+        assert!(begin.elapsed() < PATIENCE, "{}", log(&home));
+        sleep(Duration::from_millis(50));
+    }
+    let log = log(&home);
+    let told: Vec<&str> = log.lines().skip(1).collect();
+    assert_eq!(told.len(), 2, "{log}");
+    let begins = " ERROR a write to the journal failed; reopening it ";
+    assert!(told[0].contains(begins), "{}", told[0]);
+    assert!(
+        told[1].contains(" INFO the journal is well again lasted="),
+        "{}",
+        told[1]
+    );
+    assert!(home.status()["journal"]["reopened"].as_u64().unwrap() >= 3);
 }
