@@ -31,6 +31,11 @@ impl Output {
         }
     }
 
+    /// Whether a person sees it in colours.
+    pub(super) const fn has_colours(&self) -> bool {
+        self.colours
+    }
+
     /// A text in its tone.
     pub(super) fn tone(&self, tone: Tone, text: &str) -> String {
         let code = match tone {
