@@ -11,6 +11,7 @@ mod demo;
 mod drain;
 mod failure;
 mod identity;
+mod init;
 mod output;
 mod run;
 mod sinks;
@@ -71,6 +72,8 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Identity(identity::Args),
     #[command(after_help = EXIT_CODES)]
+    Init(init::Args),
+    #[command(after_help = EXIT_CODES)]
     Config(config::Args),
     #[cfg(feature = "demo")]
     #[command(after_help = EXIT_CODES)]
@@ -102,6 +105,7 @@ impl Cli {
             Command::Sinks(args) => wait(sinks::run(args, &load()?)),
             Command::Verify(args) => wait(verify::run(args, &load)),
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
+            Command::Init(args) => init::run(&args, &flags),
             Command::Config(args) => config::run(&args, load),
             #[cfg(feature = "demo")]
             Command::Demo(args) => demo::run(&args),

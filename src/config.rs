@@ -6,6 +6,7 @@
 //! starts. Files that hold secrets are opened only by what needs them: whoever may append an
 //! event need not be able to read the broker's password.
 
+mod draft;
 mod environment;
 mod format;
 #[cfg(feature = "mqtt")]
@@ -40,6 +41,7 @@ use std::{
 use toml::de::DeTable;
 
 pub use self::{
+    draft::Draft,
     environment::Environment,
     problem::{ConfigError, Place, Problem},
     section::Setting,
@@ -187,12 +189,20 @@ impl Config {
     /// Every mistake there is, each with its place.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Self, ConfigError> {
         let file = File::find(flags, environment)?;
+        Self::of_file(file, overrides(flags, environment)?, environment)
+    }
+
+    fn of_file(
+        file: Option<File>,
+        overrides: Vec<Override>,
+        environment: &Environment,
+    ) -> Result<Self, ConfigError> {
         let (path, text) = match &file {
             Some(file) => (Some(file.path.as_path()), file.text.as_str()),
             None => (None, ""),
         };
         let document = DeTable::parse(text).map_err(|error| syntax_problem(path, text, &error))?;
-        let mut reader = Reader::new(path, text, overrides(flags, environment)?);
+        let mut reader = Reader::new(path, text, overrides);
         let config = Self::read(&mut reader, document.get_ref(), environment)?;
         match reader.finish() {
             Ok(settings) => Ok(Self {
@@ -413,6 +423,27 @@ impl LogConfig {
     }
 }
 
+/// Where the configuration file is, or would be.
+///
+/// # Errors
+/// A variable is not UTF-8.
+pub fn place_of_file(flags: &Flags, environment: &Environment) -> Result<PathBuf, Problem> {
+    let named = named_file_of(flags, environment)?;
+    Ok(named.map_or(DEFAULT_FILE, |(path, _)| path).into())
+}
+
+/// The file that a flag or the environment names, and which of them does.
+fn named_file_of<'a>(
+    flags: &'a Flags,
+    environment: &'a Environment,
+) -> Result<Option<(&'a str, Place)>, Problem> {
+    if let Some(path) = &flags.config {
+        return Ok(Some((path, Place::Flag("--config"))));
+    }
+    let named = environment.get("EDGE_OUTBOX_CONFIG")?;
+    Ok(named.map(|path| (path, Place::Environment("EDGE_OUTBOX_CONFIG".into()))))
+}
+
 /// A configuration file that was read.
 struct File {
     path: PathBuf,
@@ -421,12 +452,7 @@ struct File {
 
 impl File {
     fn find(flags: &Flags, environment: &Environment) -> Result<Option<Self>, Problem> {
-        let named = match &flags.config {
-            Some(path) => Some((path.as_str(), Place::Flag("--config"))),
-            None => environment
-                .get("EDGE_OUTBOX_CONFIG")?
-                .map(|path| (path, Place::Environment("EDGE_OUTBOX_CONFIG".into()))),
-        };
+        let named = named_file_of(flags, environment)?;
         let path = PathBuf::from(named.as_ref().map_or(DEFAULT_FILE, |(path, _)| path));
         match read_text(&path) {
             Ok(text) => Ok(Some(Self { path, text })),

@@ -39,6 +39,14 @@ impl Failure {
         }
     }
 
+    /// The command line asks for something that cannot be.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            code: USAGE,
+            ..Self::new(message)
+        }
+    }
+
     /// What to do about the last complaint.
     pub(super) fn hint(mut self, hint: impl Into<Option<String>>) -> Self {
         if let Some(complaint) = self.complaints.last_mut() {

@@ -21,6 +21,16 @@ impl Environment {
         Self { variables }
     }
 
+    /// Lets a variable stand in that is not set here, and will be where the program runs.
+    #[must_use]
+    pub fn or(mut self, name: &str, value: &str) -> Self {
+        let set = self.variables.entry(name.to_owned()).or_default();
+        if set.is_empty() {
+            *set = value.into();
+        }
+        self
+    }
+
     /// A variable's value; an empty one counts as not set.
     ///
     /// # Errors

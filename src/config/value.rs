@@ -304,6 +304,11 @@ pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
+/// Texts as a list.
+pub(super) fn quoted_list(texts: &[&str]) -> String {
+    toml::Value::from(texts.to_vec()).to_string()
+}
+
 /// Any value as TOML writes it, cut short where it is long: for naming what was refused.
 pub(super) fn written(value: &DeValue<'_>) -> String {
     const MAX_CHARS: usize = 80;
