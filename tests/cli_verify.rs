@@ -71,6 +71,21 @@ fn a_journal_verifies_across_a_change_of_keys() {
 }
 
 #[test]
+fn a_journal_verifies_across_a_change_of_names_and_what_is_sent_of_it_each_by_itself() {
+    let home = Home::with_config("[device]\nname = \"kiosk-07\"");
+    assert_eq!(home.run_with(&["append"], lines(0..2)).code, 0);
+    home.write_config("[device]\nname = \"kiosk-08\"");
+    assert_eq!(home.run_with(&["append"], lines(2..4)).code, 0);
+    let expected = "verified: 6 events, seq 1 to 6, 2 epochs\n";
+    assert_eq!(home.ok(&["verify"]), expected);
+    let ended = verify(&home, &public_key(&home), &envelopes(&home));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for part in ["kiosk-07", "seq 1 to 3", "kiosk-08", "seq 4 to 6"] {
+        assert!(ended.stdout.contains(part), "{part}: {}", ended.stdout);
+    }
+}
+
+#[test]
 fn envelopes_verify_in_any_order_a_broker_may_deliver_them_in() {
     let (home, key) = device();
     let lines = envelopes(&home);

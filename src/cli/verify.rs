@@ -60,7 +60,7 @@ async fn journal(config: &Config) -> Result<String, Failure> {
         .map_err(|_| Failure::new("the daemon tells no public key; is it of another version?"))?;
     let mut verifier = Verifier::new();
     verifier.trust(own.clone());
-    let mut run = Run::default();
+    let mut run = Run::of_journal();
     let mut lines = access.lines(Seq::FIRST, false).await?;
     while let Some(chunk) = lines.next().await? {
         for line in chunk

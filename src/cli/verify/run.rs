@@ -32,6 +32,14 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// Of a journal, whose device may have had several names.
+    pub(super) fn of_journal() -> Self {
+        Self {
+            chain: Chain::of_journal(),
+            ..Self::default()
+        }
+    }
+
     /// Takes the next event that came.
     pub(super) fn take(&mut self, envelope: Envelope<Verified>) -> Result<(), String> {
         let mut linked = self.link(envelope)?;
