@@ -53,7 +53,7 @@ mod writer;
 pub use redb;
 
 pub(crate) use self::{
-    core::{Core, Identity, Wanted},
+    core::{Core, Identity, NewBoard, Wanted, try_open},
     reader::Reader,
     sealed::{Sealed, system_entropy},
     staging::Limits,

@@ -24,6 +24,9 @@ pub enum EpochReason {
     KeyChanged,
     /// The device has another name than before.
     DeviceRenamed,
+    /// The journal woke up on another board than the one that wrote it: its card was copied, or put
+    /// into another board.
+    HardwareChanged,
     /// The journal is older than what this device has already sent or acknowledged.
     RolledBack,
 }

@@ -87,6 +87,7 @@ mod encoding;
 pub mod envelope;
 pub mod event;
 pub mod forwarder;
+mod hardware;
 #[cfg(feature = "http")]
 pub mod http;
 mod identity;

@@ -1,6 +1,7 @@
 //! The library's face: one open outbox, handed around as cheap clones.
 
 mod blocking;
+mod board;
 mod builder;
 mod sink_handle;
 mod stream;

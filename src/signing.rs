@@ -11,6 +11,7 @@ mod public_key;
 
 pub use device_key::DeviceKey;
 pub use key_file::KeyError;
+pub(crate) use key_file::replace_file;
 pub use public_key::{PublicKey, PublicKeyError};
 
 use crate::{

@@ -50,6 +50,21 @@ pub(crate) struct Identity {
     /// Whether another key or device name than the journal's begins a new epoch. Otherwise the
     /// journal's name holds, and another key is refused.
     pub(crate) may_begin_epoch: bool,
+    /// Whether the journal is on another board than the one that wrote it.
+    pub(crate) new_board: NewBoard,
+}
+
+/// Whether a journal is on another board than the one that wrote it. Then it goes on in an epoch of
+/// its own, under a name of its own where none is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewBoard {
+    /// It is not.
+    No,
+    /// It is, and has a key of its own. Once the epoch has begun, it is under that key, so a start
+    /// that was cut off begins no second one.
+    UnderNewKey,
+    /// It is, and signs with a key that was given to both boards.
+    UnderSameKey,
 }
 
 /// What a sink asks for when it takes its place.
@@ -118,6 +133,10 @@ impl<S: Storage> Core<S> {
         stamp: Stamp,
     ) -> Result<Self, Fault> {
         let existing = storage.open()?;
+        let new_board = match existing {
+            Some(_) => identity.new_board,
+            None => NewBoard::No,
+        };
         let key_id = identity.key.public_key().id();
         let may_begin_epoch = identity.may_begin_epoch;
         let configured = identity.device;
@@ -168,13 +187,18 @@ impl<S: Storage> Core<S> {
                 given: key_id,
             });
         }
-        if configured.is_none() || !may_begin_epoch {
+        let keeps_name = configured.is_none() && new_board == NewBoard::No;
+        if keeps_name || !may_begin_epoch {
             // Under another key too: a device does not become another one by rotating its key.
             core.device = device
                 .parse()
                 .map_err(|_| Fault::Damaged("the device's name is none".into()))?;
         }
-        let reason = if writer_key != key_id {
+        let reason = if new_board == NewBoard::UnderSameKey
+            || (new_board == NewBoard::UnderNewKey && writer_key != key_id)
+        {
+            Some(EpochReason::HardwareChanged)
+        } else if writer_key != key_id {
             Some(EpochReason::KeyChanged)
         } else if core.device.as_str() != device {
             Some(EpochReason::DeviceRenamed)
@@ -191,9 +215,10 @@ impl<S: Storage> Core<S> {
                 "the journal was written under another identity"
             );
         }
+        // A key that came with a copied card vouches for nobody.
         let cross_signer = identity
             .previous_key
-            .filter(|old| old.public_key().id() == writer_key);
+            .filter(|old| old.public_key().id() == writer_key && new_board == NewBoard::No);
         core.confirm(&database, reason, writer_key, cross_signer.as_ref(), stamp)?;
         core.store.show(database);
         Ok(core)
@@ -675,6 +700,16 @@ impl<S: Storage> Core<S> {
     pub(crate) fn commits(&self) -> u64 {
         self.commits
     }
+}
+
+/// Opens a journal that is there, and closes it again: fails where another process has it open.
+pub(crate) fn try_open<S: Storage>(mut storage: S, cache_bytes: usize) -> Result<(), Fault> {
+    store::guarded(|| {
+        if let Some(backend) = storage.open()? {
+            drop(Store::new(cache_bytes).load(backend)?);
+        }
+        Ok(())
+    })
 }
 
 impl<S> Core<S> {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use self::storage::FaultyStorage;
 use super::{
     Appended, Limits,
-    core::{Core, Identity, Wanted},
+    core::{Core, Identity, NewBoard, Wanted},
     cursor::{SinkName, Start},
     error::{AppendError, Fault},
     sealed::{Entropy, Sealed},
@@ -72,6 +72,7 @@ fn identity() -> Identity {
         previous_key: None,
         source: "tests".into(),
         may_begin_epoch: true,
+        new_board: NewBoard::No,
     }
 }
 

@@ -12,17 +12,18 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
-use super::{OpenError, Outbox, Shared};
+use super::{OpenError, Outbox, Shared, board::Board};
 use crate::{
     clock::{Clock, SystemClock},
     envelope::DeviceName,
     event::check_name,
+    hardware::Hardware,
     ingest::Door,
     journal::{
-        Core, FileStorage, Identity, Limits, QUEUE_COMMANDS, Reader, Writer, sync_dir,
-        system_entropy,
+        Core, FileStorage, Identity, Limits, NewBoard, QUEUE_COMMANDS, Reader, Writer, sync_dir,
+        system_entropy, try_open,
     },
-    signing::{DeviceKey, KeyError},
+    signing::{DeviceKey, KeyError, KeyId},
     status::{ClockStatus, JournalState, JournalStatus, Status},
 };
 
@@ -51,6 +52,7 @@ pub struct OutboxBuilder {
     source: Box<str>,
     key: Option<DeviceKey>,
     may_begin_epoch: bool,
+    hardware: Option<Hardware>,
     limits: Limits,
     linger: Duration,
     cache_bytes: usize,
@@ -64,6 +66,7 @@ impl OutboxBuilder {
             source: DEFAULT_SOURCE.into(),
             key: None,
             may_begin_epoch: true,
+            hardware: None,
             limits: Limits {
                 max_bytes: DEFAULT_MAX_BYTES,
                 max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
@@ -96,6 +99,13 @@ impl OutboxBuilder {
     #[must_use]
     pub fn signing_key(mut self, key: DeviceKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// As if on this board.
+    #[cfg(test)]
+    pub(super) fn on(mut self, hardware: Hardware) -> Self {
+        self.hardware = Some(hardware);
         self
     }
 
@@ -137,6 +147,23 @@ impl OutboxBuilder {
         self
     }
 
+    /// Lets another board have the journal, if nobody has it open: its key is replaced.
+    fn take_over(
+        &self,
+        board: &Board,
+        key_file: &Path,
+        journal_file: &Path,
+    ) -> Result<(), OpenError> {
+        if board.is_to_begin() {
+            try_open(FileStorage::new(&self.dir), self.cache_bytes)
+                .map_err(|fault| fault.opening(journal_file))?;
+            board
+                .begin()
+                .map_err(|source| io_error(&self.dir, source))?;
+        }
+        Ok(board.replace_key(key_file)?)
+    }
+
     /// Opens the journal, or makes directory, key and journal. Takes a few milliseconds, whatever
     /// the backlog. A crash in the middle leaves nothing that the next open would stumble on.
     ///
@@ -151,6 +178,28 @@ impl OutboxBuilder {
         let has_journal = journal_file
             .try_exists()
             .map_err(|source| io_error(&journal_file, source))?;
+        // Whoever only looks changes nothing.
+        let board = if self.may_begin_epoch || !has_journal {
+            let here = self.hardware.clone();
+            let here = here.unwrap_or_else(Hardware::of_this_machine);
+            let key_is_given = self.key.is_some();
+            match own_key(&key_file) {
+                // What is wrong with the key is told below. Until it is mended, nothing changes.
+                Err(()) => None,
+                Ok(None) if has_journal && !key_is_given => None,
+                Ok(key) => {
+                    let board = Board::recognise(&self.dir, here, key, has_journal);
+                    let board = board.map_err(|source| io_error(&self.dir, source))?;
+                    self.take_over(&board, &key_file, &journal_file)?;
+                    Some(board)
+                }
+            }
+        } else {
+            None
+        };
+        let new_board = board
+            .as_ref()
+            .map_or(NewBoard::No, |board| board.news(self.key.is_some()));
         let (key, previous_key) = match self.key {
             Some(key) => (key, DeviceKey::load(&key_file).ok()),
             None if has_journal => (existing_key(&key_file, &journal_file)?, None),
@@ -165,6 +214,7 @@ impl OutboxBuilder {
             previous_key,
             source: self.source,
             may_begin_epoch: self.may_begin_epoch,
+            new_board,
         };
         let core = Core::open(
             FileStorage::new(&self.dir),
@@ -175,6 +225,10 @@ impl OutboxBuilder {
             clock.stamp(),
         )
         .map_err(|fault| fault.opening(&journal_file))?;
+        if let Some(board) = board {
+            let remembered = board.remember();
+            remembered.map_err(|source| io_error(&self.dir, source))?;
+        }
         let device = core.device().clone();
         let reader = Reader::new(core.store().clone());
         let stamp = clock.stamp();
@@ -231,6 +285,15 @@ impl OutboxBuilder {
         Ok(Outbox {
             shared: Arc::new(shared),
         })
+    }
+}
+
+/// The id of the key in the file; none where there is no such file.
+fn own_key(key_file: &Path) -> Result<Option<KeyId>, ()> {
+    match DeviceKey::load(key_file) {
+        Ok(key) => Ok(Some(key.public_key().id())),
+        Err(KeyError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(_) => Err(()),
     }
 }
 

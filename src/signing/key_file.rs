@@ -124,6 +124,15 @@ impl DeviceKey {
         })
     }
 
+    /// Writes the key in the place of the one that is there, which is gone then.
+    pub(crate) fn store_over(&self, path: &Path) -> Result<(), KeyError> {
+        let pem = self.to_pkcs8_pem()?;
+        replace_file(path, pem.as_bytes()).map_err(|source| KeyError::Write {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
     /// Reads the key from its file; where there is none, makes one and stores it first.
     ///
     /// # Errors
@@ -147,7 +156,25 @@ impl DeviceKey {
     }
 }
 
+/// Writes a file of mode 0600 whole, in the place of whatever is there. When this returns, it
+/// survives a power cut.
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    place_bytes(path, bytes, |temporary| fs::rename(temporary, path))
+}
+
 fn store_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A link and not a rename, which would silently replace a key.
+    place_bytes(path, bytes, |temporary| {
+        let placed = fs::hard_link(temporary, path);
+        placed.and(fs::remove_file(temporary))
+    })
+}
+
+fn place_bytes(
+    path: &Path,
+    bytes: &[u8],
+    place: impl FnOnce(&Path) -> io::Result<()>,
+) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -166,9 +193,11 @@ fn store_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let placed = file
         .write_all(bytes)
         .and_then(|()| file.sync_all())
-        // A link and not a rename, which would silently replace a key.
-        .and_then(|()| fs::hard_link(&temporary, path));
-    let removed = fs::remove_file(&temporary);
-    placed.and(removed)?;
+        .and_then(|()| place(&temporary));
+    if placed.is_err() {
+        // What counts is why it could not be placed.
+        let _ = fs::remove_file(&temporary);
+    }
+    placed?;
     File::open(directory)?.sync_all()
 }
