@@ -68,6 +68,8 @@ grey = bytearray()
 for row in rows:
     line = b"".join((b"\x00" if black else b"\xff") * PIXELS for black in row)
     grey += line * PIXELS
-found = zxingcpp.read_barcodes(memoryview(bytes(grey)).cast("B", (side, side)))
+picture = memoryview(bytes(grey)).cast("B", (side, side))
+# Of all that it reads: among so many modules it may see the bars of another code by chance.
+found = zxingcpp.read_barcodes(picture, formats=zxingcpp.BarcodeFormat.QRCode)
 assert len(found) == 1, f"{len(found)} codes found"
 print(found[0].text)
