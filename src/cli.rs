@@ -8,6 +8,7 @@ mod append;
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+mod doctor;
 mod drain;
 mod failure;
 mod identity;
@@ -75,6 +76,8 @@ enum Command {
     Init(init::Args),
     #[command(after_help = EXIT_CODES)]
     Config(config::Args),
+    #[command(after_help = doctor::EXIT_CODES)]
+    Doctor(doctor::Args),
     #[cfg(feature = "demo")]
     #[command(after_help = EXIT_CODES)]
     Demo(demo::Args),
@@ -107,6 +110,7 @@ impl Cli {
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
             Command::Init(args) => init::run(&args, &flags),
             Command::Config(args) => config::run(&args, load),
+            Command::Doctor(args) => wait(doctor::run(&args, load)),
             #[cfg(feature = "demo")]
             Command::Demo(args) => demo::run(&args),
             #[cfg(feature = "demo")]

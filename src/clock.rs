@@ -155,6 +155,23 @@ pub struct Stamp {
     pub boottime_us: u64,
 }
 
+/// 2025-01-01T00:00:00Z in microseconds: earlier than this software, so a clock that says less
+/// was never set, whatever the kernel thinks.
+const BEFORE_THIS_SOFTWARE_US: i64 = 1_735_689_600_000_000;
+
+impl Stamp {
+    /// Whether the wall clock can be trusted to judge a date.
+    #[must_use]
+    pub const fn is_set(&self) -> bool {
+        !matches!(self.sync, ClockSync::No) && self.is_plausible()
+    }
+
+    /// Whether the wall clock says what it can say while this software is there.
+    pub(crate) const fn is_plausible(&self) -> bool {
+        self.wall.0 >= BEFORE_THIS_SOFTWARE_US
+    }
+}
+
 /// Where time comes from. Handed in, so that a test can replay it.
 pub trait Clock: Send + Sync + 'static {
     /// Reads all clocks.
@@ -294,6 +311,20 @@ mod tests {
         ] {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_clock_in_the_seventies_is_not_set_even_if_the_kernel_will_not_say() {
+        let stamp = |micros, sync| Stamp {
+            wall: Timestamp(micros),
+            sync,
+            boot_id: Uuid::nil(),
+            boottime_us: 0,
+        };
+        let today = BEFORE_THIS_SOFTWARE_US;
+        assert!(!stamp(12, ClockSync::Unknown).is_set());
+        assert!(!stamp(today, ClockSync::No).is_set());
+        assert!(stamp(today, ClockSync::Unknown).is_set());
     }
 
     #[test]

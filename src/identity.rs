@@ -26,6 +26,12 @@ impl DeviceName {
         &self.0
     }
 
+    /// What stands for the name of a device that has neither a name nor a key yet.
+    #[cfg(feature = "cli")]
+    pub(crate) fn unnamed() -> Self {
+        Self("unnamed".into())
+    }
+
     /// Whether this would be a device name.
     pub(crate) fn accepts(text: &[u8]) -> bool {
         (1..=MAX_DEVICE_BYTES).contains(&text.len())

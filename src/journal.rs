@@ -75,7 +75,7 @@ pub use self::{
 };
 
 #[cfg(feature = "cli")]
-pub(crate) use self::store::is_guarded;
+pub(crate) use self::{core::derived_name, store::is_guarded};
 
 #[cfg(test)]
 mod tests;

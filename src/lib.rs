@@ -83,9 +83,13 @@ mod daemon;
 #[cfg(feature = "demo")]
 mod demo;
 mod digest;
+#[cfg(feature = "cli")]
+mod doctor;
 mod encoding;
 pub mod envelope;
 pub mod event;
+#[cfg(feature = "cli")]
+mod finding;
 pub mod forwarder;
 mod hardware;
 #[cfg(feature = "http")]

@@ -35,6 +35,8 @@ use crate::{
 
 #[cfg(feature = "http")]
 pub(crate) use self::builder::JOURNAL_FILE;
+#[cfg(feature = "cli")]
+pub(crate) use self::builder::KEY_FILE;
 pub use self::{
     blocking::Blocking,
     builder::{DEFAULT_MAX_BYTES, DEFAULT_MAX_PAYLOAD_BYTES, OutboxBuilder},

@@ -10,6 +10,8 @@
 //! is dropped with it. So nothing here needs `Send`, and nothing that an old connection still had
 //! queued can leave after its session is gone.
 
+#[cfg(feature = "cli")]
+pub(crate) mod checkup;
 pub mod memory;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;

@@ -12,6 +12,8 @@ use crate::{
 const FAILURE: u8 = 1;
 /// The command line or the configuration is wrong; clap uses the same code.
 const USAGE: u8 = 2;
+/// The doctor found something that does not work.
+const CHECKS: u8 = 3;
 
 /// Why a command failed: one or several complaints, and the exit code.
 #[derive(Debug)]
@@ -45,6 +47,20 @@ impl Failure {
             code: USAGE,
             ..Self::new(message)
         }
+    }
+
+    /// Something does not work, which was told already.
+    pub(super) const fn of_checks() -> Self {
+        Self {
+            complaints: Vec::new(),
+            code: CHECKS,
+        }
+    }
+
+    /// The first complaint and what to do about it.
+    pub(super) fn first(self) -> (String, Option<String>) {
+        let first = self.complaints.into_iter().next();
+        first.map_or_else(Default::default, |it| (it.message, it.hint))
     }
 
     /// What to do about the last complaint.

@@ -97,7 +97,10 @@ pub struct SinkConfig {
 
 impl SinkConfig {
     /// The sink, ready to connect.
-    pub(super) fn spec(&self) -> Result<SinkSpec, Problem> {
+    ///
+    /// # Errors
+    /// A secret cannot be had, or a file that the client needs.
+    pub(crate) fn spec(&self) -> Result<SinkSpec, Problem> {
         let sink = match &self.kind {
             #[cfg(feature = "mqtt")]
             SinkKind::Mqtt(config) => Sink::Mqtt(config.sink()?),

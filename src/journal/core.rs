@@ -736,7 +736,7 @@ impl<T, E> From<Fault> for Interrupted<T, E> {
 }
 
 /// A name for a device that was given none: stable as long as its key is.
-fn derived_name(key_id: &KeyId) -> Result<DeviceName, Fault> {
+pub(crate) fn derived_name(key_id: &KeyId) -> Result<DeviceName, Fault> {
     let short: String = key_id
         .0
         .iter()

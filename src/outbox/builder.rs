@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The name of the key's file in the data directory.
-const KEY_FILE: &str = "signing-key.pem";
+pub(crate) const KEY_FILE: &str = "signing-key.pem";
 
 /// The name of the journal's file in the data directory.
 pub(crate) const JOURNAL_FILE: &str = "journal.redb";

@@ -5,7 +5,10 @@
 //! - `session`: what is sent and answered; `flight` is what is not answered yet, `letter` an event
 //!   as a message.
 //! - `reason`, `failure`: what the broker's codes and the client's errors mean, each classified once.
+//! - `checkup`: all of it looked at step by step.
 
+#[cfg(feature = "cli")]
+mod checkup;
 mod failure;
 mod flight;
 mod letter;
@@ -68,9 +71,20 @@ impl MqttSink {
         self.options.format.format()
     }
 
-    /// Tries each broker once, each with an equal share of the time that is left.
     pub(super) async fn connect(&mut self, device: &DeviceName) -> Result<MqttSession, SinkError> {
-        let deadline = Instant::now() + self.options.connect_timeout;
+        let options = self.options.clone();
+        let link = self.dial(&options, device).await?;
+        let session = session::MqttSession::new(link, &options, device, &self.suspicion);
+        Ok(MqttSession(Box::new(session)))
+    }
+
+    /// Tries each broker once, each with an equal share of the time that is left.
+    async fn dial(
+        &mut self,
+        options: &MqttOptions,
+        device: &DeviceName,
+    ) -> Result<Link, SinkError> {
+        let deadline = Instant::now() + options.connect_timeout;
         let mut failures = Vec::new();
         for tried in 0..self.servers.len() {
             let place = (self.first + tried) % self.servers.len();
@@ -79,13 +93,10 @@ impl MqttSink {
             };
             let left = u32::try_from(self.servers.len() - tried).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(Instant::now()) / left;
-            let dialled = timeout(share, Link::dial(&self.options, server, device)).await;
-            match dialled {
+            match timeout(share, Link::dial(options, server, device)).await {
                 Ok(Ok(link)) => {
                     self.first = place;
-                    let session =
-                        session::MqttSession::new(link, &self.options, device, &self.suspicion);
-                    return Ok(MqttSession(Box::new(session)));
+                    return Ok(link);
                 }
                 Ok(Err(error)) => failures.push(error),
                 Err(_) => failures.push(failure::unreachable(format!(

@@ -7,7 +7,10 @@
 //!   `letter` an event as a message.
 //! - `walk`, `stored`: reading back.
 //! - `refusal`: what the other side's words mean, each classified once.
+//! - `checkup`: all of it looked at step by step.
 
+#[cfg(feature = "cli")]
+mod checkup;
 mod core;
 mod flight;
 mod jetstream;
@@ -67,15 +70,19 @@ impl NatsSink {
     pub(super) async fn connect(&self, device: &DeviceName) -> Result<NatsSession, SinkError> {
         match timeout(self.options.connect_timeout, self.open(device)).await {
             Ok(opened) => opened,
-            Err(_) => Err(SinkError::retry(
-                "unreachable",
-                format!(
-                    "connecting to {} took longer than {:?}",
-                    link::names(&self.servers),
-                    self.options.connect_timeout
-                ),
-            )),
+            Err(_) => Err(self.too_slow()),
         }
+    }
+
+    fn too_slow(&self) -> SinkError {
+        SinkError::retry(
+            "unreachable",
+            format!(
+                "connecting to {} took longer than {:?}",
+                link::names(&self.servers),
+                self.options.connect_timeout
+            ),
+        )
     }
 
     async fn open(&self, device: &DeviceName) -> Result<NatsSession, SinkError> {

@@ -6,11 +6,14 @@
 //!   not been answered, `row` an event as a row, `json` what `jsonb` can hold.
 //! - `stored`: reading back.
 //! - `refusal`: what the server's words mean, each classified once.
+//! - `checkup`: all of it looked at step by step.
 //!
 //! A statement is one transaction, unnamed and complete in itself, and nothing is set in the
 //! session: so a pooler in transaction mode may stand between. One is on its way at a time, unless
 //! the configuration says that nothing stands between.
 
+#[cfg(feature = "cli")]
+mod checkup;
 mod encryption;
 mod flight;
 mod json;

@@ -110,10 +110,7 @@ impl Link {
         let plan = Plan {
             options,
             server,
-            client_id: match &options.client_id {
-                Some(id) => id.clone(),
-                None => format!("edge-outbox-{}", device.as_str()),
-            },
+            client_id: client_id(options, device),
             auth: match &options.auth {
                 MqttAuth::None => &server.auth,
                 auth @ MqttAuth::User { .. } => auth,
@@ -204,6 +201,14 @@ impl Link {
     /// bursts.
     pub(super) fn news_at_hand(&mut self) -> Option<News> {
         self.news.try_recv().ok()
+    }
+}
+
+/// What the connection is called at the broker.
+pub(super) fn client_id(options: &MqttOptions, device: &DeviceName) -> String {
+    match &options.client_id {
+        Some(id) => id.clone(),
+        None => format!("edge-outbox-{}", device.as_str()),
     }
 }
 

@@ -39,7 +39,7 @@ struct Answer {
 }
 
 /// Whether reading back is known to find what is stored.
-enum Proof {
+pub(super) enum Proof {
     /// It cannot, for the reason that is among the unmet conditions.
     Impossible,
     /// Nothing of this device was seen in the stream yet.
@@ -88,11 +88,7 @@ impl JetStreamSession {
         let filter = options.subject.own_filter(device);
         let mut unmet = located.unmet;
         if filter.is_none() {
-            unmet.push(format!(
-                "make `{{device}}` a token of its own and `{{event_type}}` the last one in \
-                 `subject`, which is {}",
-                options.subject
-            ));
+            unmet.push(not_told_apart(options));
         }
         let proof = match (&located.stream, &filter) {
             (Some(stream), Some(filter)) => probe(&mut link, stream, filter, device).await?,
@@ -428,7 +424,7 @@ impl JetStreamSession {
 }
 
 /// Looks for any event of this device, to see whether reading back is permitted and works.
-async fn probe(
+pub(super) async fn probe(
     link: &mut Link,
     stream: &StreamState,
     filter: &str,
@@ -454,7 +450,16 @@ fn nobody_answers(link: &Link) -> SinkError {
     SinkError::retry("no_responders", message)
 }
 
-fn read_back_denied(stream: &str) -> String {
+/// The device's messages cannot be told from those of others by their subjects.
+pub(super) fn not_told_apart(options: &NatsOptions) -> String {
+    format!(
+        "make `{{device}}` a token of its own and `{{event_type}}` the last one in `subject`, \
+         which is {}",
+        options.subject
+    )
+}
+
+pub(super) fn read_back_denied(stream: &str) -> String {
     format!(
         "allow this user to publish to `{}`",
         question_subject(stream)

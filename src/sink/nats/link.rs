@@ -194,6 +194,18 @@ impl Link {
         self.client.server_info().jetstream
     }
 
+    /// The server's name for its own version.
+    #[cfg(feature = "cli")]
+    pub(super) fn server_version(&self) -> String {
+        self.client.server_info().version
+    }
+
+    /// Whether the server insists on TLS, which the client then speaks without being told to.
+    #[cfg(feature = "cli")]
+    pub(super) fn server_wants_tls(&self) -> bool {
+        self.client.server_info().tls_required
+    }
+
     /// The largest message the server takes, headers and all, in bytes.
     pub(super) fn max_payload(&self) -> usize {
         self.client.max_payload()
@@ -354,7 +366,8 @@ impl Link {
         Token::parse(message.subject.strip_prefix(self.prefix.as_str())?)
     }
 
-    fn next_question(&mut self) -> Token {
+    /// What the next question is answered under.
+    pub(super) fn next_question(&mut self) -> Token {
         self.questions += 1;
         Token::Question(self.questions)
     }

@@ -61,7 +61,7 @@ struct Failed {
 }
 
 /// What JetStream said to a question.
-enum Said<T> {
+pub(super) enum Said<T> {
     Answer(T),
     Error(jetstream::Error),
     Denied,
@@ -100,7 +100,7 @@ pub(super) async fn locate(
         Said::Answer(info) => {
             refuse_useless(&info)?;
             Ok(Located {
-                unmet: unmet(&info),
+                unmet: unmet(&info).into_iter().map(|unmet| unmet.what).collect(),
                 stream: Some(state(&info)),
             })
         }
@@ -171,7 +171,7 @@ async fn find(
     }
 }
 
-async fn info(link: &mut Link, name: &str) -> Result<Said<Info>, SinkError> {
+pub(super) async fn info(link: &mut Link, name: &str) -> Result<Said<Info>, SinkError> {
     ask(link, &info_subject(name), &Nothing {}).await
 }
 
@@ -199,18 +199,8 @@ async fn create(
         num_replicas: 1,
         ..Config::default()
     };
-    let subject = format!("$JS.API.STREAM.CREATE.{name}");
-    match ask(link, &subject, &config).await? {
-        Said::Denied => Err(SinkError::halt(
-            "stream_not_created",
-            format!(
-                "creating stream {name} on {} is not permitted",
-                link.server()
-            ),
-        )
-        .with_hint(format!(
-            "create it by hand, or allow this user to publish to `{subject}`"
-        ))),
+    match ask(link, &creation_subject(name), &config).await? {
+        Said::Denied => Err(creation_denied(link, name)),
         Said::Error(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
             info(link, name).await
         }
@@ -219,6 +209,35 @@ async fn create(
             Err(refusal::of_jetstream(&what, &error))
         }
         said @ Said::Answer(_) => Ok(said),
+    }
+}
+
+fn creation_subject(name: &str) -> String {
+    format!("$JS.API.STREAM.CREATE.{name}")
+}
+
+fn creation_denied(link: &Link, name: &str) -> SinkError {
+    let message = format!(
+        "creating stream {name} on {} is not permitted",
+        link.server()
+    );
+    SinkError::halt("stream_not_created", message).with_hint(format!(
+        "create it by hand, or allow this user to publish to `{}`",
+        creation_subject(name)
+    ))
+}
+
+/// Whether this user may create the stream: a request that no server can read is denied, or it is
+/// found unreadable.
+///
+/// # Errors
+/// It may not, or the session is lost.
+#[cfg(feature = "cli")]
+pub(super) async fn may_create(link: &mut Link, name: &str) -> Result<(), SinkError> {
+    const UNREADABLE: &str = "";
+    match ask::<Names>(link, &creation_subject(name), &UNREADABLE).await? {
+        Said::Denied => Err(creation_denied(link, name)),
+        Said::Answer(_) | Said::Error(_) => Ok(()),
     }
 }
 
@@ -289,27 +308,51 @@ fn refuse_useless(info: &Info) -> Result<(), SinkError> {
     }
 }
 
+/// What exactly once asks of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Condition {
+    Retention,
+    Storage,
+    DuplicateWindow,
+    PerSubject,
+    Transform,
+}
+
+/// A condition of exactly once that does not hold.
+pub(super) struct Unmet {
+    #[cfg_attr(
+        not(feature = "cli"),
+        expect(dead_code, reason = "told apart by the doctor alone")
+    )]
+    pub(super) condition: Condition,
+    /// What to change.
+    pub(super) what: String,
+}
+
 /// Each condition of exactly once that a stream as it is set up does not meet.
-fn unmet(info: &Info) -> Vec<String> {
+pub(super) fn unmet(info: &Info) -> Vec<Unmet> {
     let config = &info.config;
     let refuses_per_subject =
         config.discard == DiscardPolicy::New && config.discard_new_per_subject;
     let mut unmet = Vec::new();
-    let mut require = |met: bool, what: String| {
+    let mut require = |condition, met: bool, what: String| {
         if !met {
-            unmet.push(what);
+            unmet.push(Unmet { condition, what });
         }
     };
     let name = &config.name;
     require(
+        Condition::Retention,
         config.retention == RetentionPolicy::Limits,
         format!("set stream {name} to limits retention: others remove what has to be read back"),
     );
     require(
+        Condition::Storage,
         config.storage == StorageType::File,
         format!("set stream {name} to file storage: a server that restarts forgets the rest"),
     );
     require(
+        Condition::DuplicateWindow,
         config.duplicate_window >= MIN_DUPLICATE_WINDOW,
         format!(
             "raise the duplicate window of stream {name} from {:?} to at least {:?}",
@@ -317,6 +360,7 @@ fn unmet(info: &Info) -> Vec<String> {
         ),
     );
     require(
+        Condition::PerSubject,
         config.max_messages_per_subject <= 0 || refuses_per_subject,
         format!(
             "remove `max_msgs_per_subject` from stream {name}, or let it refuse what is new \
@@ -324,6 +368,7 @@ fn unmet(info: &Info) -> Vec<String> {
         ),
     );
     require(
+        Condition::Transform,
         config.subject_transform.is_none(),
         format!("remove the subject transform of stream {name}: it hides what is stored"),
     );
@@ -384,8 +429,8 @@ mod tests {
             let info = stream(|info| info["config"][key] = value);
             let unmet = unmet(&info);
             assert!(
-                unmet.len() == 1 && unmet[0].contains(word),
-                "{key}: {unmet:?}"
+                matches!(unmet.as_slice(), [one] if one.what.contains(word)),
+                "{key}"
             );
         }
     }

@@ -207,24 +207,54 @@ pub(super) struct Address {
     pub(super) tls: TlsFiles,
 }
 
-impl fmt::Display for Address {
-    /// Hosts and database, without user and password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("postgres://")?;
-        let ports = self.config.get_ports();
-        let tcp = self.config.get_hosts().iter().map(|host| match host {
+impl Address {
+    /// Each host with its port, as messages name it; a Unix socket by its directory.
+    fn hosts(&self) -> impl Iterator<Item = (String, u16)> {
+        let named = self.config.get_hosts().iter().map(|host| match host {
             Host::Tcp(name) if name.contains(':') => format!("[{name}]"),
             Host::Tcp(name) => name.clone(),
             Host::Unix(dir) => dir.display().to_string(),
         });
         let bare = self.config.get_hostaddrs().iter().map(ToString::to_string);
-        let hosts: Vec<String> = match self.config.get_hosts() {
-            [] => bare.collect(),
-            _ => tcp.collect(),
-        };
-        for (place, host) in hosts.iter().enumerate() {
+        let bare = bare.filter(|_| self.config.get_hosts().is_empty());
+        let ports = self.config.get_ports();
+        let port = |place: usize| ports.get(place).or(ports.first()).unwrap_or(&DEFAULT_PORT);
+        named
+            .chain(bare)
+            .enumerate()
+            .map(move |(place, host)| (host, *port(place)))
+    }
+
+    /// Each host that is reached by TCP, with its port.
+    #[cfg(feature = "cli")]
+    pub(super) fn tcp_hosts(&self) -> Vec<(String, u16)> {
+        if self.is_on_unix_socket() {
+            return Vec::new();
+        }
+        // Where the addresses are given beside the names, they are what is connected to.
+        let address = |place: usize| self.config.get_hostaddrs().get(place);
+        self.hosts()
+            .enumerate()
+            .map(|(place, (host, port))| {
+                let bare = host.trim_matches(['[', ']']).to_owned();
+                (address(place).map_or(bare, ToString::to_string), port)
+            })
+            .collect()
+    }
+
+    /// Whether the way leads through a Unix socket.
+    #[cfg(feature = "cli")]
+    pub(super) fn is_on_unix_socket(&self) -> bool {
+        matches!(self.config.get_hosts().first(), Some(Host::Unix(_)))
+    }
+}
+
+impl fmt::Display for Address {
+    /// Hosts and database, without user and password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("postgres://")?;
+        for (place, (host, port)) in self.hosts().enumerate() {
             let comma = if place == 0 { "" } else { "," };
-            let port = ports.get(place).or(ports.first()).unwrap_or(&DEFAULT_PORT);
             write!(f, "{comma}{host}:{port}")?;
         }
         match self.config.get_dbname() {

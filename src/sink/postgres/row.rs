@@ -216,10 +216,44 @@ async fn absent(client: &Client, question: &str, rows: &[Row]) -> Result<Absent,
     Ok(absent)
 }
 
+/// Has the server plan the statement for no rows at all: it looks at rights, columns and the unique
+/// index, and executes nothing, so that not even a trigger runs.
+#[cfg(feature = "cli")]
+pub(super) async fn rehearse(client: &Client, tables: &Tables) -> Result<(), Error> {
+    let statement = format!("explain {}", statement(tables));
+    run(client, &statement, &[]).await.map(drop)
+}
+
+/// Runs the statement, and gives how many rows the server stored under the keys they were given.
+async fn insert(client: &Client, statement: &str, rows: &[Row]) -> Result<usize, Error> {
+    let answer = run(client, statement, rows).await?;
+    let mut given = rows.iter();
+    let mut stored = 0;
+    for key in &answer {
+        let device: &str = key.try_get(0)?;
+        let epoch: Uuid = key.try_get(1)?;
+        let seq: i64 = key.try_get(2)?;
+        let digest: &[u8] = key.try_get(3)?;
+        // They come in the order of the batch; in another one fewer would be found, and the server
+        // asked.
+        let found = given.any(|row| {
+            *row.columns.device == *device
+                && *row.parcel.epoch.as_uuid() == epoch
+                && row.seq == seq
+                && row.parcel.digest.as_bytes() == digest
+        });
+        stored += usize::from(found);
+    }
+    Ok(stored)
+}
+
 /// Runs the statement, unnamed and with its types given: nothing of it stays at the server, so
 /// that a pooler may give each one another connection. It is on its way after the first poll.
-/// Gives how many rows the server stored under the keys they were given.
-async fn insert(client: &Client, statement: &str, rows: &[Row]) -> Result<usize, Error> {
+async fn run(
+    client: &Client,
+    statement: &str,
+    rows: &[Row],
+) -> Result<Vec<tokio_postgres::Row>, Error> {
     let of = &Column(rows);
     let text = |value: fn(&Row) -> &str| of.each(value);
     let bytes = |value: fn(&Row) -> &[u8]| of.each(value);
@@ -254,7 +288,7 @@ async fn insert(client: &Client, statement: &str, rows: &[Row]) -> Result<usize,
     let payload = of.each(Row::payload);
     let payload_json = of.each(Row::payload_json);
 
-    let answer = client
+    client
         .query_typed(
             statement,
             &[
@@ -288,25 +322,7 @@ async fn insert(client: &Client, statement: &str, rows: &[Row]) -> Result<usize,
                 (&payload_json, Type::TEXT_ARRAY),
             ],
         )
-        .await?;
-    let mut given = rows.iter();
-    let mut stored = 0;
-    for key in &answer {
-        let device: &str = key.try_get(0)?;
-        let epoch: Uuid = key.try_get(1)?;
-        let seq: i64 = key.try_get(2)?;
-        let digest: &[u8] = key.try_get(3)?;
-        // They come in the order of the batch; in another one fewer would be found, and the server
-        // asked.
-        let found = given.any(|row| {
-            *row.columns.device == *device
-                && *row.parcel.epoch.as_uuid() == epoch
-                && row.seq == seq
-                && row.parcel.digest.as_bytes() == digest
-        });
-        stored += usize::from(found);
-    }
-    Ok(stored)
+        .await
 }
 
 /// Makes columns of rows.

@@ -1,0 +1,72 @@
+//! The configuration: whether it can be read and used, and where it comes from.
+
+use crate::{
+    config::{Config, ConfigError, Place},
+    finding::{Check, Finding},
+};
+
+pub(super) fn refused(error: ConfigError) -> Vec<Finding> {
+    let problems = error.problems.into_iter();
+    problems
+        .map(|problem| Finding::fail(Check::Config, problem.to_string(), problem.hint))
+        .collect()
+}
+
+pub(super) fn findings(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok(Check::Config, sources(config))];
+    findings.extend(config.remarks.iter().map(|remark| {
+        let hint = "`edge-outbox config show` shows what is in force";
+        Finding::warn(Check::Config, remark.as_str(), hint.to_owned())
+    }));
+    findings.push(match config.http_options() {
+        Ok(_) => Finding::ok(Check::ConfigSecrets, "what the listeners need can be read"),
+        Err(error) => Finding {
+            check: Check::ConfigSecrets,
+            ..refused(error).remove(0)
+        },
+    });
+    findings.push(sinks(config));
+    findings
+}
+
+fn sources(config: &Config) -> String {
+    let count = |is_one: fn(&Place) -> bool| {
+        let settings = config.settings.iter();
+        settings.filter(|setting| is_one(&setting.place)).count()
+    };
+    let file = match &config.file {
+        Some(path) => format!(
+            "{} sets {} keys",
+            path.display(),
+            count(|place| matches!(place, Place::File { .. }))
+        ),
+        None => "no file".to_owned(),
+    };
+    format!(
+        "{file}, the environment {}, flags {}; the other {} have their defaults",
+        count(|place| matches!(place, Place::Environment(_))),
+        count(|place| matches!(place, Place::Flag(_))),
+        count(|place| matches!(place, Place::Default)),
+    )
+}
+
+fn sinks(config: &Config) -> Finding {
+    let named: Vec<String> = config
+        .sinks
+        .iter()
+        .map(|sink| format!("{} ({})", sink.name, sink.kind.name()))
+        .collect();
+    let keep = "add a section [sinks.NAME] for the broker or the database that shall get them";
+    if named.is_empty() {
+        let message = "none: events are kept until the quota is reached, and go nowhere";
+        return Finding::warn(Check::ConfigSinks, message, keep.to_owned());
+    }
+    if config.sinks.iter().all(|sink| !sink.required) {
+        let message = format!(
+            "{}: none is required, and nothing is kept for them",
+            named.join(", ")
+        );
+        return Finding::warn(Check::ConfigSinks, message, keep.to_owned());
+    }
+    Finding::ok(Check::ConfigSinks, named.join(", "))
+}
