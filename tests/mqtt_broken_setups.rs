@@ -55,14 +55,26 @@ fn as_kiosk(server: &MosquittoServer, password: &str) -> Home {
 fn a_wrong_password() {
     let server = guarded("pattern readwrite #\n");
     let home = as_kiosk(&server, "wrong-one");
-    assert_told("mqtt_wrong_password", &home, HALTED, server.port());
+    assert_told(
+        "mqtt_wrong_password",
+        &home,
+        HALTED,
+        "sink.login",
+        server.port(),
+    );
 }
 
 #[test]
 fn a_topic_that_is_not_permitted() {
     let server = guarded("user kiosk\ntopic write elsewhere/#\n");
     let home = as_kiosk(&server, "secret");
-    assert_told("mqtt_topic_not_permitted", &home, HALTED, server.port());
+    assert_told(
+        "mqtt_topic_not_permitted",
+        &home,
+        HALTED,
+        "sink.delivery",
+        server.port(),
+    );
 }
 
 #[test]
@@ -83,20 +95,32 @@ fn a_wrong_authority() {
         server.port(),
         stranger.roots().display(),
     ));
-    assert_told("mqtt_wrong_authority", &home, HALTED, server.port());
+    assert_told(
+        "mqtt_wrong_authority",
+        &home,
+        HALTED,
+        "sink.tls",
+        server.port(),
+    );
 }
 
 #[test]
 fn a_broker_that_is_not_there() {
     let port = free_port();
     let home = with_sink(&format!("servers = [\"mqtt://127.0.0.1:{port}\"]\n"));
-    assert_told("mqtt_unreachable", &home, WAITING, port);
+    assert_told("mqtt_unreachable", &home, WAITING, "sink.reach", port);
 }
 
 #[test]
 fn a_name_that_does_not_resolve() {
     let home = with_sink("servers = [\"mqtts://broker.invalid\"]\n");
-    assert_told("mqtt_name_not_resolved", &home, WAITING, 8883);
+    assert_told(
+        "mqtt_name_not_resolved",
+        &home,
+        WAITING,
+        "sink.resolve",
+        8883,
+    );
 }
 
 #[test]
@@ -106,5 +130,11 @@ fn nobody_who_subscribes() {
         "servers = [\"{}\"]\n[device]\nname = \"kiosk-7\"\n",
         server.url()
     ));
-    assert_told("mqtt_no_subscribers", &home, SENDING, server.port());
+    assert_told(
+        "mqtt_no_subscribers",
+        &home,
+        SENDING,
+        "sink.delivery",
+        server.port(),
+    );
 }

@@ -46,14 +46,26 @@ fn as_kiosk(server: &NatsServer, password: &str) -> Home {
 fn a_wrong_password() {
     let server = guarded("\">\"");
     let home = as_kiosk(&server, "wrong-one");
-    assert_told("nats_wrong_password", &home, HALTED, server.port());
+    assert_told(
+        "nats_wrong_password",
+        &home,
+        HALTED,
+        "sink.login",
+        server.port(),
+    );
 }
 
 #[test]
 fn a_subject_that_is_not_permitted() {
     let server = guarded("\"$JS.API.>\", \"_INBOX.>\"");
     let home = as_kiosk(&server, "secret");
-    assert_told("nats_subject_not_permitted", &home, HALTED, server.port());
+    assert_told(
+        "nats_subject_not_permitted",
+        &home,
+        HALTED,
+        "sink.delivery",
+        server.port(),
+    );
 }
 
 #[test]
@@ -70,25 +82,43 @@ fn a_wrong_authority() {
         "servers = [\"tls://localhost:{}\"]\ntls.roots = {stranger:?}\n",
         server.port()
     ));
-    assert_told("nats_wrong_authority", &home, HALTED, server.port());
+    assert_told(
+        "nats_wrong_authority",
+        &home,
+        HALTED,
+        "sink.tls",
+        server.port(),
+    );
 }
 
 #[test]
 fn no_stream() {
     let server = NatsServer::start();
     let home = home(&format!("servers = [\"{}\"]\n", server.url()));
-    assert_told("nats_no_stream", &home, HALTED, server.port());
+    assert_told(
+        "nats_no_stream",
+        &home,
+        HALTED,
+        "nats.stream",
+        server.port(),
+    );
 }
 
 #[test]
 fn a_server_that_is_not_there() {
     let port = free_port();
     let home = home(&format!("servers = [\"nats://127.0.0.1:{port}\"]\n"));
-    assert_told("nats_unreachable", &home, WAITING, port);
+    assert_told("nats_unreachable", &home, WAITING, "sink.reach", port);
 }
 
 #[test]
 fn a_name_that_does_not_resolve() {
     let home = home("servers = [\"nats://broker.invalid\"]\n");
-    assert_told("nats_name_not_resolved", &home, WAITING, 4222);
+    assert_told(
+        "nats_name_not_resolved",
+        &home,
+        WAITING,
+        "sink.resolve",
+        4222,
+    );
 }

@@ -24,9 +24,9 @@ fn config(url: &str, more: &str) -> String {
 }
 
 /// That the daemon tells what the snapshot of this name says.
-fn broken(name: &str, config: &str, state: &str, port: u16) -> (Home, Daemon) {
+fn broken(name: &str, config: &str, state: &str, fallen: &str, port: u16) -> (Home, Daemon) {
     let home = Home::with_config(config);
-    let daemon = assert_told(&format!("postgres_{name}"), &home, state, port);
+    let daemon = assert_told(&format!("postgres_{name}"), &home, state, fallen, port);
     (home, daemon)
 }
 
@@ -35,7 +35,13 @@ async fn a_wrong_password() {
     let server = PostgresServer::with("", SCRAM);
     server.execute(KIOSK).await;
     let url = server.url_as("kiosk:wrong-one", "?sslmode=disable");
-    broken("wrong_password", &config(&url, ""), HALTED, server.port());
+    broken(
+        "wrong_password",
+        &config(&url, ""),
+        HALTED,
+        "sink.login",
+        server.port(),
+    );
 }
 
 #[tokio::test]
@@ -49,28 +55,46 @@ async fn a_wrong_authority() {
     let server = PostgresServer::with_tls(dir, "", support::postgres_server::OPEN);
     let more = format!("[sinks.hub.tls]\nroots = \"{}\"", roots.display());
     let config = config(&server.url_as("postgres", ""), &more);
-    broken("wrong_authority", &config, HALTED, server.port());
+    broken(
+        "wrong_authority",
+        &config,
+        HALTED,
+        "sink.tls",
+        server.port(),
+    );
 }
 
 #[tokio::test]
 async fn a_server_without_encryption() {
     let server = PostgresServer::with_tables().await;
     let config = config(&server.url_as("postgres", ""), "");
-    broken("no_encryption", &config, HALTED, server.port());
+    broken("no_encryption", &config, HALTED, "sink.tls", server.port());
 }
 
 #[tokio::test]
 async fn no_such_database() {
     let server = PostgresServer::start();
     let url = server.url().replace("/postgres?", "/edupulse?");
-    broken("no_such_database", &config(&url, ""), HALTED, server.port());
+    broken(
+        "no_such_database",
+        &config(&url, ""),
+        HALTED,
+        "postgres.database",
+        server.port(),
+    );
 }
 
 #[tokio::test]
 async fn missing_tables_and_delivery_once_they_are_made() {
     let server = PostgresServer::start();
     let config = config(&server.url(), "");
-    let (home, _daemon) = broken("missing_tables", &config, HALTED, server.port());
+    let (home, _daemon) = broken(
+        "missing_tables",
+        &config,
+        HALTED,
+        "postgres.schema",
+        server.port(),
+    );
     // What the hint says to run, as far as psql.
     server.execute(&home.ok(&["config", "sql"])).await;
     home.wait_for(|status| status["sinks"]["hub"]["state"] == "caught_up");
@@ -80,13 +104,25 @@ async fn missing_tables_and_delivery_once_they_are_made() {
 async fn a_host_that_is_not_reached() {
     let port = server_process::free_port();
     let url = format!("postgres://kiosk@127.0.0.1:{port}/edupulse");
-    broken("unreachable_host", &config(&url, ""), WAITING, port);
+    broken(
+        "unreachable_host",
+        &config(&url, ""),
+        WAITING,
+        "sink.reach",
+        port,
+    );
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve() {
     let url = "postgres://kiosk@hub.invalid:6432/edupulse";
-    broken("unknown_name", &config(url, ""), WAITING, 6432);
+    broken(
+        "unknown_name",
+        &config(url, ""),
+        WAITING,
+        "sink.resolve",
+        6432,
+    );
 }
 
 #[tokio::test]
@@ -101,6 +137,7 @@ async fn no_right_to_insert() {
         "no_right_to_insert",
         &config(&url, ""),
         HALTED,
+        "postgres.rights",
         server.port(),
     );
 }
@@ -110,12 +147,27 @@ async fn what_a_pooler_does_not_let_in() {
     let server = PostgresServer::start();
     let pooler = PgBouncer::guarding(&server);
     let port = pooler.port();
-    for (name, login, database) in [
-        ("pooler_wrong_password", "kiosk:wrong-one", "postgres"),
-        ("pooler_unknown_database", "kiosk:right", "edupulse"),
-        ("pooler_no_such_database", "kiosk:right", "gone"),
+    for (name, login, database, fallen) in [
+        (
+            "pooler_wrong_password",
+            "kiosk:wrong-one",
+            "postgres",
+            "sink.login",
+        ),
+        (
+            "pooler_unknown_database",
+            "kiosk:right",
+            "edupulse",
+            "postgres.database",
+        ),
+        (
+            "pooler_no_such_database",
+            "kiosk:right",
+            "gone",
+            "postgres.database",
+        ),
     ] {
         let url = format!("postgres://{login}@127.0.0.1:{port}/{database}?sslmode=disable");
-        broken(name, &config(&url, ""), HALTED, port);
+        broken(name, &config(&url, ""), HALTED, fallen, port);
     }
 }

@@ -222,12 +222,11 @@ async fn sync(place: PathBuf) -> Finding {
 
 fn plausible(median: Duration) -> Finding {
     let figure = format!(
-        "{:.3} ms from a write to its safety",
+        "{:.3} ms until a write is called safe",
         median.as_secs_f64() * 1_000.0
     );
     if median < IMPOSSIBLE {
-        let message =
-            format!("{figure}: no medium is as fast, so what is called safe is not on it yet");
+        let message = format!("{figure}: no medium is as fast, so it is not on one yet");
         let hint = "a power cut may take back what was acknowledged: name a directory on a disk that \
                     syncs in `data_dir`, or turn off the write cache that lies";
         return Finding::warn(Check::DiskSync, message, hint.to_owned());

@@ -34,20 +34,22 @@ fn sources(config: &Config) -> String {
         let settings = config.settings.iter();
         settings.filter(|setting| is_one(&setting.place)).count()
     };
-    let file = match &config.file {
-        Some(path) => format!(
-            "{} sets {} keys",
-            path.display(),
-            count(|place| matches!(place, Place::File { .. }))
-        ),
+    let mut sources = vec![match &config.file {
+        Some(path) => path.display().to_string(),
         None => "no file".to_owned(),
-    };
-    format!(
-        "{file}, the environment {}, flags {}; the other {} have their defaults",
-        count(|place| matches!(place, Place::Environment(_))),
-        count(|place| matches!(place, Place::Flag(_))),
-        count(|place| matches!(place, Place::Default)),
-    )
+    }];
+    let counts = [
+        (count(|place| matches!(place, Place::File { .. })), "in it"),
+        (
+            count(|place| matches!(place, Place::Environment(_))),
+            "from the environment",
+        ),
+        (count(|place| matches!(place, Place::Flag(_))), "by flags"),
+        (count(|place| *place == Place::Default), "by default"),
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    sources.extend(counts.map(|(count, whence)| format!("{count} keys {whence}")));
+    sources.join(", ")
 }
 
 fn sinks(config: &Config) -> Finding {

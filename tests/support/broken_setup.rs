@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    doctor::Report,
     program::{Daemon, Home},
     snapshot::assert_snapshot,
 };
@@ -25,9 +26,10 @@ const RESOLVER: [&str; 3] = [
 ];
 
 /// Starts the daemon in this home, waits until the sink `hub` has come to this state with something
-/// to say, and compares what it says with the snapshot of this name.
+/// to say, and compares what it says with the snapshot of this name. The doctor says the same of
+/// the step `fallen`, and that nothing else fails.
 #[track_caller]
-pub(crate) fn assert_told(name: &str, home: &Home, state: &str, port: u16) -> Daemon {
+pub(crate) fn assert_told(name: &str, home: &Home, state: &str, fallen: &str, port: u16) -> Daemon {
     let daemon = home.daemon();
     let told = told(home, state);
     assert!(!told.contains("wrong-one"), "a password is shown: {told}");
@@ -35,7 +37,29 @@ pub(crate) fn assert_told(name: &str, home: &Home, state: &str, port: u16) -> Da
     let mut changing = vec![(port.as_str(), "PORT")];
     changing.extend(RESOLVER.map(|words| (words, "WHAT THE SYSTEM SAYS")));
     assert_snapshot(name, &told, &changing);
+    let report = Report::of(home, &["--sink", "hub"]);
+    let (trouble, hint) = (line(&told, "last trouble: "), line(&told, "hint: "));
+    for step in ["sink.delivery", fallen] {
+        let finding = report.only(step);
+        assert_ne!(finding["verdict"], "ok", "{finding}");
+        let message = finding["message"].as_str().unwrap();
+        assert!(message.ends_with(trouble), "{finding}, and not {trouble}");
+        assert_eq!(finding["hint"], hint, "{finding}");
+    }
+    let mut failed = report.failed();
+    failed.retain(|check| check != "sink.delivery");
+    if fallen != "sink.delivery" {
+        assert_eq!((failed, report.code), (vec![fallen.to_owned()], 3));
+    }
     daemon
+}
+
+/// What follows these words in the one line that has them.
+fn line<'t>(text: &'t str, words: &str) -> &'t str {
+    let lines = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(words));
+    lines.unwrap_or_else(|| panic!("no {words} in {text}"))
 }
 
 /// What `status` says of the sink once it is in this state, without the time of its trouble.

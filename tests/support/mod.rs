@@ -6,6 +6,8 @@ pub(crate) mod broken_setup;
 pub(crate) mod certificates;
 pub(crate) mod conversation;
 pub(crate) mod device;
+#[cfg(feature = "cli")]
+pub(crate) mod doctor;
 pub(crate) mod fault_proxy;
 #[cfg(feature = "nats")]
 pub(crate) mod jwt;
