@@ -11,10 +11,6 @@ use crate::sink::SinkError;
 macro_rules! checks {
     ($($(#[$meta:meta])* $check:ident = $id:literal,)+) => {
         /// What is looked at.
-        #[cfg_attr(
-            not(all(feature = "nats", feature = "mqtt", feature = "postgres")),
-            allow(dead_code, reason = "a sink that is left out is not looked at")
-        )]
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         pub(crate) enum Check { $($(#[$meta])* $check,)+ }
 
@@ -194,7 +190,7 @@ impl Finding {
     }
 
     /// The same as a mere warning.
-    pub(crate) fn as_warning(self) -> Self {
+    pub(crate) fn into_warning(self) -> Self {
         Self {
             verdict: Verdict::Warn,
             ..self

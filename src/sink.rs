@@ -11,6 +11,10 @@
 //! queued can leave after its session is gone.
 
 #[cfg(feature = "cli")]
+#[cfg_attr(
+    not(all(feature = "nats", feature = "mqtt", feature = "postgres")),
+    allow(dead_code, reason = "a sink that is left out is not looked at")
+)]
 pub(crate) mod checkup;
 pub mod memory;
 #[cfg(feature = "mqtt")]

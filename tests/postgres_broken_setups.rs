@@ -160,11 +160,12 @@ async fn what_a_pooler_does_not_let_in() {
             "edupulse",
             "postgres.database",
         ),
+        // A pooler makes whoever comes next wait for a while; so only the daemon knows.
         (
             "pooler_no_such_database",
             "kiosk:right",
             "gone",
-            "postgres.database",
+            "sink.delivery",
         ),
     ] {
         let url = format!("postgres://{login}@127.0.0.1:{port}/{database}?sslmode=disable");

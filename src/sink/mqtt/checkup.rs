@@ -223,7 +223,7 @@ impl Inquiry<'_> {
                  (`accept_no_subscribers`)",
             ),
             NO_MATCHING_SUBSCRIBERS => {
-                Finding::of_error(Check::MqttSubscribers, error()).as_warning()
+                Finding::of_error(Check::MqttSubscribers, error()).into_warning()
             }
             _ => Finding::ok(
                 Check::MqttSubscribers,

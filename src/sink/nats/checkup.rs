@@ -83,6 +83,7 @@ impl NatsSink {
             let slow = checkup::too_slow(inquiry.link.server());
             inquiry.findings.push(slow);
         }
+        inquiry.findings.sort_by_key(|finding| finding.check);
         inquiry.findings
     }
 
@@ -277,7 +278,6 @@ impl Inquiry<'_> {
         };
         let hint = "raise the stream's `max_msg_size` and the server's `max_payload`";
         self.findings.push(self.visit.size(most, hint));
-        self.findings.sort_by_key(|finding| finding.check);
     }
 
     /// Publishes where an event would go what no stream stores.
@@ -343,11 +343,10 @@ impl Inquiry<'_> {
                         )),
                     };
                 }
-                Arrival::Notice(Notice::PublishDenied {
-                    subject: denied,
-                    said,
-                }) if denied == subject => {
-                    return Err(refusal::publish_denied(self.link.server(), subject, &said));
+                // In core mode the echo may be what is denied, without which nothing is confirmed.
+                Arrival::Notice(Notice::PublishDenied { subject, said }) => {
+                    let server = self.link.server();
+                    return Err(refusal::publish_denied(server, &subject, &said));
                 }
                 Arrival::Notice(Notice::Lost(error)) => return Err(error),
                 Arrival::Answer(..) | Arrival::Notice(_) => {}
