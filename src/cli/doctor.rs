@@ -193,12 +193,28 @@ impl Page {
     }
 }
 
-/// Breaks a text between words into lines of so many characters; a longer word has a line of its own.
+/// Breaks a text between words into lines of so many characters; a longer word has a line of its
+/// own. What stands in backquotes is to be copied, and stays on one line where one can hold it.
 fn fold(text: &str, columns: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+    let width = |text: &str| text.chars().count();
+    let mut words: Vec<String> = Vec::new();
     for word in text.split(' ') {
+        match words.last_mut() {
+            Some(open) if open.matches('`').count() % 2 == 1 && width(open) < columns => {
+                open.push(' ');
+                open.push_str(word);
+            }
+            _ => words.push(word.to_owned()),
+        }
+    }
+    let mut lines: Vec<String> = Vec::new();
+    let broken = words.iter().flat_map(|word| match width(word) > columns {
+        true => word.split(' ').collect(),
+        false => vec![word.as_str()],
+    });
+    for word in broken {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+            Some(line) if width(line) + 1 + width(word) <= columns => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -218,6 +234,8 @@ mod tests {
         assert_eq!(fold("é é é", 3), ["é é", "é"]);
         assert_eq!(fold("a https://long b", 6), ["a", "https://long", "b"]);
         assert_eq!(fold("", 6), [""]);
+        assert_eq!(fold("run `a b`, c", 7), ["run", "`a b`,", "c"]);
+        assert_eq!(fold("`aa bb cc`", 5), ["`aa", "bb", "cc`"]);
     }
 
     #[test]

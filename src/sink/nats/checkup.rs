@@ -466,7 +466,7 @@ mod tests {
             ("a.*.c", "a.b.c", true, true),
             ("a.*.>", "a.b.>", true, true),
             ("a.b.c", "a.b.>", false, true),
-            ("a.*", "a.b.>", false, true),
+            ("a.*", "a.b.>", false, false),
             ("a.b", "a.>", false, true),
             ("a.c.>", "a.b.>", false, false),
             ("a.>", "a", false, false),
