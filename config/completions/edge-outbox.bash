@@ -22,6 +22,9 @@ _edge__outbox() {
             edge__outbox,config)
                 cmd="edge__outbox__subcmd__config"
                 ;;
+            edge__outbox,doctor)
+                cmd="edge__outbox__subcmd__doctor"
+                ;;
             edge__outbox,drain)
                 cmd="edge__outbox__subcmd__drain"
                 ;;
@@ -30,9 +33,6 @@ _edge__outbox() {
                 ;;
             edge__outbox,identity)
                 cmd="edge__outbox__subcmd__identity"
-                ;;
-            edge__outbox,init)
-                cmd="edge__outbox__subcmd__init"
                 ;;
             edge__outbox,run)
                 cmd="edge__outbox__subcmd__run"
@@ -79,6 +79,9 @@ _edge__outbox() {
             edge__outbox__subcmd__help,config)
                 cmd="edge__outbox__subcmd__help__subcmd__config"
                 ;;
+            edge__outbox__subcmd__help,doctor)
+                cmd="edge__outbox__subcmd__help__subcmd__doctor"
+                ;;
             edge__outbox__subcmd__help,drain)
                 cmd="edge__outbox__subcmd__help__subcmd__drain"
                 ;;
@@ -87,9 +90,6 @@ _edge__outbox() {
                 ;;
             edge__outbox__subcmd__help,identity)
                 cmd="edge__outbox__subcmd__help__subcmd__identity"
-                ;;
-            edge__outbox__subcmd__help,init)
-                cmd="edge__outbox__subcmd__help__subcmd__init"
                 ;;
             edge__outbox__subcmd__help,run)
                 cmd="edge__outbox__subcmd__help__subcmd__run"
@@ -146,7 +146,7 @@ _edge__outbox() {
 
     case "${cmd}" in
         edge__outbox)
-            opts="-h -V --config --data-dir --help --version run append status tail drain sinks verify identity init config help"
+            opts="-h -V --config --data-dir --help --version run append status tail drain sinks verify identity config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -347,6 +347,32 @@ _edge__outbox() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__doctor)
+            opts="-h --sink --probe --json --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --sink)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__drain)
             opts="-h --timeout --config --data-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -374,7 +400,7 @@ _edge__outbox() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__help)
-            opts="run append status tail drain sinks verify identity init config help"
+            opts="run append status tail drain sinks verify identity config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -457,6 +483,20 @@ _edge__outbox() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__doctor)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__help__subcmd__drain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -486,20 +526,6 @@ _edge__outbox() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__help__subcmd__identity)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        edge__subcmd__outbox__subcmd__help__subcmd__init)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -612,74 +638,12 @@ _edge__outbox() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__identity)
-            opts="-h --json --qr --qr-svg --config --data-dir --help"
+            opts="-h --json --config --data-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --qr-svg)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --data-dir)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        edge__subcmd__outbox__subcmd__init)
-            opts="-h --device --sink --url --ca-file --credentials-file --user --password-file --password-env --password-stdin --listen --force --config --data-dir --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --device)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --sink)
-                    COMPREPLY=($(compgen -W "nats mqtt postgres none" -- "${cur}"))
-                    return 0
-                    ;;
-                --url)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --ca-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --credentials-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --user)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --password-file)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --password-env)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --listen)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
