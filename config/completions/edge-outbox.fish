@@ -36,6 +36,7 @@ complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "drain" -d '
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "sinks" -d 'List the sinks, or forget one that is no longer configured'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "verify" -d 'Verify the journal, or envelopes on standard input, one a line (CloudEvents in JSON, too)'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "identity" -d 'Show the device\'s name and public key; makes them where there are none yet'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "init" -d 'Write a configuration: by asking, or from flags where --sink is given'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "config" -d 'Check the configuration, show what is in force, or print the tables of a Postgres sink'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "doctor" -d 'Look at everything that has to be right, and say what to do about what is not'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -81,10 +82,29 @@ complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l confi
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l alone -d 'Check each envelope by itself only: they are a selection'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l qr-svg -d 'Writes the QR code to this file as SVG, to be printed; `-` is standard output' -r -F
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l json -d 'As JSON'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l qr -d 'As a QR code too, to be read from the screen'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -s h -l help -d 'Print help'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l device -d 'The device\'s name, unique in the fleet; left out, it is made from the signing key' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l sink -d 'Where events go; with it nothing else is asked for but a password' -r -f -a "nats\t'A NATS server with JetStream'
+mqtt\t'An MQTT broker'
+postgres\t'A Postgres database'
+none\t'Nowhere yet: events are kept'"
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l url -d 'Where that is, without user and password: nats://, tls://, mqtt://, mqtts:// or postgres://' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l ca-file -d 'The authority of the other side\'s certificate, where the system does not know it' -r -F
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l credentials-file -d 'Who the device is to a NATS server: credentials as `nsc generate creds` writes them' -r -F
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l user -d 'Who the device is to the other side; a user of Postgres stands in the URL' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l password-file -d 'A file that holds the password, which the configuration will name' -r -F
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l password-env -d 'The environment variable that holds the password where the daemon runs' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l listen -d 'Serves HTTP on TCP besides the Unix socket, with a token that is made; `off` serves none' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l password-stdin -d 'Takes the password from the first line of standard input, and puts it into a file'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -l force -d 'Replaces a configuration; what it says of anything but the sinks is kept, unless a flag says otherwise'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand init" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand config; and not __fish_seen_subcommand_from check show sql help" -s h -l help -d 'Print help'
@@ -111,17 +131,18 @@ complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand doctor" -l data-
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand doctor" -l probe -d 'Send each sink of type nats or mqtt one message that is marked as a probe, to see whether it may be published; it is no event, and no stream stores it'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand doctor" -l json -d 'As JSON: an array of the findings'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "run" -d 'Take events, keep them, bring them to the sinks, until SIGTERM'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "append" -d 'Append events, one JSON object a line: `event_type`, `aggregate_id`, `payload`; optional `id`, `event_version`, `subject_id`, `occurred_at`, `source`'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "status" -d 'Show the device, the journal and every sink'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "tail" -d 'Show the last events; piped, their envelopes, one JSON object a line'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "drain" -d 'Forward what is pending, then exit: 0 when every sink has everything, 1 when the time is up or there is no sink'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "sinks" -d 'List the sinks, or forget one that is no longer configured'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "verify" -d 'Verify the journal, or envelopes on standard input, one a line (CloudEvents in JSON, too)'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "identity" -d 'Show the device\'s name and public key; makes them where there are none yet'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "config" -d 'Check the configuration, show what is in force, or print the tables of a Postgres sink'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "doctor" -d 'Look at everything that has to be right, and say what to do about what is not'
-complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity config doctor help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "run" -d 'Take events, keep them, bring them to the sinks, until SIGTERM'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "append" -d 'Append events, one JSON object a line: `event_type`, `aggregate_id`, `payload`; optional `id`, `event_version`, `subject_id`, `occurred_at`, `source`'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "status" -d 'Show the device, the journal and every sink'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "tail" -d 'Show the last events; piped, their envelopes, one JSON object a line'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "drain" -d 'Forward what is pending, then exit: 0 when every sink has everything, 1 when the time is up or there is no sink'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "sinks" -d 'List the sinks, or forget one that is no longer configured'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "verify" -d 'Verify the journal, or envelopes on standard input, one a line (CloudEvents in JSON, too)'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "identity" -d 'Show the device\'s name and public key; makes them where there are none yet'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "init" -d 'Write a configuration: by asking, or from flags where --sink is given'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "config" -d 'Check the configuration, show what is in force, or print the tables of a Postgres sink'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "doctor" -d 'Look at everything that has to be right, and say what to do about what is not'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and not __fish_seen_subcommand_from run append status tail drain sinks verify identity init config doctor help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and __fish_seen_subcommand_from sinks" -f -a "list" -d 'Show every sink: those of the configuration, and those that only have a place left'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and __fish_seen_subcommand_from sinks" -f -a "forget" -d 'Take its place away from a sink that is no longer configured'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand help; and __fish_seen_subcommand_from config" -f -a "check" -d 'Check everything that can be checked without a network, files with secrets included'
