@@ -219,7 +219,8 @@ impl Clock for SystemClock {
     }
 }
 
-fn boottime_us() -> u64 {
+/// Microseconds since boot, counting suspend.
+pub(crate) fn boottime_us() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);

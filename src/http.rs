@@ -23,6 +23,7 @@ mod events;
 mod guard;
 mod metrics;
 mod options;
+mod page;
 mod problem;
 mod site;
 mod socket;

@@ -69,6 +69,7 @@
     )
 )]
 
+mod board;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -96,6 +97,7 @@ pub mod event;
 mod finding;
 pub mod forwarder;
 mod hardware;
+pub mod history;
 #[cfg(feature = "http")]
 pub mod http;
 mod identity;

@@ -21,8 +21,10 @@ pub use crate::journal::{
     ReadError, ReadView, RegisterError, RejectError, Start, TableError, Transaction,
 };
 use crate::{
+    board::Board,
     envelope::{DeviceName, Epoch},
     event::Event,
+    history::History,
     ingest::Door,
     journal::{
         self, Command, End, Finish, Inside, Job, Reader, Registered, SinkName, Wanted, panic_text,
@@ -56,7 +58,7 @@ struct Shared {
     door: Door,
     commands: mpsc::Sender<Command>,
     reader: Reader,
-    board: watch::Sender<Status>,
+    board: Board,
     device: DeviceName,
     public_key: PublicKey,
     runtime: tokio::runtime::Handle,
@@ -289,6 +291,12 @@ impl Outbox {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.shared.board.subscribe()
+    }
+
+    /// What was appended and delivered over the last hours, as counted since the outbox was opened.
+    #[must_use]
+    pub fn history(&self) -> History {
+        self.shared.board.history()
     }
 
     /// Says where the process listens, for the status.

@@ -43,6 +43,10 @@ pub struct JournalStatus {
     pub bytes: u64,
     /// The most bytes of events it may hold.
     pub quota_bytes: u64,
+    /// The disk that it is on, as `GET /v1/status` finds it when it is asked; left out where the
+    /// system would not say.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub disk: Option<DiskStatus>,
     /// The oldest event still held; 0 when none is.
     pub first_held: Seq,
     /// Whether appends are taken at the moment.
@@ -54,6 +58,15 @@ pub struct JournalStatus {
     /// The last fault of the disk, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_error: Option<String>,
+}
+
+/// The disk's part of [`JournalStatus`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskStatus {
+    /// Bytes that this process may still write to it.
+    pub free_bytes: u64,
+    /// Its size in bytes.
+    pub total_bytes: u64,
 }
 
 /// Whether appends are taken.
@@ -263,6 +276,7 @@ mod tests {
                 dir: PathBuf::new(),
                 bytes: 0,
                 quota_bytes: 0,
+                disk: None,
                 first_held: Seq::NONE,
                 state: JournalState::Full,
                 commits: 0,

@@ -512,7 +512,7 @@ fn head_is_get_without_a_body() {
 fn other_paths_and_methods_are_problems_too() {
     let listener = running();
     for path in [
-        "/",
+        "/index.html",
         "/v1",
         "/v1/events/",
         "/v1/events/a/b",

@@ -7,7 +7,8 @@
 //!   rebinding) counts as the same origin for the browser, but it cannot choose its `Host`.
 //! - **`Origin`**, which browsers add wherever a page of another site posts or wants to read, has
 //!   to be allowed by name.
-//! - **`Sec-Fetch-Site`** tells of the requests that carry no `Origin` (images, links, forms).
+//! - **`Sec-Fetch-Site`** tells of the requests that carry no `Origin` (images, links, forms). A
+//!   link to the status page, which holds no data, may stand anywhere.
 //! - **Content types** that a form can send are refused (`super::events`), so that whatever gets
 //!   here from a page has been through a preflight.
 //!
@@ -23,11 +24,14 @@ use hyper::{
 
 use super::{
     options::{AllowedHost, AllowedOrigin, Host, HttpOptions},
+    page,
     problem::{Kind, Problem},
     token::Token,
 };
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// How a connection came in.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +68,7 @@ impl Guard {
     /// Checks where a request comes from and whom it is for.
     pub(super) fn admit(&self, entrance: Entrance, head: &Parts) -> Result<Admitted, Problem> {
         self.check_host(entrance, head)?;
-        let origin = self.check_origin(&head.headers)?;
+        let origin = self.check_origin(head)?;
         Ok(Admitted { origin })
     }
 
@@ -123,7 +127,8 @@ impl Guard {
         by_itself || self.hosts.iter().any(|allowed| allowed.is(&host))
     }
 
-    fn check_origin(&self, headers: &HeaderMap) -> Result<Option<HeaderValue>, Problem> {
+    fn check_origin(&self, head: &Parts) -> Result<Option<HeaderValue>, Problem> {
+        let headers = &head.headers;
         let refused = || {
             Problem::new(
                 Kind::OriginNotAllowed,
@@ -142,9 +147,22 @@ impl Guard {
         }
         match headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes) {
             None | Some(b"none" | b"same-origin") => Ok(None),
+            Some(_) if opens_page(head) => Ok(None),
             Some(_) => Err(refused()),
         }
     }
+}
+
+/// Whether a person follows a link to the status page, and no page reads or shows it within itself.
+fn opens_page(head: &Parts) -> bool {
+    let says = |name, value: &[u8]| {
+        let said = only(&head.headers, &name);
+        said.is_some_and(|said| said.as_bytes() == value)
+    };
+    head.method == Method::GET
+        && head.uri.path() == page::PATH
+        && says(SEC_FETCH_MODE, b"navigate")
+        && says(SEC_FETCH_DEST, b"document")
 }
 
 /// What a preflight is answered with, if this is one from an allowed origin. The methods and
@@ -337,6 +355,36 @@ mod tests {
             let head = head(&[("host", "localhost"), ("sec-fetch-site", site)]);
             assert_eq!(guard().admit(LAN, &head).is_ok(), passes, "{site}");
         }
+    }
+
+    #[test]
+    fn a_link_of_another_site_leads_to_the_page_and_to_nothing_else() {
+        let link = [
+            ("host", "localhost"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ];
+        let to = |path: &'static str, headers: &[(&str, &str)]| {
+            let mut head = head(headers);
+            head.uri = path.parse().unwrap();
+            head
+        };
+        assert!(guard().admit(LAN, &to("/", &link)).is_ok());
+        assert!(guard().admit(LAN, &to("/v1/status", &link)).is_err());
+        for (name, value) in [
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-dest", "iframe"),
+            ("host", "evil.example"),
+        ] {
+            let other = link.map(|each| if each.0 == name { (name, value) } else { each });
+            assert!(guard().admit(LAN, &to("/", &other)).is_err(), "{value}");
+        }
+        let posted = [&link[..], &[("origin", "https://evil.example")]].concat();
+        assert!(guard().admit(LAN, &to("/", &posted)).is_err());
+        let mut posted = to("/", &link);
+        posted.method = Method::POST;
+        assert!(guard().admit(LAN, &posted).is_err());
     }
 
     #[test]

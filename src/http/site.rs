@@ -1,6 +1,6 @@
 //! The paths, and what each of them does.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -16,12 +16,16 @@ use super::{
     guard::{self, Admitted, Entrance, Guard},
     metrics,
     options::HttpOptions,
+    page,
     problem::{Kind, Problem},
     socket::Unread,
     stopping::Stopping,
     upload::{Arriving, Uploads},
 };
-use crate::{outbox::Outbox, status::JournalState};
+use crate::{
+    outbox::Outbox,
+    status::{DiskStatus, JournalState},
+};
 
 /// Everything that the connections of a listener share.
 pub(super) struct Site {
@@ -37,11 +41,13 @@ pub(super) struct Site {
 /// What there is to ask for.
 #[derive(Debug, PartialEq, Eq)]
 enum Route<'p> {
+    Page,
     Events,
     Event(&'p str),
     Sink(&'p str),
     Status,
     Metrics,
+    History,
     Health,
 }
 
@@ -88,7 +94,9 @@ impl Site {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
@@ -115,15 +123,17 @@ impl Site {
         }
         let path = decode(head.uri.path());
         let route = path.as_deref().and_then(Route::find);
-        // Whether the outbox is well is no secret, and what asks for it often holds none.
-        if route != Some(Route::Health) {
+        // Whether the outbox is well is no secret, and what asks for it often holds none. The page
+        // holds nothing, and asks for the token.
+        if !matches!(route, Some(Route::Health | Route::Page)) {
             self.guard.check_token(entrance, &head.headers)?;
         }
         let Some(route) = route else {
             return Err(
                 Problem::new(Kind::NotFound, "there is nothing at this path").hint(
                     "there are POST /v1/events, GET /v1/events?from=SEQ, GET /v1/events/{id}, \
-                     GET /v1/status, DELETE /v1/sinks/{name}, GET /metrics and GET /healthz",
+                     GET /v1/status, GET /v1/history, DELETE /v1/sinks/{name}, GET /metrics, \
+                     GET /healthz, and GET / with a page for people",
                 ),
             );
         };
@@ -150,8 +160,10 @@ impl Site {
                 }
                 Route::Event(id) => events::find(&self.outbox, id).await,
                 Route::Sink(_) => Err(Problem::method_not_allowed(route.methods())),
+                Route::Page => Ok(page::answer(&head.headers)),
                 Route::Status => Ok(self.status()),
                 Route::Metrics => Ok(metrics::answer(&self.outbox, &head.headers)),
+                Route::History => Ok(answer::json(StatusCode::OK, &self.outbox.history())),
                 Route::Health => Ok(health(self.outbox.status().borrow().journal.state)),
             },
             _ => Err(Problem::method_not_allowed(route.methods())),
@@ -159,8 +171,19 @@ impl Site {
     }
 
     fn status(&self) -> Response<Body> {
-        answer::json(StatusCode::OK, &*self.outbox.status().borrow())
+        let mut status = self.outbox.status().borrow().clone();
+        status.journal.disk = disk(&status.journal.dir);
+        answer::json(StatusCode::OK, &status)
     }
+}
+
+/// The disk that holds this directory.
+fn disk(dir: &Path) -> Option<DiskStatus> {
+    let disk = rustix::fs::statvfs(dir).ok()?;
+    Some(DiskStatus {
+        free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+        total_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
+    })
 }
 
 /// Well is a journal that takes appends.
@@ -177,9 +200,11 @@ fn health(state: JournalState) -> Response<Body> {
 impl<'p> Route<'p> {
     fn find(path: &'p str) -> Option<Self> {
         match path {
+            page::PATH => Some(Self::Page),
             "/v1/events" => Some(Self::Events),
             "/v1/status" => Some(Self::Status),
             "/metrics" => Some(Self::Metrics),
+            "/v1/history" => Some(Self::History),
             "/healthz" => Some(Self::Health),
             _ => {
                 let below = |parent| {
@@ -196,7 +221,12 @@ impl<'p> Route<'p> {
         match self {
             Self::Events => "GET, HEAD, OPTIONS, POST",
             Self::Sink(_) => "DELETE, OPTIONS",
-            Self::Event(_) | Self::Status | Self::Metrics | Self::Health => "GET, HEAD, OPTIONS",
+            Self::Page
+            | Self::Event(_)
+            | Self::Status
+            | Self::History
+            | Self::Metrics
+            | Self::Health => "GET, HEAD, OPTIONS",
         }
     }
 }
@@ -253,7 +283,7 @@ mod tests {
     #[test]
     fn only_whole_paths_are_routes() {
         for path in [
-            "/",
+            "//",
             "",
             "*",
             "/v1/events/",

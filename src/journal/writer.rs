@@ -28,11 +28,12 @@ use super::{
     transaction,
 };
 use crate::{
+    board::Board,
     clock::{Clock, Stamp},
     lasted::Lasted,
     ledger::EpochReason,
     seq::Seq,
-    status::{ClockStatus, Guarantee, GuaranteeLevel, JournalState, SinkState, SinkStatus, Status},
+    status::{ClockStatus, Guarantee, GuaranteeLevel, JournalState, SinkState, SinkStatus},
 };
 
 /// Commands that may wait for the writer.
@@ -85,7 +86,7 @@ pub(crate) struct Writer<S, C> {
     commands: mpsc::Receiver<Command>,
     linger: Duration,
     ports: BTreeMap<SinkName, Port>,
-    board: watch::Sender<Status>,
+    board: Board,
     intake: Intake,
     health: Health,
     trouble: Option<Trouble>,
@@ -103,7 +104,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         clock: C,
         commands: mpsc::Receiver<Command>,
         linger: Duration,
-        board: watch::Sender<Status>,
+        board: Board,
     ) -> Self {
         let mut writer = Self {
             intake: Intake::new(core.tail()),

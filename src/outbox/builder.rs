@@ -10,10 +10,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::{OpenError, Outbox, Shared, board::Board};
 use crate::{
+    board::Board,
     clock::{Clock, SystemClock},
     envelope::DeviceName,
     event::check_name,
@@ -232,7 +233,7 @@ impl OutboxBuilder {
         let device = core.device().clone();
         let reader = Reader::new(core.store().clone());
         let stamp = clock.stamp();
-        let (board, _) = watch::channel(Status {
+        let board = Board::new(Status {
             device: device.to_string(),
             key_id: core.key_id().to_string(),
             public_key: public_key.to_string(),
@@ -242,6 +243,7 @@ impl OutboxBuilder {
                 dir: self.dir.clone(),
                 bytes: core.held_bytes(),
                 quota_bytes: self.limits.max_bytes,
+                disk: None,
                 first_held: core.first_held(),
                 state: JournalState::Open,
                 commits: core.commits(),

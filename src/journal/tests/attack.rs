@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::*;
 use crate::{
+    board::Board,
     clock::{Clock, Stamp},
     envelope::{Chain, Envelope, Unverified, Verifier},
     journal::{Command, Job, QUEUE_COMMANDS, Reader, Registered, Writer, cursor::Progress},
@@ -301,6 +302,7 @@ fn empty_status() -> Status {
             dir: "".into(),
             bytes: 0,
             quota_bytes: 0,
+            disk: None,
             first_held: Seq::NONE,
             state: JournalState::Open,
             commits: 0,
@@ -319,14 +321,13 @@ fn empty_status() -> Status {
 
 /// A writer on its thread, and the way to it.
 fn serving(core: Core<FaultyStorage>) -> (mpsc::Sender<Command>, JoinHandle<()>) {
-    let (board, _) = watch::channel(empty_status());
-    serving_with(core, board)
+    serving_with(core, Board::new(empty_status()))
 }
 
 /// The same, with a board to read.
 fn serving_with(
     core: Core<FaultyStorage>,
-    board: watch::Sender<Status>,
+    board: Board,
 ) -> (mpsc::Sender<Command>, JoinHandle<()>) {
     let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
     let writer = Writer::new(core, Ticking, queue, Duration::ZERO, board);
@@ -451,7 +452,8 @@ fn a_full_journal_is_written_to_early_for_what_makes_room_alone() {
             .unwrap();
     }
     let tail = core.tail();
-    let (board, status) = watch::channel(empty_status());
+    let board = Board::new(empty_status());
+    let status = board.subscribe();
     let (commands, writer) = serving_with(core, board);
     let sinks = [nats(), away].map(|name| {
         let sink = place_of(&name, &commands);
