@@ -273,8 +273,8 @@ mod tests {
             (3_940, 3_100, 300)
         );
         assert_eq!(history.first_s, 3_000);
-        assert_eq!(history.appended, [4, 0, 0, 1]);
-        assert_eq!(delivered_to(&history, "hub"), [0, 11, 0, 4]);
+        assert_eq!(history.appended, [4, 0, 1, 0]);
+        assert_eq!(delivered_to(&history, "hub"), [0, 11, 4, 0]);
     }
 
     #[test]

@@ -25,9 +25,11 @@ class Chromium:
             "--headless", "--remote-debugging-pipe", f"--user-data-dir={directory}",
             "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--disable-extensions", "--no-default-browser-check",
+            "--disable-extensions", "--disable-lcd-text", "--no-default-browser-check",
+            # What a frame is answered is told to the tab that it is in.
+            "--disable-site-isolation-trials", "--disable-features=IsolateOrigins,site-per-process",
             # It finds nobody but this machine, by whatever name.
-            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
         ]
         if os.geteuid() == 0:
             flags.append("--no-sandbox")
@@ -168,6 +170,11 @@ class Tab:
     def requests(self):
         """The addresses that the page has asked for so far."""
         return [event["params"]["request"]["url"] for event in self._events("Network.requestWillBeSent")]
+
+    def answers(self, url):
+        """The status codes that this address was answered with."""
+        answers = [event["params"]["response"] for event in self._events("Network.responseReceived")]
+        return [answer["status"] for answer in answers if answer["url"] == url]
 
     def complaints(self):
         """What the browser has complained of: errors of the script, of the policy, of the network."""

@@ -3,8 +3,8 @@
 const SEEN = 2000, UNSEEN = 30000, FAILING = 30000, PATIENCE = 8000;
 // Each so many answers the chart is asked for as well.
 const CHART_EACH = 5;
-// What the chart shows, in seconds.
-const SPAN = 6 * 3600;
+// Hours that the chart shows at most.
+const HOURS = 6;
 const SIGNS = { ok: "✓", busy: "→", warn: "!", bad: "✕", quiet: "…" };
 const SVG = "http://www.w3.org/2000/svg";
 const find = (id) => document.getElementById(id);
@@ -23,10 +23,12 @@ function remember(store, key, value) {
 
 // ---- words
 
-let language, numbers;
+let language, locale, numbers;
 function speak(wanted) {
   language = wanted;
-  numbers = new Intl.NumberFormat(language);
+  // As the person writes numbers and times, if the browser is set to this language.
+  locale = (navigator.languages || []).find((each) => each.slice(0, 2) === language) || language;
+  numbers = new Intl.NumberFormat(locale);
   document.documentElement.lang = language;
   for (const each of document.querySelectorAll("[data-word]")) put(each, say(each.dataset.word));
   for (const each of document.querySelectorAll("[data-language]"))
@@ -43,20 +45,21 @@ function span(ms) {
   const whole = (unit, of) => say(unit, { n: numbers.format(Math.floor(of)) });
   if (seconds < 60) return whole("seconds", seconds);
   if (seconds < 3600) return whole("minutes", seconds / 60);
-  if (seconds < 86400) return whole("hours", seconds / 3600) + " " + whole("minutes", (seconds % 3600) / 60);
-  return whole("days", seconds / 86400) + " " + whole("hours", (seconds % 86400) / 3600);
+  const [major, one, minor, other] = seconds < 86400 ? ["hours", 3600, "minutes", 60] : ["days", 86400, "hours", 3600];
+  const rest = seconds % one;
+  return whole(major, seconds / one) + (rest < other ? "" : " " + whole(minor, rest / other));
 }
 function bytes(n) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
   let unit = 0;
   for (; n >= 1024 && unit < units.length - 1; unit++) n /= 1024;
   const digits = { maximumFractionDigits: n < 10 && unit > 0 ? 1 : 0 };
-  return new Intl.NumberFormat(language, digits).format(n) + " " + units[unit];
+  return new Intl.NumberFormat(locale, digits).format(n) + " " + units[unit];
 }
 // The time of day, and the date where it is not that of `now`.
 function time(at, now) {
   const sameDay = new Date(now).toDateString() === at.toDateString();
-  return new Intl.DateTimeFormat(language, sameDay
+  return new Intl.DateTimeFormat(locale, sameDay
     ? { hour: "2-digit", minute: "2-digit", second: "2-digit" }
     : { dateStyle: "medium", timeStyle: "short" }).format(at);
 }
@@ -199,7 +202,7 @@ function showFacts(now) {
   const { journal, clock, sinks } = status, part = journal.bytes / journal.quota_bytes;
   const used = {
     used: bytes(journal.bytes), quota: bytes(journal.quota_bytes),
-    percent: new Intl.NumberFormat(language, { style: "percent" }).format(part),
+    percent: new Intl.NumberFormat(locale, { style: "percent" }).format(part),
   };
   const dead = Object.values(sinks).reduce((sum, sink) => sum + sink.dead_letters, 0);
   facts(find("facts"), [
@@ -233,20 +236,22 @@ function showChart() {
   const chart = find("chart"), { boottime_s: now, since_s: since, bucket_s: bucket, first_s: first } = history;
   const sinks = Object.entries(history.sinks);
   const width = chart.clientWidth || 300, height = chart.clientHeight || 190;
-  const left = 40, right = width - 4, top = 8, bottom = height - 20, begin = now - SPAN;
+  const left = 40, right = width - 4, top = 8, bottom = height - 20;
+  // At first an hour, which would be a stroke at the edge of six.
+  const hours = Math.min(HOURS, Math.ceil((now - first) / 3600) || 1), wide = 3600 * hours, begin = now - wide;
   const most = ceiling(Math.max(...history.appended, ...sinks.flatMap(([, sink]) => sink.delivered)));
-  const x = (at) => left + ((right - left) * (Math.min(now, Math.max(begin, at)) - begin)) / SPAN;
+  const x = (at) => left + ((right - left) * (Math.min(now, Math.max(begin, at)) - begin)) / wide;
   const y = (n) => bottom - ((bottom - top) * n) / most;
   chart.textContent = "";
   chart.setAttribute("viewBox", "0 0 " + width + " " + height);
   if (since > begin) draw(chart, "rect", { class: "uncounted", x: left, y: top, width: x(since) - left, height: bottom - top });
   for (const n of [0, most / 2, most]) {
     draw(chart, "line", { class: "grid", x1: left, x2: right, y1: y(n), y2: y(n) });
-    draw(chart, "text", { x: left - 6, y: y(n) + 4, "text-anchor": "end" }, new Intl.NumberFormat(language, { notation: "compact" }).format(n));
+    draw(chart, "text", { x: left - 6, y: y(n) + 4, "text-anchor": "end" }, new Intl.NumberFormat(locale, { notation: "compact" }).format(n));
   }
-  for (const hours of [6, 4, 2]) {
-    const label = say("ago", { span: say("hours", { n: hours }) });
-    draw(chart, "text", { x: x(now - hours * 3600), y: height - 4, "text-anchor": hours === 6 ? "start" : "middle" }, label);
+  for (const part of right - left < 400 ? [1, 1 / 2] : [1, 2 / 3, 1 / 3]) {
+    const ago = wide * part, label = say("ago", { span: span(1000 * ago) });
+    draw(chart, "text", { x: x(now - ago), y: height - 4, "text-anchor": part === 1 ? "start" : "middle" }, label);
   }
   draw(chart, "text", { x: right, y: height - 4, "text-anchor": "end" }, say("now"));
   history.appended.forEach((n, index) => {
@@ -260,7 +265,7 @@ function showChart() {
   const series = [[say("appended"), history.appended], ...sinks.map(([name, sink]) => [say("delivered_to", { name }), sink.delivered])];
   const sum = (counts) => counts.reduce((all, n) => all + n, 0);
   const sums = series.map(([name, counts]) => numbers.format(sum(counts)) + " " + name).join("; ");
-  chart.setAttribute("aria-label", say("chart_says", { hours: SPAN / 3600, sums }));
+  chart.setAttribute("aria-label", say("chart_says", { span: span(1000 * wide), sums }));
   find("legend").textContent = "";
   series.forEach(([name], index) => {
     const swatch = document.createElementNS(SVG, "svg");
@@ -271,7 +276,6 @@ function showChart() {
   });
   put(find("chart_note"), say("chart_unit", { minutes: bucket / 60, span: span(1000 * (now - since)) }));
   // Hour by hour, the newest first: the hour in which a bucket ends.
-  const hours = Math.min(SPAN, Math.max(1, now - first)) / 3600;
   const row = (hour) => series.map(([, counts]) => sum(counts.filter((_, index) =>
     Math.floor(Math.max(0, now - first - (index + 1) * bucket) / 3600) === hour)));
   const rows = [["", ...series.map(([name]) => name)]];
