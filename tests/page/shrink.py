@@ -9,24 +9,25 @@ COLOURS = 256
 
 
 def shrink(png):
-    """The same picture. Where there are too many colours, those that are nearly alike become one."""
+    """The same picture. Where there are too many colours, the rarer ones become the nearest of the others."""
     width, height, channels, packed = _parts(png)
     rows = _rows(zlib.decompress(packed), width * channels, height, channels)
     pixels = [row[at:at + 3] for row in rows for at in range(0, len(row), channels)]
     counts = Counter(map(bytes, pixels))
-    for dropped in range(8):
-        chosen = {}
-        for colour, _ in counts.most_common():
-            chosen.setdefault(bytes(part >> dropped for part in colour), colour)
-        if len(chosen) <= COLOURS:
-            break
-    palette = list(chosen.values())
-    number = {colour: palette.index(chosen[bytes(part >> dropped for part in colour)]) for colour in counts}
+    # Grounds and inks, and the steps between them that are seen most.
+    palette = [colour for colour, _ in counts.most_common(COLOURS)]
+    number = {colour: place for place, colour in enumerate(palette)}
+    for colour in counts.keys() - number.keys():
+        number[colour] = min(range(len(palette)), key=lambda place: _distance(colour, palette[place]))
     flat = bytes(number[bytes(pixel)] for pixel in pixels)
     lines = b"".join(b"\0" + flat[at:at + width] for at in range(0, len(flat), width))
     head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     chunks = [(b"IHDR", head), (b"PLTE", b"".join(palette)), (b"IDAT", zlib.compress(lines, 9)), (b"IEND", b"")]
     return MAGIC + b"".join(_chunk(*chunk) for chunk in chunks)
+
+
+def _distance(one, other):
+    return sum((a - b) ** 2 for a, b in zip(one, other))
 
 
 def _chunk(name, data):

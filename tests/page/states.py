@@ -202,6 +202,8 @@ def the_way_of_a_day(browser, pictures, directory):
         look.tab.until(f"document.querySelectorAll('#table td')[2].textContent === '{delivered}'", f"{delivered} and not {sums}")
         ok(f"the table has the {delivered} events that school has")
         look.check("table")
+        look.tab.press("Tab")
+        look.tab.evaluate("document.querySelector('#hours details').open = false, document.activeElement.blur()")
 
         step("offline")
         nats.stop()
