@@ -14,11 +14,20 @@ def shrink(png):
     rows = _rows(zlib.decompress(packed), width * channels, height, channels)
     pixels = [row[at:at + 3] for row in rows for at in range(0, len(row), channels)]
     counts = Counter(map(bytes, pixels))
-    # Grounds and inks, and the steps between them that are seen most.
-    palette = [colour for colour, _ in counts.most_common(COLOURS)]
+    # Grounds and inks, which are seen most, and then always what is least like all of those.
+    palette = [colour for colour, _ in counts.most_common(COLOURS // 2)]
     number = {colour: place for place, colour in enumerate(palette)}
-    for colour in counts.keys() - number.keys():
-        number[colour] = min(range(len(palette)), key=lambda place: _distance(colour, palette[place]))
+    rest = {colour: min((_distance(colour, known), place) for place, known in enumerate(palette)) for colour in counts.keys() - number.keys()}
+    while rest:
+        if len(palette) == COLOURS:
+            number.update((colour, place) for colour, (_, place) in rest.items())
+            break
+        odd = max(rest, key=lambda colour: (rest[colour][0], colour))
+        del rest[odd]
+        number[odd] = len(palette)
+        palette.append(odd)
+        for colour, nearest in rest.items():
+            rest[colour] = min(nearest, (_distance(colour, odd), number[odd]))
     flat = bytes(number[bytes(pixel)] for pixel in pixels)
     lines = b"".join(b"\0" + flat[at:at + width] for at in range(0, len(flat), width))
     head = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
