@@ -170,7 +170,7 @@ function showSink(card, [name, sink], now) {
   tone(card, isThere ? mood : sink.pending ? "warn" : "quiet");
   put(title, sink.kind && sink.kind !== name ? name + " (" + sink.kind + ")" : name);
   put(state.firstChild, SIGNS[card.dataset.tone]);
-  put(state.lastChild, say("state." + sink.state));
+  put(state.lastChild, say("state." + (sink.dead_letters && sink.state === "caught_up" ? "but_refused" : sink.state)));
   put(note, !isThere ? say("absent", { name }) : sink.required ? "" : say("optional"));
   note.hidden = !note.textContent;
   trouble.hidden = !error || !isThere;
@@ -181,7 +181,7 @@ function showSink(card, [name, sink], now) {
     put(trouble.children[1], error.message);
     put(trouble.children[2].firstChild, say("hint"));
     put(trouble.children[2].lastChild, error.hint || "");
-    trouble.children[2].hidden = !error.hint;
+    trouble.children[2].hidden = !error.hint || key === "trouble_over";
   }
   const wait = sink.oldest_pending ? ", " + say("waits_since", { time: moment(sink.oldest_pending, now) }) : "";
   const next = sink.next_attempt && new Date(sink.next_attempt) - now;
