@@ -69,7 +69,6 @@
     )
 )]
 
-mod board;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -115,6 +114,7 @@ pub mod sink;
 #[cfg(feature = "cli")]
 mod socket_path;
 pub mod status;
+mod status_board;
 
 pub use self::{
     clock::Timestamp,

@@ -21,7 +21,6 @@ pub use crate::journal::{
     ReadError, ReadView, RegisterError, RejectError, Start, TableError, Transaction,
 };
 use crate::{
-    board::Board,
     envelope::{DeviceName, Epoch},
     event::Event,
     history::History,
@@ -33,6 +32,7 @@ use crate::{
     seq::Seq,
     signing::PublicKey,
     status::Status,
+    status_board::StatusBoard,
 };
 
 #[cfg(feature = "http")]
@@ -58,7 +58,7 @@ struct Shared {
     door: Door,
     commands: mpsc::Sender<Command>,
     reader: Reader,
-    board: Board,
+    board: StatusBoard,
     device: DeviceName,
     public_key: PublicKey,
     runtime: tokio::runtime::Handle,

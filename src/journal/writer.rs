@@ -28,12 +28,12 @@ use super::{
     transaction,
 };
 use crate::{
-    board::Board,
     clock::{Clock, Stamp},
     lasted::Lasted,
     ledger::EpochReason,
     seq::Seq,
     status::{ClockStatus, Guarantee, GuaranteeLevel, JournalState, SinkState, SinkStatus},
+    status_board::StatusBoard,
 };
 
 /// Commands that may wait for the writer.
@@ -86,7 +86,7 @@ pub(crate) struct Writer<S, C> {
     commands: mpsc::Receiver<Command>,
     linger: Duration,
     ports: BTreeMap<SinkName, Port>,
-    board: Board,
+    board: StatusBoard,
     intake: Intake,
     health: Health,
     trouble: Option<Trouble>,
@@ -104,7 +104,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         clock: C,
         commands: mpsc::Receiver<Command>,
         linger: Duration,
-        board: Board,
+        board: StatusBoard,
     ) -> Self {
         let mut writer = Self {
             intake: Intake::new(core.tail()),

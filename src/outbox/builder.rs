@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 
 use super::{OpenError, Outbox, Shared, board::Board};
 use crate::{
-    board::Board,
     clock::{Clock, SystemClock},
     envelope::DeviceName,
     event::check_name,
@@ -26,6 +25,7 @@ use crate::{
     },
     signing::{DeviceKey, KeyError, KeyId},
     status::{ClockStatus, JournalState, JournalStatus, Status},
+    status_board::StatusBoard,
 };
 
 /// The name of the key's file in the data directory.
@@ -233,7 +233,7 @@ impl OutboxBuilder {
         let device = core.device().clone();
         let reader = Reader::new(core.store().clone());
         let stamp = clock.stamp();
-        let board = Board::new(Status {
+        let board = StatusBoard::new(Status {
             device: device.to_string(),
             key_id: core.key_id().to_string(),
             public_key: public_key.to_string(),

@@ -10,7 +10,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::*;
 use crate::{
-    board::Board,
     clock::{Clock, Stamp},
     envelope::{Chain, Envelope, Unverified, Verifier},
     journal::{Command, Job, QUEUE_COMMANDS, Reader, Registered, Writer, cursor::Progress},
@@ -18,6 +17,7 @@ use crate::{
     seq::{Incarnation, Position, Seq},
     signing::DeviceKey,
     status::{ClockStatus, JournalState, JournalStatus, Status},
+    status_board::StatusBoard,
 };
 
 fn fresh() -> (FaultyStorage, Core<FaultyStorage>) {
@@ -321,13 +321,13 @@ fn empty_status() -> Status {
 
 /// A writer on its thread, and the way to it.
 fn serving(core: Core<FaultyStorage>) -> (mpsc::Sender<Command>, JoinHandle<()>) {
-    serving_with(core, Board::new(empty_status()))
+    serving_with(core, StatusBoard::new(empty_status()))
 }
 
 /// The same, with a board to read.
 fn serving_with(
     core: Core<FaultyStorage>,
-    board: Board,
+    board: StatusBoard,
 ) -> (mpsc::Sender<Command>, JoinHandle<()>) {
     let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
     let writer = Writer::new(core, Ticking, queue, Duration::ZERO, board);
@@ -452,7 +452,7 @@ fn a_full_journal_is_written_to_early_for_what_makes_room_alone() {
             .unwrap();
     }
     let tail = core.tail();
-    let board = Board::new(empty_status());
+    let board = StatusBoard::new(empty_status());
     let status = board.subscribe();
     let (commands, writer) = serving_with(core, board);
     let sinks = [nats(), away].map(|name| {

@@ -16,12 +16,12 @@ use crate::{
 
 /// The one status of an outbox; a cheap clone.
 #[derive(Clone)]
-pub(crate) struct Board {
+pub(crate) struct StatusBoard {
     status: watch::Sender<Status>,
     recorder: Arc<Mutex<Recorder>>,
 }
 
-impl Board {
+impl StatusBoard {
     pub(crate) fn new(status: Status) -> Self {
         let recorder = Recorder::new(boottime(), &status);
         Self {
@@ -39,7 +39,7 @@ impl Board {
         });
     }
 
-    /// As [`Board::send_modify`], for a change that says whether it was one.
+    /// As [`StatusBoard::send_modify`], for a change that says whether it was one.
     pub(crate) fn send_if_modified(&self, change: impl FnOnce(&mut Status) -> bool) {
         self.status.send_if_modified(|status| {
             let changed = change(status);
