@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_postgres::{Client, Error};
 
-use crate::sink::postgres::row::{self, Absent, Row, Texts};
+use crate::sink::postgres::row::{self, Absent, Batch, Row, Texts};
 
 /// The slowest link on which a large statement still passes, in bytes per second.
 const SLOWEST_LINK: f64 = 8.0 * 1_024.0;
@@ -74,23 +74,18 @@ impl Flight {
     }
 
     /// Hands a statement to the connection, behind all others. Never waits.
-    pub(super) async fn launch(
-        &mut self,
-        client: &Arc<Client>,
-        texts: &Arc<Texts>,
-        rows: Vec<Row>,
-    ) {
+    pub(super) async fn launch(&mut self, client: &Arc<Client>, texts: &Arc<Texts>, batch: Batch) {
         let (client, texts) = (client.clone(), texts.clone());
         let mut sent = Sent {
-            events: rows.len(),
-            excess: excess(&rows, self.room),
+            events: batch.rows().len(),
+            excess: excess(batch.rows(), self.room),
             answer: Box::pin(async move {
-                let stored = row::store(client, texts, &rows).await;
-                (rows, stored)
+                let stored = row::store(client, texts, &batch).await;
+                (batch.into_rows(), stored)
             }),
             early: None,
         };
-        // The first poll encodes it and queues it, so statements leave in this order.
+        // The first poll queues it, so statements leave in this order.
         poll_fn(|context| {
             if let Poll::Ready(answer) = sent.answer.as_mut().poll(context) {
                 sent.early = Some(answer);

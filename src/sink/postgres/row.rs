@@ -180,13 +180,13 @@ pub(super) type Absent = HashSet<usize>;
 pub(super) async fn store(
     client: Arc<Client>,
     texts: Arc<Texts>,
-    rows: &[Row],
+    batch: &Batch,
 ) -> Result<Absent, Error> {
-    let stored = insert(&client, &texts.statement, rows).await?;
-    if stored == rows.len() {
+    let stored = insert(&client, &texts.statement, batch).await?;
+    if stored == batch.rows.len() {
         return Ok(Absent::new());
     }
-    absent(&client, &texts.question, rows).await
+    absent(&client, &texts.question, &batch.rows).await
 }
 
 async fn absent(client: &Client, question: &str, rows: &[Row]) -> Result<Absent, Error> {
@@ -221,13 +221,13 @@ async fn absent(client: &Client, question: &str, rows: &[Row]) -> Result<Absent,
 #[cfg(feature = "cli")]
 pub(super) async fn rehearse(client: &Client, tables: &Tables) -> Result<(), Error> {
     let statement = format!("explain {}", statement(tables));
-    run(client, &statement, &[]).await.map(drop)
+    run(client, &statement, &parameters(&[])).await.map(drop)
 }
 
 /// Runs the statement, and gives how many rows the server stored under the keys they were given.
-async fn insert(client: &Client, statement: &str, rows: &[Row]) -> Result<usize, Error> {
-    let answer = run(client, statement, rows).await?;
-    let mut given = rows.iter();
+async fn insert(client: &Client, statement: &str, batch: &Batch) -> Result<usize, Error> {
+    let answer = run(client, statement, &batch.parameters).await?;
+    let mut given = batch.rows.iter();
     let mut stored = 0;
     for key in &answer {
         let device: &str = key.try_get(0)?;
@@ -247,13 +247,80 @@ async fn insert(client: &Client, statement: &str, rows: &[Row]) -> Result<usize,
     Ok(stored)
 }
 
+/// Rows of one statement, and its parameters as they go over the wire. Encoding them takes a while:
+/// it is done while the server works on the statement before.
+pub(super) struct Batch {
+    rows: Vec<Row>,
+    parameters: Vec<Parameter>,
+}
+
+impl Batch {
+    pub(super) fn new(rows: Vec<Row>) -> Self {
+        let parameters = parameters(&rows);
+        Self { rows, parameters }
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    pub(super) fn into_rows(self) -> Vec<Row> {
+        self.rows
+    }
+}
+
+/// A column of a batch.
+#[derive(Debug)]
+struct Parameter {
+    of: Type,
+    /// As the server reads it, or why it cannot be written so.
+    encoded: Result<BytesMut, String>,
+}
+
+impl Parameter {
+    fn new(values: &dyn ToSql, of: Type) -> Self {
+        let mut encoded = BytesMut::new();
+        let written = values.to_sql_checked(&of, &mut encoded);
+        Self {
+            encoded: written.map(|_| encoded).map_err(|error| error.to_string()),
+            of,
+        }
+    }
+}
+
+impl ToSql for Parameter {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
+        out.put_slice(self.encoded.as_deref().map_err(String::as_str)?);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
 /// Runs the statement, unnamed and with its types given: nothing of it stays at the server, so
 /// that a pooler may give each one another connection. It is on its way after the first poll.
 async fn run(
     client: &Client,
     statement: &str,
-    rows: &[Row],
+    parameters: &[Parameter],
 ) -> Result<Vec<tokio_postgres::Row>, Error> {
+    let parameters: Vec<(&(dyn ToSql + Sync), Type)> = parameters
+        .iter()
+        .map(|parameter| (parameter as _, parameter.of.clone()))
+        .collect();
+    client.query_typed(statement, &parameters).await
+}
+
+/// The columns that the statement takes.
+fn parameters(rows: &[Row]) -> Vec<Parameter> {
     let of = &Column(rows);
     let text = |value: fn(&Row) -> &str| of.each(value);
     let bytes = |value: fn(&Row) -> &[u8]| of.each(value);
@@ -288,41 +355,36 @@ async fn run(
     let payload = of.each(Row::payload);
     let payload_json = of.each(Row::payload_json);
 
-    client
-        .query_typed(
-            statement,
-            &[
-                (&device, Type::TEXT_ARRAY),
-                (&epoch, Type::UUID_ARRAY),
-                (&seq, Type::INT8_ARRAY),
-                (&digest, Type::BYTEA_ARRAY),
-                (&id, Type::UUID_ARRAY),
-                (&original_id, Type::TEXT_ARRAY),
-                (&event_type, Type::TEXT_ARRAY),
-                (&event_version, Type::INT4_ARRAY),
-                (&source, Type::TEXT_ARRAY),
-                (&occurred_at, Type::TIMESTAMPTZ_ARRAY),
-                (&clock_wall, Type::TIMESTAMPTZ_ARRAY),
-                (&clock_sync, Type::TEXT_ARRAY),
-                (&boot_id, Type::UUID_ARRAY),
-                (&boottime_us, Type::INT8_ARRAY),
-                (&kind, Type::TEXT_ARRAY),
-                (&prev, Type::BYTEA_ARRAY),
-                (&private_digest, Type::BYTEA_ARRAY),
-                (&key_id, Type::BYTEA_ARRAY),
-                (&signature, Type::BYTEA_ARRAY),
-                (&leaf, Type::INT2_ARRAY),
-                (&size, Type::INT2_ARRAY),
-                (&path, Type::BYTEA_ARRAY),
-                (&redelivered, Type::BOOL_ARRAY),
-                (&aggregate_id, Type::UUID_ARRAY),
-                (&subject_id, Type::TEXT_ARRAY),
-                (&salt, Type::BYTEA_ARRAY),
-                (&payload, Type::BYTEA_ARRAY),
-                (&payload_json, Type::TEXT_ARRAY),
-            ],
-        )
-        .await
+    vec![
+        Parameter::new(&device, Type::TEXT_ARRAY),
+        Parameter::new(&epoch, Type::UUID_ARRAY),
+        Parameter::new(&seq, Type::INT8_ARRAY),
+        Parameter::new(&digest, Type::BYTEA_ARRAY),
+        Parameter::new(&id, Type::UUID_ARRAY),
+        Parameter::new(&original_id, Type::TEXT_ARRAY),
+        Parameter::new(&event_type, Type::TEXT_ARRAY),
+        Parameter::new(&event_version, Type::INT4_ARRAY),
+        Parameter::new(&source, Type::TEXT_ARRAY),
+        Parameter::new(&occurred_at, Type::TIMESTAMPTZ_ARRAY),
+        Parameter::new(&clock_wall, Type::TIMESTAMPTZ_ARRAY),
+        Parameter::new(&clock_sync, Type::TEXT_ARRAY),
+        Parameter::new(&boot_id, Type::UUID_ARRAY),
+        Parameter::new(&boottime_us, Type::INT8_ARRAY),
+        Parameter::new(&kind, Type::TEXT_ARRAY),
+        Parameter::new(&prev, Type::BYTEA_ARRAY),
+        Parameter::new(&private_digest, Type::BYTEA_ARRAY),
+        Parameter::new(&key_id, Type::BYTEA_ARRAY),
+        Parameter::new(&signature, Type::BYTEA_ARRAY),
+        Parameter::new(&leaf, Type::INT2_ARRAY),
+        Parameter::new(&size, Type::INT2_ARRAY),
+        Parameter::new(&path, Type::BYTEA_ARRAY),
+        Parameter::new(&redelivered, Type::BOOL_ARRAY),
+        Parameter::new(&aggregate_id, Type::UUID_ARRAY),
+        Parameter::new(&subject_id, Type::TEXT_ARRAY),
+        Parameter::new(&salt, Type::BYTEA_ARRAY),
+        Parameter::new(&payload, Type::BYTEA_ARRAY),
+        Parameter::new(&payload_json, Type::TEXT_ARRAY),
+    ]
 }
 
 /// Makes columns of rows.

@@ -13,7 +13,7 @@ use crate::{
             flight::Flight,
             link::{Link, Site},
             refusal::{self, Verdict},
-            row::{Absent, Row, Texts},
+            row::{Absent, Batch, Row, Texts},
             stored,
         },
     },
@@ -31,6 +31,8 @@ pub(super) struct Session {
     unmet: Vec<String>,
     /// What waits for a statement to be put into.
     gathered: VecDeque<Row>,
+    /// A full statement, which goes before what is gathered.
+    prepared: Option<Batch>,
     /// Parts of statements that were refused, which go first.
     parts: VecDeque<Vec<Row>>,
     flight: Flight,
@@ -53,6 +55,7 @@ impl Session {
             unmet: mem::take(&mut link.unmet),
             link: Some(link),
             gathered: VecDeque::new(),
+            prepared: None,
             parts: VecDeque::new(),
             ready: VecDeque::new(),
             idle_since: Instant::now(),
@@ -94,7 +97,7 @@ impl Session {
             }
             Err(error) => return Err(error),
         }
-        if self.gathered.len() >= self.site.options.batch {
+        if self.is_full() {
             self.launch_due().await;
         }
         Ok(())
@@ -166,7 +169,10 @@ impl Session {
     }
 
     fn idle_until(&self) -> Option<Instant> {
-        let idle = self.flight.len() == 0 && self.gathered.is_empty() && self.parts.is_empty();
+        let idle = self.flight.len() == 0
+            && self.prepared.is_none()
+            && self.gathered.is_empty()
+            && self.parts.is_empty();
         let timeout = self.site.options.idle_timeout.filter(|_| idle)?;
         self.idle_since.checked_add(timeout)
     }
@@ -178,17 +184,30 @@ impl Session {
             return;
         };
         while self.flight.len() < self.site.options.pipeline {
-            let full = self.gathered.len() >= self.site.options.batch;
-            let rows = match self.parts.pop_front() {
-                Some(part) => part,
-                None if full || self.flight.len() == 0 => self.take_batch(),
-                None => return,
+            let batch = match (self.parts.pop_front(), self.prepared.take()) {
+                (Some(part), prepared) => {
+                    self.prepared = prepared;
+                    Batch::new(part)
+                }
+                (None, Some(prepared)) => prepared,
+                (None, None) if self.is_full() || self.flight.len() == 0 => {
+                    Batch::new(self.take_batch())
+                }
+                (None, None) => return,
             };
-            if rows.is_empty() {
+            if batch.rows().is_empty() {
                 return;
             }
-            self.flight.launch(&client, &self.texts, rows).await;
+            self.flight.launch(&client, &self.texts, batch).await;
         }
+        if self.prepared.is_none() && self.is_full() {
+            self.prepared = Some(Batch::new(self.take_batch()));
+        }
+    }
+
+    /// Whether what is gathered fills a statement.
+    fn is_full(&self) -> bool {
+        self.gathered.len() >= self.site.options.batch
     }
 
     /// The next rows, in the order of their key.
