@@ -1,6 +1,8 @@
 //! What the benchmarks share.
 
 pub mod backlog;
+pub mod daemon;
+pub mod process;
 pub mod server;
 
 use std::time::{Duration, Instant};
@@ -54,20 +56,4 @@ pub fn for_about(time: Duration, mut step: impl FnMut() -> u64) -> f64 {
         count += step();
     }
     per_second(count, start.elapsed())
-}
-
-/// Resident memory of a process, in KiB: now, and at most so far.
-pub fn resident_kib(pid: u32) -> (u64, u64) {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let field = |name: &str| {
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(name))
-            .expect("the kernel tells");
-        line.split_whitespace()
-            .nth(1)
-            .and_then(|n| n.parse().ok())
-            .expect("a number")
-    };
-    (field("VmRSS:"), field("VmHWM:"))
 }

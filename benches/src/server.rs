@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -85,6 +86,19 @@ fn launch(command: &mut Command, port: u16) -> Running {
         thread::sleep(Duration::from_millis(10));
     }
     Running(child)
+}
+
+/// Subscribes to everything at this broker for as long as the process lives, and throws it away:
+/// where nobody has subscribed, a broker takes no event.
+pub fn subscriber(port: u16) {
+    const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01b";
+    const SUBSCRIBE: &[u8] = b"\x82\x06\x00\x01\x00\x01#\x00";
+    let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connects");
+    socket.write_all(CONNECT).expect("sent");
+    socket.write_all(SUBSCRIBE).expect("sent");
+    // The answers to both, 4 and 5 bytes: from here on it is subscribed.
+    socket.read_exact(&mut [0; 9]).expect("answered");
+    thread::spawn(move || std::io::copy(&mut socket, &mut std::io::sink()));
 }
 
 /// An empty stream for events.
