@@ -37,6 +37,7 @@
 mod core;
 mod cursor;
 mod error;
+mod held;
 mod ids;
 mod intake;
 mod read_view;

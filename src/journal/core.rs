@@ -110,7 +110,8 @@ pub(crate) struct Core<S> {
 
 impl<S: Storage> Core<S> {
     /// Opens the journal, or makes one. Ends with one durable commit: what the journal shows
-    /// might otherwise be what an earlier process wrote and never synced.
+    /// might otherwise be what an earlier process wrote and never synced. One that is refused is
+    /// left as it was, to the byte.
     pub(crate) fn open(
         storage: S,
         identity: Identity,
@@ -168,7 +169,7 @@ impl<S: Storage> Core<S> {
                 })?
             }
         };
-        let database = core.store.load(backend)?;
+        let (database, release) = core.store.load_held(backend)?;
         let (state, writer) = State::load(&database)?;
         core.state = state;
         let Writer {
@@ -219,6 +220,8 @@ impl<S: Storage> Core<S> {
         let cross_signer = identity
             .previous_key
             .filter(|old| old.public_key().id() == writer_key && new_board == NewBoard::No);
+        // It is ours: from here on it may be changed.
+        release.release()?;
         core.confirm(&database, reason, writer_key, cross_signer.as_ref(), stamp)?;
         core.store.show(database);
         Ok(core)

@@ -155,11 +155,17 @@ pub(super) fn frame(value: &impl Serialize) -> postcard::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn unframe<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let (covered, crc) = bytes.split_last_chunk::<4>()?;
-    let (version, body) = covered.split_first()?;
-    let whole = crc32fast::hash(covered).to_le_bytes() == *crc && *version == CHECKPOINT_VERSION;
-    whole.then(|| postcard::from_bytes(body).ok())?
+fn unframe<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
+    let damaged = || Fault::Damaged("the checkpoint does not match its checksum".into());
+    let (covered, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
+    let (version, body) = covered.split_first().ok_or_else(damaged)?;
+    if crc32fast::hash(covered).to_le_bytes() != *crc {
+        return Err(damaged());
+    }
+    if *version > CHECKPOINT_VERSION {
+        return Err(Fault::Newer(*version));
+    }
+    postcard::from_bytes(body).map_err(|_| damaged())
 }
 
 fn read_checkpoint(transaction: &ReadTransaction) -> Result<Option<Checkpoint>, Fault> {
@@ -167,12 +173,7 @@ fn read_checkpoint(transaction: &ReadTransaction) -> Result<Option<Checkpoint>, 
     let Some(stored) = table.get(()).map_err(fault)? else {
         return Ok(None);
     };
-    match unframe(stored.value()) {
-        Some(checkpoint) => Ok(Some(checkpoint)),
-        None => Err(Fault::Damaged(
-            "the checkpoint does not match its checksum".into(),
-        )),
-    }
+    unframe(stored.value()).map(Some)
 }
 
 fn load_ids(

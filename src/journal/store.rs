@@ -18,6 +18,7 @@ use redb::{
 
 use super::{
     error::{Fault, fault},
+    held::{Release, hold},
     storage::Metered,
 };
 use crate::meter::Meter;
@@ -64,15 +65,30 @@ impl Store {
 
     /// Opens the bytes, without showing them to readers yet.
     pub(super) fn load(&self, backend: impl StorageBackend) -> Result<Database, Fault> {
-        guarded(|| {
-            redb::Builder::new()
-                .set_cache_size(self.cache_bytes)
-                .create_with_backend(Metered {
-                    inner: backend,
-                    meter: Arc::clone(&self.meter),
-                })
-                .map_err(fault)
-        })
+        guarded(|| self.database(self.metered(backend)))
+    }
+
+    /// As [`Self::load`], and nothing is done to the bytes before the release.
+    pub(super) fn load_held<B: StorageBackend>(
+        &self,
+        backend: B,
+    ) -> Result<(Database, Release<Metered<B>>), Fault> {
+        let (held, release) = hold(self.metered(backend))?;
+        guarded(|| Ok((self.database(held)?, release)))
+    }
+
+    fn metered<B>(&self, inner: B) -> Metered<B> {
+        Metered {
+            inner,
+            meter: Arc::clone(&self.meter),
+        }
+    }
+
+    fn database(&self, backend: impl StorageBackend) -> Result<Database, Fault> {
+        redb::Builder::new()
+            .set_cache_size(self.cache_bytes)
+            .create_with_backend(backend)
+            .map_err(fault)
     }
 
     /// Lets readers and the writer at the database.

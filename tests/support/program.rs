@@ -182,6 +182,11 @@ impl Home {
 }
 
 impl Daemon {
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM and waits; gives the exit code and how long it took.
     pub(crate) fn stop(self) -> (i32, Duration) {
         self.stop_by(Signal::TERM)
