@@ -351,7 +351,7 @@ impl JournalConfig {
         );
         let cache = section.get_within(
             "cache_bytes",
-            ByteSize(4 * MIB),
+            ByteSize(MIB),
             ByteSize(MIB)..=ByteSize(1024 * MIB),
         );
         section.finish();

@@ -41,7 +41,7 @@ pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
 pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
 /// redb's page cache unless told otherwise.
-const DEFAULT_CACHE_BYTES: usize = 4 * 1024 * 1024;
+const DEFAULT_CACHE_BYTES: usize = 1024 * 1024;
 
 /// Source of events that name none, unless told otherwise.
 const DEFAULT_SOURCE: &str = "edge-outbox";
@@ -141,7 +141,7 @@ impl OutboxBuilder {
         self
     }
 
-    /// redb's page cache, in bytes. Default: 4 MiB.
+    /// redb's page cache, in bytes. Default: 1 MiB.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;

@@ -83,7 +83,7 @@ fn main() {
     let start = |name, sink| start(&program, dir.path(), name, sink);
     let nats = Some(("NATS_URL", nats.as_str()));
     let cases = [
-        ("no sink", start("none", None)),
+        ("standard output, no broker", start("none", None)),
         ("nats-server, connected", start("nats", nats)),
         (
             "mosquitto, connected",

@@ -22,7 +22,7 @@ pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest ack timeout that can be set.
 pub const MAX_ACK_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often an idle connection is tried by default.
-pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(30);
+pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(120);
 /// The shortest keep alive that can be set.
 pub const MIN_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The longest keep alive that can be set.

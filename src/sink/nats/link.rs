@@ -44,6 +44,10 @@ use crate::{
 const MAX_EVENTS: usize = 64;
 /// Room in the client's queues beyond the unanswered events: questions and pings.
 const SPARE_COMMANDS: usize = 128;
+/// How often an idle connection is tried: as often as a server does by itself. A dead one that
+/// nobody wants to use does no harm, an event that gets no answer finds it out within
+/// `ack_timeout`, and each try wakes an idle device four times.
+const PING_INTERVAL: Duration = Duration::from_secs(120);
 /// How long the client waits before it connects again: longer than any process lives.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
@@ -126,6 +130,7 @@ impl Link {
             .name(format!("edge-outbox {}", device.as_str()))
             // A name may have several addresses, of which the first may be dead.
             .connection_timeout(options.connect_timeout / 2)
+            .ping_interval(PING_INTERVAL)
             .client_capacity(room)
             .subscription_capacity(room)
             .ignore_discovered_servers()
