@@ -74,10 +74,10 @@ fn a_connected_daemon_without_work_neither_commits_nor_wakes() {
         nats.url(),
         mosquitto.url()
     ));
-    // As the unit has it, with a watchdog that is told of life every 2.5 min.
+    // As the unit has it, with a watchdog that is told of life every 5 min.
     let manager = UnixDatagram::bind(home.path("notify")).unwrap();
     home.set("NOTIFY_SOCKET", home.path("notify").to_str().unwrap());
-    home.set("WATCHDOG_USEC", "300000000");
+    home.set("WATCHDOG_USEC", "600000000");
     assert_eq!(home.run_with(&["append"], lines(0..100)).code, 0);
     home.ok(&["drain"]);
     subscriber.wait_for(101);

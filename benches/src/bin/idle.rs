@@ -2,7 +2,7 @@
 //!
 //! Takes the daemon's program as its argument, and in how many minutes wake-ups are counted (3
 //! unless told otherwise); with `--threads` they are told by thread, too. Every daemon is told what
-//! the unit in `config/systemd` tells it: a watchdog of five minutes, and where to report to.
+//! the unit in `config/systemd` tells it: a watchdog of ten minutes, and where to report to.
 
 use std::{
     os::unix::net::UnixDatagram,
@@ -23,7 +23,7 @@ const DRAINED: u64 = 200_000;
 const BATCH: u64 = 1_000;
 /// What a sink has confirmed becomes durable within a minute; then nothing is left to do.
 const SETTLE: Duration = Duration::from_secs(75);
-const WATCHDOG_USEC: &str = "300000000";
+const WATCHDOG_USEC: &str = "600000000";
 
 /// One daemon, and what it is connected to.
 struct Case {

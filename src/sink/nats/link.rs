@@ -44,10 +44,11 @@ use crate::{
 const MAX_EVENTS: usize = 64;
 /// Room in the client's queues beyond the unanswered events: questions and pings.
 const SPARE_COMMANDS: usize = 128;
-/// How often an idle connection is tried: as often as a server does by itself. A dead one that
-/// nobody wants to use does no harm, an event that gets no answer finds it out within
-/// `ack_timeout`, and each try wakes an idle device four times.
-const PING_INTERVAL: Duration = Duration::from_secs(120);
+/// After so long without a word from the server, an idle connection is tried. A server pings by
+/// itself every two minutes unless told otherwise, so one that is alive is never asked, and an idle
+/// device is woken half as often. A dead connection that nobody uses does no harm: an event without
+/// an answer finds it out within `ack_timeout`.
+const PING_INTERVAL: Duration = Duration::from_secs(180);
 /// How long the client waits before it connects again: longer than any process lives.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
