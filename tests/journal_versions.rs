@@ -342,6 +342,9 @@ fn every_later(check: impl Fn(Later, bool, &Path)) {
     for later in [Later::File, Later::Row, Later::Checkpoint] {
         for in_use in [false, true] {
             let dir = newest();
+            // Which board it is on is remembered beside it.
+            let outbox = Outbox::builder(dir.path()).open().unwrap();
+            outbox.blocking().close();
             make_later(&dir.path().join(JOURNAL), later, in_use);
             let before = everything(dir.path());
             check(later, in_use, dir.path());

@@ -705,11 +705,13 @@ impl<S: Storage> Core<S> {
     }
 }
 
-/// Opens a journal that is there, and closes it again: fails where another process has it open.
+/// Opens a journal that is there, and closes it again, without writing to it: fails where another
+/// process has it open, or where it would be refused for what is in it.
 pub(crate) fn try_open<S: Storage>(mut storage: S, cache_bytes: usize) -> Result<(), Fault> {
     store::guarded(|| {
         if let Some(backend) = storage.open()? {
-            drop(Store::new(cache_bytes).load(backend)?);
+            let (database, _held) = Store::new(cache_bytes).load_held(backend)?;
+            drop(State::load(&database)?);
         }
         Ok(())
     })

@@ -289,3 +289,27 @@ fn a_key_that_is_given_to_both_boards_at_least_forks_no_epoch() {
     assert_ne!(on_two.epoch, master.epoch);
     assert_eq!(start(given(two.path(), 2)).epoch, on_two.epoch);
 }
+
+#[test]
+fn a_journal_of_a_later_version_is_not_taken_over() {
+    const META: crate::redb::TableDefinition<'_, &str, u64> =
+        crate::redb::TableDefinition::new("edge_outbox.meta");
+    let dir = tempfile::tempdir().unwrap();
+    start(on(dir.path(), 1));
+    let database = crate::redb::Database::create(dir.path().join("journal.redb")).unwrap();
+    let write = database.begin_write().unwrap();
+    write.open_table(META).unwrap().insert("format", 2).unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let everything = || {
+        ["journal.redb", "signing-key.pem", FILE]
+            .map(|name| fs::read(dir.path().join(name)).unwrap())
+    };
+    let before = everything();
+    let refused = on(dir.path(), 2).open().err();
+    assert!(
+        matches!(refused, Some(crate::outbox::OpenError::Newer { .. })),
+        "{refused:?}"
+    );
+    assert!(everything() == before);
+}
