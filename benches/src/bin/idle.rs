@@ -69,7 +69,10 @@ fn main() {
     }
     let dir = tempfile::tempdir().expect("a directory");
     let (nats, mqtt) = (free_port(), free_port());
-    let _servers = (nats_server(dir.path(), nats), mosquitto(dir.path(), mqtt, ""));
+    let _servers = (
+        nats_server(dir.path(), nats),
+        mosquitto(dir.path(), mqtt, ""),
+    );
     subscriber(mqtt);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
