@@ -124,14 +124,14 @@ fn status_tells_people_how_every_sink_is_doing() {
     assert_eq!(home.run_with(&["append"], lines(0..1)).code, 0);
     let shown = home.ok(&["status"]);
     assert!(
-        shown.contains(", 1 pending\n") && shown.contains("last trouble: "),
+        shown.contains(", 1 pending since 20") && shown.contains("last trouble: "),
         "{shown}"
     );
 
     assert_eq!(daemon.stop().0, 0);
     let shown = home.ok(&["status"]);
     assert!(
-        shown.contains("\nsink       hub: no daemon, 1 pending\n"),
+        shown.contains("\nsink       hub: no daemon, 1 pending since 20"),
         "{shown}"
     );
     assert!(
