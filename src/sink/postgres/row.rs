@@ -64,6 +64,11 @@ impl Row {
         (*self.parcel.epoch.as_uuid(), self.seq)
     }
 
+    /// Whose event it is.
+    pub(super) fn device(&self) -> &Arc<str> {
+        &self.columns.device
+    }
+
     /// Roughly what it takes on the wire.
     pub(super) fn bytes(&self) -> usize {
         ROW_BYTES + self.parcel.body.len() * if self.json { 2 } else { 1 }

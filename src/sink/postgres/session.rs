@@ -214,7 +214,10 @@ impl Session {
     fn take_batch(&mut self) -> Vec<Row> {
         let room = self.flight.room();
         let mut bytes = 0;
+        let device = self.gathered.front().map(|row| row.device().clone());
         let fitting = self.gathered.iter().take(self.site.options.batch);
+        // A role may be allowed the rows of one device alone, and the name of this one may change.
+        let fitting = fitting.take_while(|row| Some(row.device()) == device.as_ref());
         let count = fitting
             .take_while(|row| {
                 let first = bytes == 0;
