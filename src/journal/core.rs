@@ -706,14 +706,18 @@ impl<S: Storage> Core<S> {
 }
 
 /// Opens a journal that is there, and closes it again, without writing to it: fails where another
-/// process has it open, or where it would be refused for what is in it.
-pub(crate) fn try_open<S: Storage>(mut storage: S, cache_bytes: usize) -> Result<(), Fault> {
+/// process has it open, or where it would be refused for what is in it. Gives the key that its last
+/// event was signed with; `None` where there is no journal.
+pub(crate) fn try_open<S: Storage>(
+    mut storage: S,
+    cache_bytes: usize,
+) -> Result<Option<KeyId>, Fault> {
     store::guarded(|| {
-        if let Some(backend) = storage.open()? {
-            let (database, _held) = Store::new(cache_bytes).load_held(backend)?;
-            drop(State::load(&database)?);
-        }
-        Ok(())
+        let Some(backend) = storage.open()? else {
+            return Ok(None);
+        };
+        let (database, _held) = Store::new(cache_bytes).load_held(backend)?;
+        Ok(Some(State::load(&database)?.1.key_id))
     })
 }
 

@@ -61,6 +61,8 @@ pub(super) struct Board {
     taken_over: Option<TakenOver>,
     /// Whether the file says so already.
     is_begun: bool,
+    /// Whether the file says so of yet another board.
+    is_anew: bool,
 }
 
 impl Board {
@@ -82,12 +84,19 @@ impl Board {
         } = memory.unwrap_or_else(|| Memory::of(here.clone()));
         let before = remembered.clone();
         let is_other = here.is_other_than(&remembered);
-        let mut drop_it = false;
+        let (mut drop_it, mut is_anew) = (false, false);
         let taken_over = match taken_over {
             // Put back before anything had come of it.
             Some(old) if !is_other && here.is_known() && key == old.from_key => {
                 drop_it = true;
                 None
+            }
+            // Copied, or put into yet another one, before that was done: it begins anew, for the
+            // key that is there now may be on several cards.
+            Some(old) if here.is_other_than(&old.by) => {
+                is_anew = true;
+                let by = here.clone();
+                Some((TakenOver { by, from_key: key }, false))
             }
             Some(old) => Some((old, true)),
             // Of a start that was cut off before there was a key.
@@ -106,7 +115,7 @@ impl Board {
         };
         let changes = is_new || drop_it || remembered != before;
         if changes && remembered.is_known() && taken_over.is_none() {
-            Memory::of(remembered.clone()).save(&file)?;
+            keep(&Memory::of(remembered.clone()), &file);
         }
         let is_begun = taken_over.as_ref().is_some_and(|(_, begun)| *begun);
         Ok(Self {
@@ -115,6 +124,7 @@ impl Board {
             remembered,
             taken_over: taken_over.map(|(taken_over, _)| taken_over),
             is_begun,
+            is_anew,
         })
     }
 
@@ -123,8 +133,14 @@ impl Board {
         self.taken_over.is_some() && !self.is_begun
     }
 
-    /// From now on the file says that the journal is being taken over.
-    pub(super) fn begin(&self) -> io::Result<()> {
+    /// From now on the file says that the journal is being taken over, whose last event `writer`
+    /// signed. Another key than that did not come with the journal: somebody gave it to this board.
+    pub(super) fn begin(&mut self, writer: Option<KeyId>) -> io::Result<()> {
+        if let (Some(taken_over), Some(writer), false) =
+            (&mut self.taken_over, writer, self.is_anew)
+        {
+            taken_over.from_key = taken_over.from_key.filter(|key| *key == writer);
+        }
         tracing::error!(
             was = ?self.remembered,
             is = ?self.here,
@@ -148,10 +164,17 @@ impl Board {
         else {
             return Ok(());
         };
-        if DeviceKey::load(key_file)?.public_key().id() == *from_key {
-            DeviceKey::generate()?.store_over(key_file)?;
+        match DeviceKey::load(key_file) {
+            Ok(key) if key.public_key().id() == *from_key => {
+                DeviceKey::generate()?.store_over(key_file)
+            }
+            Ok(_) => Ok(()),
+            // Somebody took it away in the meantime.
+            Err(KeyError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// What the journal has to know. A key that is not ours to replace is on both boards.
@@ -163,18 +186,21 @@ impl Board {
         }
     }
 
-    /// The new epoch is durable.
-    pub(super) fn remember(self) -> io::Result<()> {
+    /// The new epoch is durable. Where that cannot be written down, the next start tries again.
+    pub(super) fn remember(self) {
         let Some(TakenOver { by: mut board, .. }) = self.taken_over else {
-            return Ok(());
+            return;
         };
-        if self.here.is_other_than(&board) {
-            // Put into yet another one since then; nothing was signed in between.
-            board = self.here;
-        } else {
-            board.learn(&self.here);
-        }
-        Memory::of(board).save(&self.file)
+        board.learn(&self.here);
+        keep(&Memory::of(board), &self.file);
+    }
+}
+
+/// Writes down what can be found out again: a disk that is full must not keep the journal shut, for
+/// only what is delivered makes room.
+fn keep(memory: &Memory, file: &Path) {
+    if let Err(error) = memory.save(file) {
+        tracing::warn!(file = %file.display(), %error, "the board could not be remembered");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Opening an outbox.
 
 use std::{
-    fs::DirBuilder,
+    fs::{DirBuilder, File, TryLockError},
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -151,15 +151,15 @@ impl OutboxBuilder {
     /// Lets another board have the journal, if nobody has it open: its key is replaced.
     fn take_over(
         &self,
-        board: &Board,
+        board: &mut Board,
         key_file: &Path,
         journal_file: &Path,
     ) -> Result<(), OpenError> {
         if board.is_to_begin() {
-            try_open(FileStorage::new(&self.dir), self.cache_bytes)
+            let writer = try_open(FileStorage::new(&self.dir), self.cache_bytes)
                 .map_err(|fault| fault.opening(journal_file))?;
             board
-                .begin()
+                .begin(writer)
                 .map_err(|source| io_error(&self.dir, source))?;
         }
         Ok(board.replace_key(key_file)?)
@@ -181,17 +181,24 @@ impl OutboxBuilder {
             .map_err(|source| io_error(&journal_file, source))?;
         // Whoever only looks changes nothing.
         let board = if self.may_begin_epoch || !has_journal {
+            // Of two that start at once, one would replace the key that the other goes on to use.
+            let alone = File::open(&self.dir).map_err(|source| io_error(&self.dir, source))?;
+            if let Err(TryLockError::WouldBlock) = alone.try_lock() {
+                return Err(OpenError::InUse(journal_file.display().to_string()));
+            }
             let here = self.hardware.clone();
             let here = here.unwrap_or_else(Hardware::of_this_machine);
             let key_is_given = self.key.is_some();
             match own_key(&key_file) {
                 // What is wrong with the key is told below. Until it is mended, nothing changes.
-                Err(()) => None,
+                Err(()) if !key_is_given => None,
                 Ok(None) if has_journal && !key_is_given => None,
-                Ok(key) => {
+                key => {
+                    // One that is given is used whatever lies in that file.
+                    let key = key.ok().flatten();
                     let board = Board::recognise(&self.dir, here, key, has_journal);
-                    let board = board.map_err(|source| io_error(&self.dir, source))?;
-                    self.take_over(&board, &key_file, &journal_file)?;
+                    let mut board = board.map_err(|source| io_error(&self.dir, source))?;
+                    self.take_over(&mut board, &key_file, &journal_file)?;
                     Some(board)
                 }
             }
@@ -227,8 +234,7 @@ impl OutboxBuilder {
         )
         .map_err(|fault| fault.opening(&journal_file))?;
         if let Some(board) = board {
-            let remembered = board.remember();
-            remembered.map_err(|source| io_error(&self.dir, source))?;
+            board.remember();
         }
         let device = core.device().clone();
         let reader = Reader::new(core.store().clone());

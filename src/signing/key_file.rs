@@ -9,7 +9,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -190,6 +190,10 @@ fn place_bytes(
         .create_new(true)
         .mode(0o600)
         .open(&temporary)?;
+    // A file that root makes is the service's all the same. Nobody else may give one away, nor has to.
+    if let Ok(above) = fs::metadata(directory) {
+        let _ = fchown(&file, Some(above.uid()), Some(above.gid()));
+    }
     let placed = file
         .write_all(bytes)
         .and_then(|()| file.sync_all())

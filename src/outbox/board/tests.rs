@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
 };
 
@@ -199,6 +200,33 @@ fn whoever_only_looks_changes_nothing() {
 }
 
 #[test]
+fn a_key_that_was_put_on_the_card_for_this_board_is_kept() {
+    let image = tempfile::tempdir().unwrap();
+    let master = start(on(image.path(), 1));
+    let two = copy(image.path());
+    let provisioned = DeviceKey::generate().unwrap();
+    provisioned.store_over(&key_file(two.path())).unwrap();
+    let new = start(on(two.path(), 2));
+    assert_eq!(new.key, provisioned.public_key());
+    assert_ne!(new.epoch, master.epoch);
+    assert_eq!(start(on(two.path(), 2)), new);
+}
+
+#[test]
+fn what_root_writes_belongs_to_whom_the_directory_belongs_to() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    chown(dir.path(), Some(4_711), Some(4_712)).unwrap();
+    start(on(dir.path(), 1));
+    for file in [dir.path().join(FILE), key_file(dir.path())] {
+        let owner = fs::metadata(file).unwrap();
+        assert_eq!((owner.uid(), owner.gid()), (4_711, 4_712));
+    }
+}
+
+#[test]
 fn a_journal_that_is_in_use_is_not_taken_over() {
     let image = tempfile::tempdir().unwrap();
     let outbox = on(image.path(), 1).open().unwrap();
@@ -215,12 +243,12 @@ fn a_journal_that_is_in_use_is_not_taken_over() {
 fn cut_off_after(step: usize, dir: &Path, number: u8) {
     let file = dir.join(FILE);
     let key = DeviceKey::load(&key_file(dir)).unwrap().public_key().id();
-    let board = Board::recognise(dir, board(number), Some(key), true).unwrap();
+    let mut board = Board::recognise(dir, board(number), Some(key), true).unwrap();
     assert!(board.is_to_begin());
     if step == 0 {
         return;
     }
-    board.begin().unwrap();
+    board.begin(None).unwrap();
     if step == 1 {
         return;
     }
