@@ -342,6 +342,24 @@ def nowhere(browser, pictures, directory):
         look.close()
 
 
+def left(browser, pictures, directory):
+    with ExitStack() as stack:
+        nats = stack.enter_context(Nats(f"{directory}/nats"))
+        silent = """[sinks.before]
+type = "mqtt"
+servers = ["mqtt://127.0.0.1:9"]
+"""
+        step("a destination that is not set up any more")
+        with Kiosk(f"{directory}/kiosk", silent) as kiosk:
+            kiosk.append(2)
+        kiosk = stack.enter_context(Kiosk(f"{directory}/kiosk", school(nats)))
+        look = Look(browser, kiosk, pictures)
+        look.headline("Delivered, but for a destination that is not set up any more.")
+        look.holds("Events kept for before: 3.", "edge-outbox sinks forget before")
+        look.check("left")
+        look.close()
+
+
 def token(browser, pictures, directory):
     secret = os.path.join(directory, "token")
     with open(secret, "w") as file:
@@ -467,7 +485,7 @@ def visits(browser, pictures, directory):
             tab.close()
 
 
-SCENARIOS = [the_way_of_a_day, full, halted, refused, nowhere, in_german, token, words_of_others, visits]
+SCENARIOS = [the_way_of_a_day, full, halted, refused, nowhere, left, in_german, token, words_of_others, visits]
 # What the documentation shows.
 KEPT = [
     "online-phone", "online-desk", "offline-phone", "draining-phone", "full-phone", "halted-phone", "halted-desk",

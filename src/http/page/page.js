@@ -138,6 +138,8 @@ function answer(status, now) {
   }
   const arrived = last ? " " + say("last_delivery_was", { time: moment(last, now) }) : "";
   if (dead) return ["warn", "refused", count("dead", dead) + " " + say("nothing_waits")];
+  const left = all.find(([, sink]) => sink.state === "absent" && sink.required && sink.pending);
+  if (left) return ["warn", "left", say("left", { name: left[0], n: numbers.format(left[1].pending) })];
   const apart = sinks.some(([, sink]) => isApart(sink)) ? " " + say("unconnected") : "";
   return ["ok", "delivered", say("nothing_waits") + arrived + apart];
 }
