@@ -62,16 +62,20 @@ fn line<'t>(text: &'t str, words: &str) -> &'t str {
     lines.unwrap_or_else(|| panic!("no {words} in {text}"))
 }
 
-/// What `status` says of the sink once it is in this state, without the time of its trouble.
+/// What `status` says of the sink once it is in this state, without the times of its trouble and
+/// of what is pending.
 fn told(home: &Home, state: &str) -> String {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let status = home.ok(&["status"]);
         let sink = status.find("sink ").map_or("", |at| &status[at..]);
         if sink.contains(state) && sink.contains("last trouble") {
-            let undated = sink.lines().map(|line| match line.rsplit_once(" (20") {
-                Some((words, moment)) if moment.ends_with("Z)") => words,
-                _ => line,
+            let undated = sink.lines().map(|line| {
+                let dated = line.rsplit_once(" (20").or(line.rsplit_once(" since 20"));
+                match dated {
+                    Some((words, moment)) if moment.ends_with(['Z', ')']) => words,
+                    _ => line,
+                }
             });
             return undated.collect::<Vec<_>>().join("\n");
         }
