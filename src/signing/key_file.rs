@@ -190,8 +190,11 @@ fn place_bytes(
         .create_new(true)
         .mode(0o600)
         .open(&temporary)?;
-    // A file that root makes is the service's all the same. Nobody else may give one away, nor has to.
-    if let Ok(above) = fs::metadata(directory) {
+    // A file that root makes is the service's all the same. The service itself is not root, and its
+    // unit lets it give nothing away.
+    if rustix::process::geteuid().is_root()
+        && let Ok(above) = fs::metadata(directory)
+    {
         let _ = fchown(&file, Some(above.uid()), Some(above.gid()));
     }
     let placed = file
