@@ -1,7 +1,7 @@
 //! A listener of its own for each test: a real outbox, a real socket.
 
 #![allow(dead_code, reason = "each test uses a part of it")]
-use std::{net::SocketAddr, path::PathBuf, thread, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, thread};
 
 use edge_outbox::{
     Outbox, OutboxBuilder,
@@ -54,8 +54,8 @@ impl Running {
                 .unwrap();
             runtime.block_on(async move {
                 let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                ready.send(tcp.local_addr().unwrap()).unwrap();
                 let unix = UnixListener::bind(path).unwrap();
+                ready.send(tcp.local_addr().unwrap()).unwrap();
                 let (stop_unix, unix_stopped) = oneshot::channel::<()>();
                 let shutdown = async move {
                     drop(stopped.await);
@@ -76,9 +76,6 @@ impl Running {
             });
         });
         let address = address.recv().unwrap();
-        while !socket.exists() {
-            thread::sleep(Duration::from_millis(1));
-        }
         let (stop, thread) = (Some(stop), Some(thread));
         Self {
             outbox,
