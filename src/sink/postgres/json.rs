@@ -9,10 +9,14 @@ const MAX_INTEGER_DIGITS: i64 = 131_072;
 /// Digits after the point that `numeric` can hold.
 const MAX_FRACTION_DIGITS: i64 = 16_383;
 
-/// The payload as text, where `jsonb` can hold it. What is no JSON at all is not told apart: it
+/// Whether `jsonb` can hold the payload. What is no JSON at all is not told apart: it
 /// was refused at the door.
-pub(super) fn for_jsonb(payload: &[u8]) -> Option<&str> {
-    let text = std::str::from_utf8(payload).ok()?;
+pub(super) fn fits_jsonb(payload: &[u8]) -> bool {
+    std::str::from_utf8(payload).is_ok() && scan(payload).is_some()
+}
+
+/// Goes through a payload; `None` where it meets what `jsonb` cannot hold.
+fn scan(payload: &[u8]) -> Option<()> {
     let mut rest = payload;
     let mut depth = 0_usize;
     while let Some((&byte, after)) = rest.split_first() {
@@ -34,7 +38,7 @@ pub(super) fn for_jsonb(payload: &[u8]) -> Option<&str> {
             _ => after,
         };
     }
-    Some(text)
+    Some(())
 }
 
 /// What follows a string whose opening quotation mark was read. `jsonb` stores strings decoded,
@@ -108,7 +112,7 @@ mod tests {
     use super::*;
 
     fn holds(payload: &str) -> bool {
-        for_jsonb(payload.as_bytes()).is_some()
+        fits_jsonb(payload.as_bytes())
     }
 
     #[test]
@@ -143,6 +147,6 @@ mod tests {
         }
         let nested = |depth| "[".repeat(depth) + &"]".repeat(depth);
         assert!(holds(&nested(MAX_DEPTH)) && !holds(&nested(MAX_DEPTH + 1)));
-        assert!(for_jsonb(b"\"\xff\"").is_none());
+        assert!(!fits_jsonb(b"\"\xff\""));
     }
 }

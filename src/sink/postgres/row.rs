@@ -13,7 +13,7 @@ use crate::{
     clock::{ClockSync, Timestamp},
     sink::{
         Beside, Columns, Parcel, PrivateColumns, SinkError,
-        postgres::{json::for_jsonb, tables::Tables},
+        postgres::{json::fits_jsonb, tables::Tables},
     },
 };
 
@@ -21,6 +21,10 @@ use crate::{
 const SERVER_EPOCH_US: i64 = 946_684_800_000_000;
 /// What a row takes on the wire beside its payload, roughly, in bytes.
 const ROW_BYTES: usize = 512;
+/// What an array takes on the wire beside its elements, in bytes.
+const HEADER_BYTES: usize = 20;
+/// What stands before each element of an array: its length, in bytes.
+const LENGTH_BYTES: usize = 4;
 
 /// One event on its way into the table.
 pub(super) struct Row {
@@ -52,7 +56,7 @@ impl Row {
         Ok(Self {
             seq: number("seq", parcel.seq.get())?,
             boottime_us: number("boottime_us", columns.clock.boottime_us)?,
-            json: columns.private.is_some() && for_jsonb(&parcel.body).is_some(),
+            json: columns.private.is_some() && fits_jsonb(&parcel.body),
             parcel,
             columns,
         })
@@ -71,7 +75,7 @@ impl Row {
 
     /// Roughly what it takes on the wire.
     pub(super) fn bytes(&self) -> usize {
-        ROW_BYTES + self.parcel.body.len() * if self.json { 2 } else { 1 }
+        ROW_BYTES + self.parcel.body.len()
     }
 
     /// Gives the payload as `jsonb` up; false where that was so already.
@@ -85,14 +89,6 @@ impl Row {
 
     fn payload(&self) -> Option<&[u8]> {
         self.private().map(|_| &*self.parcel.body)
-    }
-
-    fn payload_json(&self) -> Option<&str> {
-        if self.json {
-            for_jsonb(&self.parcel.body)
-        } else {
-            None
-        }
     }
 
     fn path(&self) -> Vec<u8> {
@@ -138,13 +134,13 @@ fn statement(tables: &Tables) -> String {
          select device, epoch, seq, digest, id, original_id, event_type, event_version, source, occurred_at, \
          clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, key_id, \
          signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, payload, \
-         payload_json::jsonb \
+         case when is_json then convert_from(payload, 'UTF8')::jsonb end \
          from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
          $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28) \
          as batch (device, epoch, seq, digest, id, original_id, event_type, event_version, source, \
          occurred_at, clock_wall, clock_sync, boot_id, boottime_us, kind, prev, private_digest, \
          key_id, signature, leaf, size, path, redelivered, aggregate_id, subject_id, salt, \
-         payload, payload_json) \
+         payload, is_json) \
          on conflict (device, epoch, seq, digest) do nothing \
          returning device, epoch, seq, digest",
         tables.events
@@ -284,7 +280,12 @@ struct Parameter {
 
 impl Parameter {
     fn new(values: &dyn ToSql, of: Type) -> Self {
-        let mut encoded = BytesMut::new();
+        Self::with_room(0, values, of)
+    }
+
+    /// One that takes about so many bytes: a large one is not copied again and again as it grows.
+    fn with_room(bytes: usize, values: &dyn ToSql, of: Type) -> Self {
+        let mut encoded = BytesMut::with_capacity(bytes);
         let written = values.to_sql_checked(&of, &mut encoded);
         Self {
             encoded: written.map(|_| encoded).map_err(|error| error.to_string()),
@@ -358,7 +359,9 @@ fn parameters(rows: &[Row]) -> Vec<Parameter> {
     let subject_id = of.each(|row| row.private().map(|private| &*private.subject_id));
     let salt = of.each(|row| row.private().map(|private| private.salt.as_slice()));
     let payload = of.each(Row::payload);
-    let payload_json = of.each(Row::payload_json);
+    let is_json = of.each(|row| row.json);
+    let bodies = rows.iter().map(|row| LENGTH_BYTES + row.parcel.body.len());
+    let bodies = HEADER_BYTES + bodies.sum::<usize>();
 
     vec![
         Parameter::new(&device, Type::TEXT_ARRAY),
@@ -387,8 +390,8 @@ fn parameters(rows: &[Row]) -> Vec<Parameter> {
         Parameter::new(&aggregate_id, Type::UUID_ARRAY),
         Parameter::new(&subject_id, Type::TEXT_ARRAY),
         Parameter::new(&salt, Type::BYTEA_ARRAY),
-        Parameter::new(&payload, Type::BYTEA_ARRAY),
-        Parameter::new(&payload_json, Type::TEXT_ARRAY),
+        Parameter::with_room(bodies, &payload, Type::BYTEA_ARRAY),
+        Parameter::new(&is_json, Type::BOOL_ARRAY),
     ]
 }
 
