@@ -9,6 +9,7 @@ from contextlib import ExitStack
 
 from chromium import Chromium, Tab
 from kiosk import Kiosk, Mosquitto, Nats
+from lesson import lesson
 from shrink import shrink
 
 TOKEN = "a-token-for-this-test"
@@ -485,7 +486,11 @@ def visits(browser, pictures, directory):
             tab.close()
 
 
-SCENARIOS = [the_way_of_a_day, full, halted, refused, nowhere, left, in_german, token, words_of_others, visits]
+def hands_over(browser, _pictures, directory):
+    lesson(browser, directory, step, ok)
+
+
+SCENARIOS = [the_way_of_a_day, full, halted, refused, nowhere, left, in_german, token, words_of_others, visits, hands_over]
 # What the documentation shows.
 KEPT = [
     "online-phone", "online-desk", "offline-phone", "draining-phone", "full-phone", "halted-phone", "halted-desk",
