@@ -106,6 +106,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The device's name, where it is configured.
     pub device: Option<DeviceName>,
+    /// Whether a journal that wakes up on another board goes on as another device.
+    pub check_board: bool,
     /// The journal.
     pub journal: JournalConfig,
     /// The listeners.
@@ -228,6 +230,7 @@ impl Config {
         let mut device = root.section("device");
         let name = device.optional("name");
         let source = read_source(&mut device);
+        let check_board = device.get("check_board", true);
         device.finish();
 
         let journal = JournalConfig::read(root.section("journal"));
@@ -240,6 +243,7 @@ impl Config {
             file: None,
             data_dir,
             device: name,
+            check_board,
             journal,
             http,
             log,
@@ -258,6 +262,7 @@ impl Config {
     pub fn outbox(&self) -> Result<OutboxBuilder, ConfigError> {
         let mut builder = Outbox::builder(&self.data_dir)
             .source(self.source.as_str())
+            .check_board(self.check_board)
             .max_bytes(self.journal.max_bytes)
             .max_payload_bytes(self.journal.max_payload_bytes)
             .linger(self.journal.linger)

@@ -103,6 +103,16 @@ impl OutboxBuilder {
         self
     }
 
+    /// Whether the journal goes on under a key of its own where it wakes up on another board than
+    /// it was made on, as a copied card does. Default: yes. Without it, whoever copies a journal has
+    /// to see to it that only one of the copies goes on.
+    #[must_use]
+    pub fn check_board(mut self, yes: bool) -> Self {
+        // Nothing is concluded from a board of which nothing is known.
+        self.hardware = (!yes).then(Hardware::default);
+        self
+    }
+
     /// As if on this board.
     #[cfg(test)]
     pub(super) fn on(mut self, hardware: Hardware) -> Self {

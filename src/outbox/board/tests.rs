@@ -187,6 +187,16 @@ fn what_is_not_surely_another_board_changes_nothing() {
 }
 
 #[test]
+fn a_journal_whose_board_is_not_checked_goes_on_as_the_same_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = start(on(dir.path(), 1));
+    let moved = start(on(dir.path(), 2).check_board(false));
+    assert_eq!(moved, first);
+    assert_eq!(start(on(dir.path(), 1)), first);
+    start(on(dir.path(), 2)).assert_other_than(&first);
+}
+
+#[test]
 fn whoever_only_looks_changes_nothing() {
     let image = tempfile::tempdir().unwrap();
     let master = start(on(image.path(), 1));
