@@ -230,12 +230,16 @@ def the_way_of_a_day(browser, pictures, directory):
         look.calm()
 
         step("gone, and back")
+        colour = "getComputedStyle(document.querySelector('.sink .state')).color"
+        well = look.tab.evaluate(colour)
         kiosk.stop()
         look.headline("The device does not answer.")
         look.holds("Not reachable since", "What stands below is what it said last")
         look.check("gone")
+        assert look.tab.evaluate(colour) != well, "what it said last looks well"
         kiosk.start()
         look.headline("Everything is delivered.")
+        assert look.tab.evaluate(colour) == well
         look.excuse("the daemon was stopped", "ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_EMPTY_RESPONSE")
 
         step("once more: unchanged is not sent again")

@@ -301,6 +301,8 @@ function show() {
   find("ask").hidden = !locked;
   find("known").hidden = !status || locked;
   find("footer").hidden = !status || locked;
+  // What the device said last is not how it is: no colour says "all is well".
+  find("known").classList.toggle("past", goneSince !== null);
   if (locked) return showAnswer(["quiet", "token"]);
   if (status) {
     put(find("device"), status.device);
