@@ -130,30 +130,34 @@ impl Home {
 
     /// Starts the daemon with these flags and waits until its socket is there.
     pub(crate) fn daemon_at(&self, socket: &Path, flags: &[&str]) -> Daemon {
-        let mut args = vec!["run"];
-        args.extend(flags);
-        let log = self.path("daemon.log");
-        let mut child = self
-            .command(&args)
-            .stdout(fs::File::create(self.path("daemon.out")).unwrap())
-            .stderr(fs::File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
+        let mut daemon = self.launch(flags);
         let deadline = Instant::now() + PATIENCE;
         while !exists(socket)
             || UnixStream::connect(socket)
                 .is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
         {
-            let ended = child.try_wait().unwrap();
-            let log = || fs::read_to_string(&log).unwrap();
-            assert!(ended.is_none(), "the daemon ended: {}", log());
+            daemon.assert_alive();
             assert!(
                 Instant::now() < deadline,
                 "the daemon does not answer: {}",
-                log()
+                daemon.log()
             );
             thread::sleep(POLL);
         }
+        daemon
+    }
+
+    /// Starts the daemon with these flags and waits for nothing.
+    pub(crate) fn launch(&self, flags: &[&str]) -> Daemon {
+        let mut args = vec!["run"];
+        args.extend(flags);
+        let log = self.path("daemon.log");
+        let child = self
+            .command(&args)
+            .stdout(fs::File::create(self.path("daemon.out")).unwrap())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
         Daemon { child, log }
     }
 
@@ -209,6 +213,13 @@ impl Daemon {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Fails with what it has logged where it has ended by itself.
+    #[track_caller]
+    pub(crate) fn assert_alive(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "the daemon ended: {}", self.log());
     }
 
     /// What it has logged.
