@@ -9,6 +9,8 @@
 mod draft;
 mod environment;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 #[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]

@@ -17,6 +17,8 @@
 
 mod chain;
 mod cloud_event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod parse;
 mod private;
 mod record;

@@ -37,6 +37,8 @@
 mod core;
 mod cursor;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod held;
 mod ids;
 mod intake;

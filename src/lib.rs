@@ -95,6 +95,8 @@ pub mod event;
 )]
 mod finding;
 pub mod forwarder;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hardware;
 pub mod history;
 #[cfg(feature = "http")]

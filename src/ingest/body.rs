@@ -16,6 +16,8 @@
 mod binary;
 mod cloud_event;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod member;
 
 use std::{borrow::Cow, marker::PhantomData};

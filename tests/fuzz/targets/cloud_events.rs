@@ -1,0 +1,9 @@
+//! Any bytes as CloudEvents.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    edge_outbox::fuzz::cloud_events(bytes);
+});
