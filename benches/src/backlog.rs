@@ -29,6 +29,11 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Makes a journal with [`EVENTS`] events of the program's, and closes it.
 pub fn fill(dir: &Path) {
+    fill_with(dir, EVENTS);
+}
+
+/// As [`fill`], with so many events.
+pub fn fill_with(dir: &Path, events: u64) {
     let outbox = Outbox::builder(dir)
         .device(DEVICE.parse().expect("a name"))
         .open();
@@ -38,7 +43,7 @@ pub fn fill(dir: &Path) {
         let builder = Event::builder(EVENT_TYPE, Uuid::nil());
         builder.payload(payload.as_str()).build().expect("an event")
     };
-    for _ in 0..EVENTS / BATCH {
+    for _ in 0..events / BATCH {
         let events = (0..BATCH).map(|_| event()).collect();
         outbox.blocking().append_batch(events).expect("taken");
     }

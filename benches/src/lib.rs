@@ -35,9 +35,10 @@ impl Spread {
 
 impl std::fmt::Display for Spread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let digits = f.precision().unwrap_or(0);
         write!(
             f,
-            "{:.0} ({:.0}–{:.0})",
+            "{:.digits$} ({:.digits$}–{:.digits$})",
             self.median, self.least, self.greatest
         )
     }
