@@ -101,7 +101,8 @@ impl Doors {
             }
         };
         assert!(status == 201 || status == 200, "{status}: {taken}");
-        self.known.fetch_add(u64::from(status == 200), Ordering::Relaxed);
+        self.known
+            .fetch_add(u64::from(status == 200), Ordering::Relaxed);
         assert_eq!(taken["accepted"], ids.len(), "{taken}");
         let (first, last) = (taken["first_seq"].as_u64(), taken["last_seq"].as_u64());
         let seqs = first.unwrap()..=last.unwrap();
@@ -118,7 +119,11 @@ impl Doors {
                 return (begun.elapsed(), place["seq"].as_u64().unwrap());
             }
             daemon.assert_alive();
-            assert!(begun.elapsed() < LIMIT, "it takes nothing: {}", daemon.log());
+            assert!(
+                begun.elapsed() < LIMIT,
+                "it takes nothing: {}",
+                daemon.log()
+            );
             sleep(POLL);
         }
     }
@@ -319,12 +324,18 @@ fn assert_exactly_those(status: &Value, messages: &[Vec<u8>], places: &Places) -
         assert_eq!(twice, None, "{} is there twice", statement.id);
         let payload = format!("\"{}\"", statement.id);
         assert_eq!(envelope.private().unwrap().payload, payload.as_bytes());
-        assert_eq!(statement.epoch.to_string(), status["epoch"].as_str().unwrap());
+        assert_eq!(
+            statement.epoch.to_string(),
+            status["epoch"].as_str().unwrap()
+        );
     }
     let lost: Vec<&Uuid> = places.keys().filter(|id| !found.contains_key(id)).collect();
     assert!(lost.is_empty(), "{} are lost: {lost:?}", lost.len());
     assert_eq!(&found, places, "an event is not where it was said to be");
-    assert_eq!(status["tail"].as_u64(), chain.end().map(|end| end.seq.get()));
+    assert_eq!(
+        status["tail"].as_u64(),
+        chain.end().map(|end| end.seq.get())
+    );
     assert_eq!(status["tail"], messages.len(), "it begins with the first");
     again
 }

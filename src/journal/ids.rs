@@ -44,6 +44,21 @@ impl Ids {
         }
     }
 
+    /// Makes room for so many more, as far as they are remembered: a start that grew step by step
+    /// would hash every id twice, and hold the old table beside the new one.
+    pub(super) fn reserve(&mut self, more: u64) {
+        let more = usize::try_from(more).unwrap_or(REMEMBERED_IDS);
+        let room = more.min(REMEMBERED_IDS - self.ring.len());
+        self.ring.reserve_exact(room);
+        let Self {
+            first,
+            ring,
+            slots,
+            hasher,
+        } = self;
+        slots.reserve(room, |&slot| hasher.hash_one(ring[index_of(*first, slot)]));
+    }
+
     /// The seq that the next id pushed will have.
     pub(super) fn next(&self) -> Seq {
         self.first.plus(self.ring.len() as u64)
@@ -162,8 +177,14 @@ mod tests {
 
     #[test]
     fn the_last_65_536_ids_are_found_and_older_ones_are_not() {
+        remembers(&mut Ids::starting_at(Seq::new(40_000)));
+        let mut ids = Ids::starting_at(Seq::new(40_000));
+        ids.reserve(u64::MAX);
+        remembers(&mut ids);
+    }
+
+    fn remembers(ids: &mut Ids) {
         let start = 40_000;
-        let mut ids = Ids::starting_at(Seq::new(start));
         let count = 3 * REMEMBERED_IDS as u64 + 17;
         for number in 0..count {
             ids.push(id(number));

@@ -184,6 +184,7 @@ fn load_ids(
 ) -> Result<Ids, Fault> {
     let oldest = Seq::new(tail.get().saturating_sub(REMEMBERED_IDS as u64)).next();
     let mut ids = Ids::starting_at(ids::row_of(oldest));
+    ids.reserve(tail.since(ids.next().prev()));
     let table = transaction.open_table(IDS).map_err(fault)?;
     for entry in table.range(ids.next().get()..).map_err(fault)? {
         let (key, value) = entry.map_err(fault)?;
