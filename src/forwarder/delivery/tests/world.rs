@@ -151,6 +151,7 @@ impl World {
         let horizon = Horizon {
             tail: Seq::NONE,
             claimed: Seq::NONE,
+            retry: None,
             available: true,
         };
         Self {
