@@ -20,6 +20,8 @@ mod late;
 
 use std::{collections::VecDeque, time::Duration};
 
+#[cfg(test)]
+use self::late::LOSSES_CODE;
 use self::late::Late;
 pub(super) use self::late::LateEffect;
 use super::{

@@ -79,7 +79,10 @@ impl Task {
             let again = SinkError::reject(error.code, error.message.as_str());
             return self.refused(seq, &again);
         }
-        self.report.trouble(error, self.delivery.acked());
+        // It stands apart from what the log tells of the sink, and is tried in vain for hours.
+        if !self.delivery.is_late(seq) || error.kind == ErrorKind::Reject {
+            self.report.trouble(error, self.delivery.acked());
+        }
         let refusal = match error.kind {
             ErrorKind::Retry => Refusal::Retry,
             ErrorKind::Reject => Refusal::Reject {

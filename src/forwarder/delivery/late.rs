@@ -18,8 +18,8 @@ use crate::{
 /// they refuse, and that must not go on for ever.
 const MAX_LOSSES: u32 = 5;
 
-/// The reason code of one that ended so many sessions.
-const LOSSES_CODE: &str = "connection_lost";
+/// The reason code of one that ended so many sessions. It may have arrived all the same.
+pub(super) const LOSSES_CODE: &str = "connection_lost";
 
 /// What to do about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,11 +88,15 @@ impl Late {
         }
     }
 
-    /// What the journal has noted changed. What has not left is not sent once it is not wanted.
+    /// What the journal has noted changed. What is not with
+    /// the session is not sent once it is not wanted.
     pub(super) fn noted(&mut self, wanted: Option<Retry>) {
         self.wanted = wanted;
         let is_wanted = |seq| wanted.is_some_and(|retry| retry.seq == seq);
-        if let Stage::Unclaimed(seq) | Stage::InDoubt(seq, _) = self.stage
+        if let Stage::Unclaimed(seq)
+        | Stage::InDoubt(seq, _)
+        | Stage::Due(seq, _)
+        | Stage::Refused(seq, ..) = self.stage
             && !is_wanted(seq)
         {
             self.stage = Stage::Idle;
