@@ -9,7 +9,7 @@
 //! | `edge_outbox.ids` | first seq of 1,024 | the ids of these events (`ids`) |
 //! | `edge_outbox.dead_letters` | sink, seq | reason code (`letters`) |
 //! | `edge_outbox.dead_letter_notes` | sink, seq | what else is known of it |
-//! | `edge_outbox.dead_letter_rows` | seq, first of its group | what is kept of it once it is trimmed |
+//! | `edge_outbox.dead_letter_rows` | first seq of the group | what is kept of it once it is trimmed |
 //! | `edge_outbox.meta` | `format`; `dead_letter_row_bytes` | version of the file; a sum |
 //!
 //! A program's own tables, under any other name, live in the same file ([`Transaction`]).

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | `edge_outbox.dead_letters` | sink, seq | reason code |
 //! | `edge_outbox.dead_letter_notes` | sink, seq | note: since when, how often, whether to be sent again |
-//! | `edge_outbox.dead_letter_rows` | seq, first seq of its group | the group's row, with this event alone in it |
+//! | `edge_outbox.dead_letter_rows` | first seq of the group | the group's row, with these events alone in it |
 //!
 //! A dead letter holds up no trimming. What is trimmed and a dead letter still is kept apart: its
 //! group's row, in which every other event has lost its personal part, so that it verifies and
@@ -37,9 +37,8 @@ use crate::{
 /// Notes by sink and seq.
 const NOTES: TableDefinition<'_, (&str, u64), &[u8]> =
     TableDefinition::new("edge_outbox.dead_letter_notes");
-/// Rows by the dead letter's seq and the first seq of its group.
-const ROWS: TableDefinition<'_, (u64, u64), &[u8]> =
-    TableDefinition::new("edge_outbox.dead_letter_rows");
+/// Rows by the first seq of their group.
+const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("edge_outbox.dead_letter_rows");
 /// Under which key of the meta table the bytes of all rows kept stand.
 const ROW_BYTES_KEY: &str = "dead_letter_row_bytes";
 
@@ -550,9 +549,28 @@ pub(super) fn kept(
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
         opened => opened.map_err(fault)?,
     };
-    let mut range = rows.range(of_seq(seq)).map_err(fault)?;
-    let row = range.next().transpose().map_err(fault)?;
-    Ok(row.map(|(key, row)| (Seq::new(key.value().1), row.value().into())))
+    row_with(&rows, seq)
+}
+
+/// The row that holds this seq, and its first.
+fn row_with(
+    rows: &impl ReadableTable<u64, &'static [u8]>,
+    seq: Seq,
+) -> Result<Option<(Seq, Box<[u8]>)>, Fault> {
+    let before = rows.range(..=seq.get()).map_err(fault)?.next_back();
+    let Some((first, row)) = before.transpose().map_err(fault)? else {
+        return Ok(None);
+    };
+    let (first, row) = (Seq::new(first.value()), row.value());
+    let last = last_of(first, row)?;
+    Ok((seq <= last).then(|| (first, row.into())))
+}
+
+/// The last seq of the row.
+fn last_of(first: Seq, row: &[u8]) -> Result<Seq, Fault> {
+    let taken_in = row::taken_in(first, row);
+    let (last, _) = taken_in.map_err(|source| Fault::Row { seq: first, source })?;
+    Ok(last)
 }
 
 /// The bytes that may be kept of trimmed dead letters under this quota.
@@ -609,11 +627,19 @@ pub(super) fn put(
     let mut rows = transaction.open_table(ROWS).map_err(fault)?;
     let mut freed = 0;
     for seq in released.difference(&held) {
-        rows.retain_in(of_seq(Seq::new(*seq)), |_, row| {
-            freed += row.len() as u64;
-            false
-        })
-        .map_err(fault)?;
+        let Some((first, row)) = row_with(&rows, Seq::new(*seq))? else {
+            continue;
+        };
+        freed += row.len() as u64;
+        let group = first.get()..=last_of(first, &row)?.get();
+        if held.range(group).next().is_none() {
+            rows.remove(first.get()).map_err(fault)?;
+            continue;
+        }
+        let rest = row::alone(first, &row, |seq| held.contains(&seq.get()))
+            .map_err(|source| Fault::Row { seq: first, source })?;
+        rows.insert(first.get(), rest.as_slice()).map_err(fault)?;
+        freed -= rest.len() as u64;
     }
     change_row_bytes(transaction, 0, freed)?;
     Ok(freed)
@@ -652,42 +678,44 @@ pub(super) fn keep(
         return Ok(kept);
     }
     let mut rows = transaction.open_table(ROWS).map_err(fault)?;
-    for seq in wanted {
+    let mut done = None;
+    for seq in &wanted {
         let found = groups.range(..=seq.get()).map_err(fault)?.next_back();
         let Some((key, row)) = found.transpose().map_err(fault)? else {
             continue;
         };
         let first = Seq::new(key.value());
+        if done.replace(first) == Some(first) {
+            continue;
+        }
         // Trimming must not end at a row that is damaged.
-        let alone = match row::alone(first, row.value(), |it| it == seq) {
+        let alone = match row::alone(first, row.value(), |seq| wanted.contains(&seq)) {
             Ok(alone) => alone,
             Err(error) => {
                 tracing::warn!(%seq, %error, "a dead letter could not be kept");
                 continue;
             }
         };
-        let before = rows
-            .insert((seq.get(), first.get()), alone.as_slice())
-            .map_err(fault)?;
+        let before = rows.insert(first.get(), alone.as_slice()).map_err(fault)?;
         kept.freed += before.map_or(0, |row| row.value().len() as u64);
         kept.added += alone.len() as u64;
     }
     let total = row_bytes(transaction)? + kept.added - kept.freed;
-    let mut given_up = BTreeSet::new();
+    let mut given_up = Vec::new();
     let mut over = total.saturating_sub(max_bytes);
     while over > 0 {
         let Some((key, row)) = rows.pop_first().map_err(fault)? else {
             break;
         };
-        let bytes = row.value().len() as u64;
-        kept.freed += bytes;
-        over = over.saturating_sub(bytes);
-        given_up.insert(key.value().0);
+        let (first, row) = (Seq::new(key.value()), row.value());
+        kept.freed += row.len() as u64;
+        over = over.saturating_sub(row.len() as u64);
+        given_up.push(first.get()..=last_of(first, row)?.get());
     }
     if !given_up.is_empty() {
         let mut notes = transaction.open_table(NOTES).map_err(fault)?;
         let taken = letters
-            .extract_if(|(_, seq), _| given_up.contains(&seq))
+            .extract_if(|(_, seq), _| given_up.iter().any(|group| group.contains(&seq)))
             .map_err(fault)?;
         for entry in taken {
             let (key, code) = entry.map_err(fault)?;
@@ -715,7 +743,7 @@ pub(super) fn keep(
 /// Erases the personal part of every event that is kept for a dead letter and `is_wanted`, and
 /// gives which they were and by how many bytes the rows have shrunk. The row still verifies. In the
 /// groups of the journal a dead letter is an event like every other, and erased there.
-#[cfg_attr(not(test), expect(dead_code, reason = "for erasure on the device"))]
+#[cfg_attr(not(test), allow(dead_code, reason = "for erasure on the device"))]
 pub(super) fn erase(
     transaction: &WriteTransaction,
     mut is_wanted: impl FnMut(&Record<'_>) -> bool,
@@ -725,30 +753,29 @@ pub(super) fn erase(
     let mut changed = Vec::new();
     for entry in rows.iter().map_err(fault)? {
         let (key, row) = entry.map_err(fault)?;
-        let (seq, first) = key.value();
-        let in_row = |source| Fault::Row {
-            seq: Seq::new(seq),
-            source,
-        };
-        let group = Group::decode(Seq::new(first), row.value()).map_err(in_row)?;
-        let record = group.record(Seq::new(seq));
-        if let Some(record) = record.filter(|it| it.private.is_some() && is_wanted(it)) {
-            erased.push((Seq::new(seq), record.digest));
-            let bare = row::alone(Seq::new(first), row.value(), |_| false).map_err(in_row)?;
-            changed.push(((seq, first), bare, row.value().len()));
+        let (first, row) = (Seq::new(key.value()), row.value());
+        let in_row = |source| Fault::Row { seq: first, source };
+        let group = Group::decode(first, row).map_err(in_row)?;
+        let mut going = BTreeSet::new();
+        for seq in (first.get()..=group.last().get()).map(Seq::new) {
+            let record = group.record(seq).filter(|it| it.private.is_some());
+            if let Some(record) = record.filter(|it| is_wanted(it)) {
+                going.insert(seq);
+                erased.push((seq, record.digest));
+            }
+        }
+        if !going.is_empty() {
+            let bare = row::alone(first, row, |seq| !going.contains(&seq)).map_err(in_row)?;
+            changed.push((first, bare, row.len()));
         }
     }
     let mut shrunk = 0;
-    for (key, row, before) in changed {
-        rows.insert(key, row.as_slice()).map_err(fault)?;
+    for (first, row, before) in changed {
+        rows.insert(first.get(), row.as_slice()).map_err(fault)?;
         shrunk += before.saturating_sub(row.len()) as u64;
     }
     change_row_bytes(transaction, 0, shrunk)?;
     Ok((erased, shrunk))
-}
-
-fn of_seq(seq: Seq) -> std::ops::RangeInclusive<(u64, u64)> {
-    (seq.get(), u64::MIN)..=(seq.get(), u64::MAX)
 }
 
 fn row_bytes(transaction: &WriteTransaction) -> Result<u64, Fault> {
