@@ -6,6 +6,7 @@
 mod access;
 mod append;
 mod config;
+mod dead_letters;
 #[cfg(feature = "demo")]
 mod demo;
 mod doctor;
@@ -69,6 +70,8 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Sinks(sinks::Args),
     #[command(after_help = EXIT_CODES)]
+    DeadLetters(dead_letters::Args),
+    #[command(after_help = EXIT_CODES)]
     Verify(verify::Args),
     #[command(after_help = EXIT_CODES)]
     Identity(identity::Args),
@@ -106,6 +109,7 @@ impl Cli {
             Command::Tail(args) => wait(tail::run(&args, &load()?)),
             Command::Drain(args) => wait(drain::run(&args, &load()?)),
             Command::Sinks(args) => wait(sinks::run(args, &load()?)),
+            Command::DeadLetters(args) => wait(dead_letters::run(args, &load()?)),
             Command::Verify(args) => wait(verify::run(args, &load)),
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
             Command::Init(args) => init::run(&args, &flags),

@@ -17,10 +17,11 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
 
 use crate::{
-    journal::{Forgotten, SinkName},
+    journal::{Chosen, DeadLetter, DeadLettersChanged, Forgotten, SinkName},
     seq::Seq,
     socket_path::SocketPath,
     status::Status,
@@ -98,6 +99,19 @@ pub(crate) struct AcceptedEvent {
     pub(crate) repeated: bool,
 }
 
+/// The answer to the list of dead letters.
+#[derive(Deserialize)]
+struct DeadLetterList {
+    dead_letters: Vec<DeadLetter>,
+}
+
+/// The envelope of a dead letter's event.
+#[derive(Deserialize)]
+struct DeadLetterEnvelope {
+    #[serde(default)]
+    envelope: Option<Box<RawValue>>,
+}
+
 impl Client {
     /// Connects where a daemon listens; `None` where nobody does.
     pub(crate) async fn connect(socket: &Path) -> Result<Option<Self>, ClientError> {
@@ -155,6 +169,56 @@ impl Client {
     /// Takes its place in the journal away from a sink.
     pub(crate) async fn forget(&mut self, sink: &SinkName) -> Result<Forgotten, ClientError> {
         let path = format!("/v1/sinks/{sink}");
+        let answer = self.ask(Method::DELETE, &path, Bytes::new()).await?;
+        self.read_json(answer).await
+    }
+
+    /// The dead letters of this sink, or of all.
+    pub(crate) async fn dead_letters(
+        &mut self,
+        sink: Option<&SinkName>,
+    ) -> Result<Vec<DeadLetter>, ClientError> {
+        let query = sink.map_or_else(String::new, |sink| format!("?sink={sink}"));
+        let path = format!("/v1/dead-letters{query}");
+        let answer = self.ask(Method::GET, &path, Bytes::new()).await?;
+        let list: DeadLetterList = self.read_json(answer).await?;
+        Ok(list.dead_letters)
+    }
+
+    /// A dead letter, and its envelope where that is still held.
+    pub(crate) async fn dead_letter(
+        &mut self,
+        sink: &SinkName,
+        seq: Seq,
+    ) -> Result<(DeadLetter, Option<Box<RawValue>>), ClientError> {
+        let path = format!("/v1/dead-letters/{sink}/{seq}");
+        let answer = self.ask(Method::GET, &path, Bytes::new()).await?;
+        let body = self.read(answer).await?;
+        // Twice, for what is flattened is not kept byte for byte.
+        let letter = serde_json::from_slice(&body).map_err(|error| self.lost(error))?;
+        let whole: DeadLetterEnvelope =
+            serde_json::from_slice(&body).map_err(|error| self.lost(error))?;
+        Ok((letter, whole.envelope))
+    }
+
+    /// Has dead letters sent again.
+    pub(crate) async fn retry_dead_letters(
+        &mut self,
+        sink: &SinkName,
+        chosen: Chosen,
+    ) -> Result<DeadLettersChanged, ClientError> {
+        let path = format!("{}/retry", dead_letters_path(sink, chosen));
+        let answer = self.ask(Method::POST, &path, Bytes::new()).await?;
+        self.read_json(answer).await
+    }
+
+    /// Takes dead letters off the list.
+    pub(crate) async fn discard_dead_letters(
+        &mut self,
+        sink: &SinkName,
+        chosen: Chosen,
+    ) -> Result<DeadLettersChanged, ClientError> {
+        let path = dead_letters_path(sink, chosen);
         let answer = self.ask(Method::DELETE, &path, Bytes::new()).await?;
         self.read_json(answer).await
     }
@@ -242,6 +306,13 @@ impl Events {
             }
         }
         Ok(None)
+    }
+}
+
+fn dead_letters_path(sink: &SinkName, chosen: Chosen) -> String {
+    match chosen {
+        Chosen::One(seq) => format!("/v1/dead-letters/{sink}/{seq}"),
+        Chosen::All => format!("/v1/dead-letters/{sink}"),
     }
 }
 

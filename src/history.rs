@@ -190,7 +190,8 @@ fn placed(status: &Status) -> impl Iterator<Item = (&String, &SinkStatus)> {
 
 /// Events that a sink has confirmed, since ever.
 fn delivered(sink: &SinkStatus) -> u64 {
-    sink.acked.get().saturating_sub(sink.dead_letters)
+    let never = sink.dead_letters + sink.discarded;
+    sink.acked.get().saturating_sub(never)
 }
 
 #[cfg(test)]
@@ -219,6 +220,8 @@ mod tests {
             pending: tail - acked,
             oldest_pending: None,
             dead_letters,
+            dead_letter_reasons: BTreeMap::new(),
+            discarded: 0,
             guarantee: Guarantee {
                 level: GuaranteeLevel::Unknown,
                 unmet: Vec::new(),

@@ -21,6 +21,7 @@ mod answer;
 mod connection;
 mod events;
 mod guard;
+mod letters;
 mod metrics;
 mod options;
 mod page;

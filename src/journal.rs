@@ -7,8 +7,10 @@
 //! | `edge_outbox.groups` | first seq of the group | the group, packed (`row`) |
 //! | `edge_outbox.checkpoint` | – | cursors and counters of a commit that appended nothing |
 //! | `edge_outbox.ids` | first seq of 1,024 | the ids of these events (`ids`) |
-//! | `edge_outbox.dead_letters` | sink, seq | reason code |
-//! | `edge_outbox.meta` | `format` | version of the file |
+//! | `edge_outbox.dead_letters` | sink, seq | reason code (`letters`) |
+//! | `edge_outbox.dead_letter_notes` | sink, seq | what else is known of it |
+//! | `edge_outbox.dead_letter_rows` | first seq of the group | what is kept of it once it is trimmed |
+//! | `edge_outbox.meta` | `format`; `dead_letter_row_bytes` | version of the file; a sum |
 //!
 //! A program's own tables, under any other name, live in the same file ([`Transaction`]).
 //!
@@ -42,6 +44,7 @@ pub(crate) mod fuzz;
 mod held;
 mod ids;
 mod intake;
+mod letters;
 mod read_view;
 mod reader;
 mod row;
@@ -63,12 +66,16 @@ pub(crate) use self::{
     storage::{FileStorage, sync_dir},
     store::panic_text,
     transaction::{Inside, inside},
-    writer::{Command, End, Finish, Job, Noted, QUEUE_COMMANDS, Registered, Writer},
+    writer::{Command, End, Finish, Job, LetterCommand, Noted, QUEUE_COMMANDS, Registered, Writer},
 };
 pub use self::{
     cursor::{Cursor, Forgotten, MAX_SINK_NAME_BYTES, Progress, SinkName, SinkNameError, Start},
     error::{AppendError, OpenError, ReadError, RejectError},
     ids::REMEMBERED_IDS,
+    letters::{
+        Chosen, Claim, DeadLetter, DeadLetterError, DeadLettersChanged, MAX_DEAD_LETTERS, Retry,
+        RetryState, Settled,
+    },
     read_view::ReadView,
     reader::Batch,
     staging::{Appended, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS},

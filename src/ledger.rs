@@ -108,6 +108,41 @@ pub struct SinkForgotten<'a> {
     pub dead_letters: u64,
 }
 
+/// `outbox.dead_letter_delivered.v1`: a sink has taken an event after all that it had rejected.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeadLetterDelivered<'a> {
+    /// Which sink.
+    pub sink: &'a str,
+    /// Which event.
+    pub seq: Seq,
+    /// Its digest; absent where the event was trimmed before this was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+/// `outbox.dead_letters_discarded.v1`: events that a sink had rejected are given up for good.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeadLettersDiscarded<'a> {
+    /// Which sink.
+    pub sink: &'a str,
+    /// Which events, ascending. Their digests stand where the ledger says that they were rejected.
+    pub seqs: &'a [Seq],
+    /// Why.
+    pub reason: DiscardReason,
+}
+
+/// Why dead letters were discarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiscardReason {
+    /// Somebody asked for it.
+    Operator,
+    /// The sink had as many as there may be, and rejected another.
+    Limit,
+    /// What is kept of trimmed events had no room left.
+    NoRoom,
+}
+
 /// `outbox.clock_synced.v1`: ties the boot's own time to the true time.
 #[derive(Clone, Debug, Serialize)]
 pub struct ClockSynced {
@@ -134,6 +169,10 @@ pub enum LedgerEvent<'a> {
     SinkSkipped(SinkSkipped<'a>),
     /// See [`SinkForgotten`].
     SinkForgotten(SinkForgotten<'a>),
+    /// See [`DeadLetterDelivered`].
+    DeadLetterDelivered(DeadLetterDelivered<'a>),
+    /// See [`DeadLettersDiscarded`].
+    DeadLettersDiscarded(DeadLettersDiscarded<'a>),
     /// See [`ClockSynced`].
     ClockSynced(ClockSynced),
 }
@@ -147,6 +186,8 @@ impl LedgerEvent<'_> {
             Self::EventRejected(_) => "outbox.event_rejected.v1",
             Self::SinkSkipped(_) => "outbox.sink_skipped.v1",
             Self::SinkForgotten(_) => "outbox.sink_forgotten.v1",
+            Self::DeadLetterDelivered(_) => "outbox.dead_letter_delivered.v1",
+            Self::DeadLettersDiscarded(_) => "outbox.dead_letters_discarded.v1",
             Self::ClockSynced(_) => "outbox.clock_synced.v1",
         }
     }
@@ -161,6 +202,8 @@ impl LedgerEvent<'_> {
             Self::EventRejected(event) => serde_json::to_vec(event),
             Self::SinkSkipped(event) => serde_json::to_vec(event),
             Self::SinkForgotten(event) => serde_json::to_vec(event),
+            Self::DeadLetterDelivered(event) => serde_json::to_vec(event),
+            Self::DeadLettersDiscarded(event) => serde_json::to_vec(event),
             Self::ClockSynced(event) => serde_json::to_vec(event),
         }
     }

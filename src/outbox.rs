@@ -3,6 +3,7 @@
 mod blocking;
 mod board;
 mod builder;
+mod letters;
 mod sink_handle;
 mod stream;
 
@@ -17,8 +18,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 pub use crate::journal::{
-    AppendError, Appended, Batch, Cursor, ForgetError, Forgotten, Horizon, OpenError, Progress,
-    ReadError, ReadView, RegisterError, RejectError, Start, TableError, Transaction,
+    AppendError, Appended, Batch, Chosen, Claim, Cursor, DeadLetter, DeadLetterError,
+    DeadLettersChanged, ForgetError, Forgotten, Horizon, MAX_DEAD_LETTERS, OpenError, Progress,
+    ReadError, ReadView, RegisterError, RejectError, Retry, RetryState, Settled, Start, TableError,
+    Transaction,
 };
 use crate::{
     envelope::{DeviceName, Epoch},

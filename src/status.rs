@@ -110,8 +110,15 @@ pub struct SinkStatus {
     /// The wall clock, set or not, when the oldest of them was taken in; none when there is none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub oldest_pending: Option<Timestamp>,
-    /// Events this sink rejected for good.
+    /// Events this sink rejected for good, those not counted that it took later or that somebody
+    /// discarded.
     pub dead_letters: u64,
+    /// How many of them by reason code; absent where there are none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub dead_letter_reasons: BTreeMap<String, u64>,
+    /// How many were discarded since the journal was opened: they were not delivered either.
+    #[serde(skip)]
+    pub discarded: u64,
     /// The promise in force.
     pub guarantee: Guarantee,
     /// The last trouble, kept after it ended.
@@ -258,6 +265,8 @@ mod tests {
             pending,
             oldest_pending: None,
             dead_letters: 0,
+            dead_letter_reasons: BTreeMap::new(),
+            discarded: 0,
             guarantee: Guarantee {
                 level: GuaranteeLevel::Unknown,
                 unmet: Vec::new(),

@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use crate::{
     client::ClientError,
     config::{ConfigError, Problem},
-    outbox::{ForgetError, OpenError, ReadError},
+    outbox::{DeadLetterError, ForgetError, OpenError, ReadError},
 };
 
 /// Something failed.
@@ -133,6 +133,13 @@ impl From<OpenError> for Failure {
 impl From<ForgetError> for Failure {
     fn from(error: ForgetError) -> Self {
         let hint = error.hint();
+        Self::new(error.to_string()).hint(hint)
+    }
+}
+
+impl From<DeadLetterError> for Failure {
+    fn from(error: DeadLetterError) -> Self {
+        let hint = error.hint().map(str::to_owned);
         Self::new(error.to_string()).hint(hint)
     }
 }

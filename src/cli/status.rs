@@ -131,7 +131,15 @@ fn show_sink(
         writeln!(output, "           {}", output.tone(Tone::Quiet, unmet))?;
     }
     if sink.dead_letters > 0 {
-        let dead = output.tone(Tone::Bad, &count(sink.dead_letters, "dead letter"));
+        let mut dead = count(sink.dead_letters, "dead letter");
+        let reasons = sink.dead_letter_reasons.iter();
+        let reasons: Vec<String> = reasons
+            .map(|(code, count)| format!("{count} {code}"))
+            .collect();
+        if !reasons.is_empty() {
+            dead += &format!(": {}", reasons.join(", "));
+        }
+        let dead = output.tone(Tone::Bad, &dead);
         writeln!(output, "           {dead}")?;
     }
     if let Some(at) = &sink.last_delivery {

@@ -110,8 +110,8 @@ impl Daemon {
         let mut findings = vec![delivery(sink)];
         if sink.dead_letters > 0 {
             let message = format!("{} dead letters: given up for good", sink.dead_letters);
-            let hint = "see `edge-outbox status` and the `outbox.event_rejected.v1` events of the ledger \
-                        for the reason";
+            let hint = "`edge-outbox dead-letters list` says why; once that is mended, \
+                        `edge-outbox dead-letters retry` sends them again";
             findings.push(Finding::warn(Check::SinkDelivery, message, hint.to_owned()));
         }
         findings

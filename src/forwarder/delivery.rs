@@ -12,18 +12,25 @@
 //!   when it is sent again; nothing else is.
 //! - Where there is a rate, one event is ordered at a time, and none before its moment: whatever
 //!   is still to wait when a session is lost was never ordered, so it is not marked either.
+//! - A dead letter that is sent once more goes beside all this (`late`), and never holds it up.
 //!
 //! What a crash leaves is the durable cursor; everything here is rebuilt from it.
 
+mod late;
+
 use std::{collections::VecDeque, time::Duration};
 
+#[cfg(test)]
+use self::late::LOSSES_CODE;
+use self::late::Late;
+pub(super) use self::late::LateEffect;
 use super::{
     backoff::{BASE, Backoff},
     rate::{MaxRate, Throttle},
     window::{Standing, Window},
 };
 use crate::{
-    outbox::{Cursor, Horizon, Progress},
+    outbox::{Cursor, Horizon, Progress, Retry, Settled},
     seq::{Incarnation, Position, Seq, SeqRange},
     status::SinkState,
 };
@@ -44,6 +51,9 @@ const STEADY_AFTER: Duration = Duration::from_secs(10);
 const HALT_SOON: Duration = Duration::from_secs(5);
 const HALT_SOON_FOR: Duration = Duration::from_secs(60);
 const HALT_LATER: Duration = Duration::from_secs(30);
+
+/// The reason code of a late event over which a server says that something is to be mended.
+const HALT_CODE: &str = "refused";
 
 /// So many rejections in a row by a limit of the server are a wrong setting.
 const LIMIT_ROW: usize = 3;
@@ -77,6 +87,8 @@ pub(super) enum Effect {
         /// Why.
         code: &'static str,
     },
+    /// Do this about a dead letter that is sent once more.
+    Late(LateEffect),
     /// Let appends raise the claim by themselves, or not; answer with `told`.
     CaughtUp(bool),
     /// Hand these to the session, in this order.
@@ -203,6 +215,7 @@ pub(super) struct Delivery {
     /// Rejections by a limit that were believed since the last confirmation.
     limit_row: usize,
     verdicts: VecDeque<Suspect>,
+    late: Late,
 }
 
 impl Delivery {
@@ -246,6 +259,7 @@ impl Delivery {
             suspects: Vec::with_capacity(LIMIT_ROW),
             limit_row: 0,
             verdicts: VecDeque::new(),
+            late: Late::new(horizon.retry),
         }
     }
 
@@ -260,6 +274,7 @@ impl Delivery {
             self.noted = progress;
             return Some(Effect::Progress(progress));
         }
+        self.late.begin(self.window.acked());
         match self.phase {
             Phase::Apart { .. } if self.caught_up && !self.journal_busy => self.tell(false),
             Phase::Apart { until, .. } if until <= now && self.available => {
@@ -267,7 +282,12 @@ impl Delivery {
                 self.phase = Phase::Connecting;
                 Some(Effect::Connect)
             }
+            Phase::Connected { .. } if self.late.is_reading_back() => None,
             Phase::Connected { footing, floor } => {
+                let late = self.late.read_back(footing.incarnation, footing.head);
+                if let Some(effect) = late {
+                    return Some(Effect::Late(effect));
+                }
                 self.phase = Phase::ReadingBack(footing);
                 let doubt = SeqRange::new(self.acked().next(), self.sent());
                 Some(Effect::ReadBack {
@@ -285,7 +305,10 @@ impl Delivery {
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Apart { until, .. } => self.available.then_some(until),
-            Phase::Sending { .. } => [self.retry_at, self.held_until].into_iter().flatten().min(),
+            Phase::Sending { .. } => [self.retry_at, self.held_until, self.late.deadline()]
+                .into_iter()
+                .flatten()
+                .min(),
             Phase::Connecting | Phase::Connected { .. } | Phase::ReadingBack(_) => None,
         }
     }
@@ -359,6 +382,7 @@ impl Delivery {
     pub(super) fn horizon(&mut self, horizon: Horizon, now: Duration) {
         self.check();
         self.available = horizon.available;
+        self.late.noted(horizon.retry);
         self.claimed = self.claimed.max(horizon.claimed);
         self.tail = self.tail.max(horizon.tail).max(self.claimed);
         if let Phase::Apart { until, idle: true } = self.phase
@@ -412,6 +436,52 @@ impl Delivery {
         self.window.set(seq, Standing::Resolved);
     }
 
+    /// Whether this is the dead letter that is on its way once more.
+    pub(super) fn is_late(&self, seq: Seq) -> bool {
+        self.late.is_in_flight(seq)
+    }
+
+    /// Whether a dead letter is to be sent once more, or on its way.
+    pub(super) const fn has_late(&self) -> bool {
+        self.late.is_pending()
+    }
+
+    /// The session has said whether the late event arrived, and where.
+    pub(super) fn late_read_back(&mut self, found: Option<Position>) {
+        self.check();
+        let Phase::Connected { footing, .. } = self.phase else {
+            unreachable!("an answer that was not asked for, in {:?}", self.phase);
+        };
+        let is_found = found.is_some();
+        self.late
+            .was_read_back(is_found, footing.incarnation, footing.head);
+    }
+
+    /// The late event's claim is durable; or it is not to be sent any more.
+    pub(super) fn late_claimed(&mut self, may_leave: bool) {
+        self.check();
+        self.journal_busy = false;
+        self.late.claimed(may_leave);
+    }
+
+    /// The late event is with the session: a parcel of so many bytes.
+    pub(super) fn late_handed_over(&mut self, bytes: usize, now: Duration) {
+        self.throttle.charge(bytes, now);
+    }
+
+    /// The late event is held no longer.
+    pub(super) fn late_gone(&mut self) {
+        self.check();
+        self.late.end(Settled::Gone);
+    }
+
+    /// The journal has noted how the late event ended, and wants `next` sent after it.
+    pub(super) fn late_settled(&mut self, next: Option<Retry>) {
+        self.check();
+        self.journal_busy = false;
+        self.late.settled(next);
+    }
+
     /// The session has said what of the in-doubt range it holds. The rest is sent again.
     pub(super) fn read_back(&mut self, found: impl IntoIterator<Item = (Seq, Position)>) {
         self.check();
@@ -444,6 +514,10 @@ impl Delivery {
     pub(super) fn stored(&mut self, seq: Seq, position: Position) {
         self.check();
         self.head = self.head.max(position);
+        if self.late.is_in_flight(seq) {
+            self.late.end(Settled::Delivered);
+            return;
+        }
         self.failures = 0;
         self.halted_since = None;
         self.limit_row = 0;
@@ -460,6 +534,17 @@ impl Delivery {
     /// The session has not stored an event, and goes on.
     pub(super) fn refused(&mut self, seq: Seq, refusal: Refusal, now: Duration) {
         self.check();
+        if self.late.is_in_flight(seq) {
+            match refusal {
+                Refusal::Retry => {
+                    let wait = self.backoff.wait(self.late.refusals(), REFUSED_CAP);
+                    self.late.refused(now + wait);
+                }
+                Refusal::Reject { code, .. } => self.late.end(Settled::Rejected(code)),
+                Refusal::Halt => self.late.end(Settled::Rejected(HALT_CODE)),
+            }
+            return;
+        }
         if self.window.standing(seq) != Some(Standing::InFlight) {
             return;
         }
@@ -515,6 +600,7 @@ impl Delivery {
             self.failures = 0;
         }
         self.hang_up = !matches!(self.phase, Phase::Apart { .. });
+        self.late.broken();
         self.window.sweep(
             &[
                 Standing::Due,
@@ -587,6 +673,13 @@ impl Delivery {
                 self.journal_busy = true;
                 return Some(Effect::Claim(upto));
             }
+            if let Some(effect) = self.late.note(self.incarnation, self.head) {
+                self.journal_busy = true;
+                return Some(Effect::Late(effect));
+            }
+        }
+        if let Some(effect) = self.send_late(max_in_flight, now) {
+            return Some(effect);
         }
         if let Some(effect) = self.next_run(max_in_flight, now) {
             return Some(effect);
@@ -606,6 +699,17 @@ impl Delivery {
             .flatten()
     }
 
+    /// It takes its turn like every other: with room at the client, and as the rate allows.
+    fn send_late(&mut self, max_in_flight: usize, now: Duration) -> Option<Effect> {
+        self.late.wake(now);
+        let has_room = self.window.count(Standing::InFlight) < max_in_flight;
+        let may_go = self.late.is_due() && has_room;
+        if !may_go || (self.has_rate() && !self.may_hand_over(now)) {
+            return None;
+        }
+        self.late.send().map(Effect::Late)
+    }
+
     /// Large steps, so that a drain costs few commits: half a window, or all there is. A step is
     /// asked for as soon as it is large enough, while there is still as much to send.
     fn wanted_claim(&self) -> Option<Seq> {
@@ -619,11 +723,12 @@ impl Delivery {
     }
 
     fn next_run(&mut self, max_in_flight: usize, now: Duration) -> Option<Effect> {
-        let in_flight = self.window.count(Standing::InFlight);
+        let in_flight = self.window.count(Standing::InFlight) + self.late.in_flight();
         let room = if self.terms.strict_order {
             // What was resolved has left the front, so anything due or new but there has to wait.
             let front = self.window.standing(self.acked().next());
-            usize::from(matches!(front, None | Some(Standing::Due)))
+            let is_free = matches!(front, None | Some(Standing::Due)) && in_flight < max_in_flight;
+            usize::from(is_free)
         } else {
             max_in_flight.saturating_sub(in_flight)
         };

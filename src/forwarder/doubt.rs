@@ -59,6 +59,23 @@ pub(super) async fn recall(
     .await
 }
 
+/// Epoch and digest of a dead letter's event; `None` where it is not held any more.
+///
+/// # Errors
+/// The journal cannot be read.
+pub(super) async fn late(
+    reads: &SinkReads,
+    seq: Seq,
+) -> Result<Option<(Epoch, Digest)>, ReadError> {
+    let reads = reads.clone();
+    blocking(move || {
+        let batch = reads.dead_letter(seq)?;
+        let record = batch.records().next().transpose()?;
+        Ok(record.map(|record| (record.statement.epoch, record.digest)))
+    })
+    .await
+}
+
 /// Whether the journal holds this very event; `tail` is its end.
 ///
 /// # Errors
@@ -122,7 +139,7 @@ pub(super) fn nothing_held(from: Seq) -> ReadError {
     ReadError::Damaged { seq: from, what }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ReadError> {
     match spawn_blocking(read).await {

@@ -11,10 +11,10 @@ use std::{collections::VecDeque, future::pending, sync::Arc};
 use bytes::Bytes;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::doubt::nothing_held;
+use super::doubt::{blocking, nothing_held};
 use crate::{
     envelope::Record,
-    outbox::{ReadError, SinkReads},
+    outbox::{Batch, ReadError, SinkReads},
     seq::{Seq, SeqRange},
     sink::{Beside, Columns, Format, Parcel, PrivateColumns},
 };
@@ -71,11 +71,7 @@ impl Feed {
             orders: VecDeque::new(),
             first_attempts: Lane::at(sent.next()),
             repeats: Lane::at(sent.next()),
-            press: Some(Press {
-                format,
-                words: Words::default(),
-                body_bytes: 0,
-            }),
+            press: Some(Press::new(format)),
             reading: None,
             blocked: false,
         }
@@ -236,6 +232,22 @@ fn bytes_of(parcel: &Parcel) -> usize {
     parcel.body.len() + beside
 }
 
+/// A dead letter that is sent once more; `None` where it is not held any more.
+///
+/// # Errors
+/// The journal cannot be read.
+pub(super) async fn late(
+    reads: SinkReads,
+    seq: Seq,
+    format: Format,
+) -> Result<Option<Parcel>, ReadError> {
+    blocking(move || {
+        let parcels = Press::new(format).press(&reads.dead_letter(seq)?, true)?;
+        Ok(parcels.into_iter().next())
+    })
+    .await
+}
+
 /// Turns what the journal holds into parcels.
 struct Press {
     format: Format,
@@ -245,6 +257,14 @@ struct Press {
 }
 
 impl Press {
+    fn new(format: Format) -> Self {
+        Self {
+            format,
+            words: Words::default(),
+            body_bytes: 0,
+        }
+    }
+
     fn parcels(
         &mut self,
         reads: &SinkReads,
@@ -253,6 +273,14 @@ impl Press {
         redelivered: bool,
     ) -> Result<Vec<Parcel>, ReadError> {
         let batch = reads.batch(from, events, CHUNK_BYTES)?;
+        let parcels = self.press(&batch, redelivered)?;
+        match parcels.is_empty() {
+            true => Err(nothing_held(from)),
+            false => Ok(parcels),
+        }
+    }
+
+    fn press(&mut self, batch: &Batch, redelivered: bool) -> Result<Vec<Parcel>, ReadError> {
         let mut parcels = Vec::new();
         let mut ends = Vec::new();
         // One buffer for all bodies, shared by the parcels: an allocation a chunk, not an event.
@@ -276,9 +304,6 @@ impl Press {
                 beside,
                 redelivered,
             });
-        }
-        if parcels.is_empty() {
-            return Err(nothing_held(from));
         }
         self.body_bytes = bodies.len();
         let bodies = Bytes::from(bodies);

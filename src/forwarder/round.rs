@@ -17,13 +17,13 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    delivery::{Breakage, Delivery, Effect, Footing, Refusal},
+    delivery::{Breakage, Delivery, Effect, Footing, LateEffect, Refusal},
     doubt::{self, Doubt},
-    feed::{Feed, Step},
+    feed::{self, Feed, Step},
     report::Report,
 };
 use crate::{
-    outbox::{Horizon, ReadError, RejectError, SinkHandle},
+    outbox::{Claim, Horizon, ReadError, RejectError, Settled, SinkHandle},
     seq::{Incarnation, Position, Seq, SeqRange},
     sink::{ErrorKind, InDoubt, Outcome, Session, Sink, SinkError},
 };
@@ -74,7 +74,15 @@ impl Task {
     }
 
     fn refused(&mut self, seq: Seq, error: &SinkError) {
-        self.report.trouble(error, self.delivery.acked());
+        if self.delivery.is_late(seq) && error.kind == ErrorKind::Halt {
+            // Of an event that is tried once more it says no more than that it is refused again.
+            let again = SinkError::reject(error.code, error.message.as_str());
+            return self.refused(seq, &again);
+        }
+        // It stands apart from what the log tells of the sink, and is tried in vain for hours.
+        if !self.delivery.is_late(seq) || error.kind == ErrorKind::Reject {
+            self.report.trouble(error, self.delivery.acked());
+        }
         let refusal = match error.kind {
             ErrorKind::Retry => Refusal::Retry,
             ErrorKind::Reject => Refusal::Reject {
@@ -156,6 +164,16 @@ impl Round<'_> {
                     Effect::Reject { seq, code } => {
                         call.set(Some(ask(&handle, Call::Reject(seq, code))));
                     }
+                    Effect::Late(LateEffect::ReadBack { seq, claim }) => {
+                        self.read_back_late(seq, claim).await?;
+                    }
+                    Effect::Late(LateEffect::Send(seq)) => self.send_late(seq).await?,
+                    Effect::Late(LateEffect::Claim { seq, claim }) => {
+                        call.set(Some(ask(&handle, Call::ClaimLate(seq, claim))));
+                    }
+                    Effect::Late(LateEffect::Settle { seq, settled }) => {
+                        call.set(Some(ask(&handle, Call::SettleLate(seq, settled))));
+                    }
                     Effect::CaughtUp(yes) => call.set(Some(ask(&handle, Call::CaughtUp(yes)))),
                     Effect::Send { run, redelivered } => self.feed.order(run, redelivered),
                 }
@@ -168,6 +186,7 @@ impl Round<'_> {
                 .task
                 .goal
                 .is_some_and(|goal| goal <= self.task.delivery.acked())
+                && !self.task.delivery.has_late()
             {
                 return Err(End::Reached);
             }
@@ -179,6 +198,14 @@ impl Round<'_> {
                     match answer {
                         Ok(Answer::Claimed(claimed)) => self.task.delivery.claimed(claimed),
                         Ok(Answer::Rejected(seq)) => self.task.delivery.rejected(seq),
+                        Ok(Answer::LateClaimed(may_leave)) => {
+                            self.task.delivery.late_claimed(may_leave);
+                        }
+                        // The journal shows what comes next before it answers.
+                        Ok(Answer::LateSettled) => {
+                            let next = self.task.horizon.borrow().retry;
+                            self.task.delivery.late_settled(next);
+                        }
                         Ok(Answer::Told) => self.task.delivery.told(),
                         Err(error) => self.task.journal_failed(error)?,
                     }
@@ -286,6 +313,72 @@ impl Round<'_> {
             }
         }
         Ok(answer.found)
+    }
+
+    /// Asks the session whether a dead letter arrived that may have left again.
+    async fn read_back_late(&mut self, seq: Seq, claim: Claim) -> Result<(), End> {
+        self.show();
+        let Some(session) = self.session.as_mut() else {
+            return Ok(());
+        };
+        let event = match doubt::late(&self.task.handle.reads(), seq).await {
+            Ok(event) => event,
+            Err(error) => return self.task.journal_failed(error.into()),
+        };
+        let Some((epoch, digest)) = event else {
+            self.task.delivery.late_gone();
+            return Ok(());
+        };
+        let question = InDoubt {
+            epoch,
+            floor: claim.floor,
+            incarnation: claim.incarnation,
+            acked: seq.prev(),
+            events: vec![(seq, digest)],
+        };
+        match session.read_back(&question).await {
+            Ok(answer) => {
+                let found = answer.found.first().map(|(_, position)| *position);
+                self.task
+                    .handle
+                    .meter()
+                    .delivered
+                    .add(found.iter().count() as u64);
+                self.task.delivery.late_read_back(found);
+            }
+            Err(error) => self.task.fail(&error),
+        }
+        Ok(())
+    }
+
+    /// Hands over a dead letter once more.
+    async fn send_late(&mut self, seq: Seq) -> Result<(), End> {
+        let Some(session) = self.session.as_mut() else {
+            return Ok(());
+        };
+        let format = self.task.sink.format();
+        let parcel = match feed::late(self.task.handle.reads(), seq, format).await {
+            Ok(Some(parcel)) => parcel,
+            Ok(None) => {
+                self.task.delivery.late_gone();
+                return Ok(());
+            }
+            Err(error) => return self.task.journal_failed(error.into()),
+        };
+        let now = self.task.now();
+        let bytes = parcel.body.len();
+        self.unanswered
+            .insert(seq, Unanswered { bytes, since: now });
+        self.unanswered_bytes += bytes;
+        self.task.handle.meter().redelivered.add(1);
+        self.task.delivery.late_handed_over(bytes, now);
+        if let Err(error) = session.send(parcel).await {
+            self.take_rest().await;
+            if self.task.delivery.has_session() {
+                self.task.fail(&error);
+            }
+        }
+        Ok(())
     }
 
     /// Hands over what is ordered and read. True when something came of it that the state machine
@@ -406,12 +499,16 @@ impl From<ReadError> for Failed {
 enum Call {
     Claim(Seq),
     Reject(Seq, &'static str),
+    ClaimLate(Seq, Claim),
+    SettleLate(Seq, Settled),
     CaughtUp(bool),
 }
 
 enum Answer {
     Claimed(Seq),
     Rejected(Seq),
+    LateClaimed(bool),
+    LateSettled,
     Told,
 }
 
@@ -423,6 +520,24 @@ async fn ask(handle: &SinkHandle, call: Call) -> Result<Answer, RejectError> {
             handle.meter().rejected.add(1);
             tracing::warn!(sink = %handle.name(), %seq, code, "rejected for good: a dead letter");
             Ok(Answer::Rejected(seq))
+        }
+        Call::ClaimLate(seq, claim) => {
+            let may_leave = handle.claim_retry(seq, claim).await?;
+            Ok(Answer::LateClaimed(may_leave))
+        }
+        Call::SettleLate(seq, settled) => {
+            handle.settle_retry(seq, settled).await?;
+            let sink = handle.name();
+            match settled {
+                Settled::Delivered => tracing::info!(%sink, %seq, "a dead letter was delivered"),
+                Settled::Rejected(code) => {
+                    tracing::warn!(%sink, %seq, code, "rejected again: still a dead letter");
+                }
+                Settled::Gone => {
+                    tracing::warn!(%sink, %seq, "a dead letter is not held any more");
+                }
+            }
+            Ok(Answer::LateSettled)
         }
         Call::CaughtUp(yes) => {
             handle.caught_up(yes).await;

@@ -247,7 +247,7 @@ fn write_places(page: &mut Page, sinks: &[Seen<'_>]) {
     }
     let mut dead = page.gauge(
         "edge_outbox_dead_letters",
-        "Events that the sink rejected for good, ever.",
+        "Events that the sink rejected for good, and that are on its list still.",
     );
     for Seen { name, status, .. } in sinks {
         dead.sample(&[("sink", name)], status.dead_letters);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::{self, Body};
 use crate::{
     ingest::body::{BodyError, BodyErrorKind, Place, Shape},
-    outbox::{AppendError, ForgetError, ReadError},
+    outbox::{AppendError, DeadLetterError, ForgetError, ReadError},
 };
 
 /// Seconds after which it is worth trying again when the journal is full: forwarding has to make
@@ -33,10 +33,12 @@ pub(super) enum Kind {
     NotFound,
     EventUnknown,
     SinkUnknown,
+    DeadLetterUnknown,
     MethodNotAllowed,
     RequestTimeout,
     IdConflict,
     SinkInUse,
+    DeadLetterStuck,
     TooLarge,
     UnsupportedContentType,
     JournalUnreadable,
@@ -60,10 +62,12 @@ impl Kind {
             Self::NotFound => "not-found",
             Self::EventUnknown => "event-unknown",
             Self::SinkUnknown => "sink-unknown",
+            Self::DeadLetterUnknown => "dead-letter-unknown",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::RequestTimeout => "request-timeout",
             Self::IdConflict => "id-conflict",
             Self::SinkInUse => "sink-in-use",
+            Self::DeadLetterStuck => "dead-letter-stuck",
             Self::TooLarge => "too-large",
             Self::UnsupportedContentType => "unsupported-content-type",
             Self::JournalUnreadable => "journal-unreadable",
@@ -86,10 +90,12 @@ impl Kind {
             Self::NotFound => "there is nothing at this path",
             Self::EventUnknown => "no event of this id is known",
             Self::SinkUnknown => "no sink of this name has a place",
+            Self::DeadLetterUnknown => "this event is no dead letter there",
             Self::MethodNotAllowed => "this path has other methods",
             Self::RequestTimeout => "the body took too long to arrive",
             Self::IdConflict => "the id is known with other content",
             Self::SinkInUse => "the sink is in use",
+            Self::DeadLetterStuck => "this dead letter cannot be dealt with so",
             Self::TooLarge => "more than is taken at once",
             Self::UnsupportedContentType => "the content type is not taken",
             Self::JournalUnreadable => "the journal cannot be read",
@@ -107,10 +113,12 @@ impl Kind {
             }
             Self::TokenRequired => StatusCode::UNAUTHORIZED,
             Self::HostNotAllowed | Self::OriginNotAllowed => StatusCode::FORBIDDEN,
-            Self::NotFound | Self::EventUnknown | Self::SinkUnknown => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::EventUnknown | Self::SinkUnknown | Self::DeadLetterUnknown => {
+                StatusCode::NOT_FOUND
+            }
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::IdConflict | Self::SinkInUse => StatusCode::CONFLICT,
+            Self::IdConflict | Self::SinkInUse | Self::DeadLetterStuck => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::JournalUnreadable => StatusCode::INTERNAL_SERVER_ERROR,
@@ -297,6 +305,25 @@ impl From<ForgetError> for Problem {
     }
 }
 
+impl From<DeadLetterError> for Problem {
+    fn from(error: DeadLetterError) -> Self {
+        let (detail, hint) = (error.to_string(), error.hint());
+        let mut problem = match error {
+            DeadLetterError::UnknownSink(_) | DeadLetterError::Name(_) => {
+                Self::new(Kind::SinkUnknown, detail)
+            }
+            DeadLetterError::Unknown { .. } => Self::new(Kind::DeadLetterUnknown, detail),
+            DeadLetterError::Gone { .. } | DeadLetterError::Unsettled { .. } => {
+                Self::new(Kind::DeadLetterStuck, detail)
+            }
+            DeadLetterError::OutcomeUnknown => Self::new(Kind::OutcomeUnknown, detail).retry_soon(),
+            DeadLetterError::Journal(error) => error.into(),
+        };
+        problem.0.hint = hint.map(Cow::Borrowed);
+        problem
+    }
+}
+
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         let detail = error.to_string();
@@ -401,10 +428,12 @@ mod tests {
             Kind::NotFound,
             Kind::EventUnknown,
             Kind::SinkUnknown,
+            Kind::DeadLetterUnknown,
             Kind::MethodNotAllowed,
             Kind::RequestTimeout,
             Kind::IdConflict,
             Kind::SinkInUse,
+            Kind::DeadLetterStuck,
             Kind::TooLarge,
             Kind::UnsupportedContentType,
             Kind::JournalUnreadable,

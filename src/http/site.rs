@@ -14,6 +14,7 @@ use super::{
     answer::{self, Body},
     events,
     guard::{self, Admitted, Entrance, Guard},
+    letters::{self, Place},
     metrics,
     options::HttpOptions,
     page,
@@ -45,6 +46,9 @@ enum Route<'p> {
     Events,
     Event(&'p str),
     Sink(&'p str),
+    Letters,
+    Letter(Place<'p>),
+    LetterRetry(Place<'p>),
     Status,
     Metrics,
     History,
@@ -132,7 +136,9 @@ impl Site {
             return Err(
                 Problem::new(Kind::NotFound, "there is nothing at this path").hint(
                     "there are POST /v1/events, GET /v1/events?from=SEQ, GET /v1/events/{id}, \
-                     GET /v1/status, GET /v1/history, DELETE /v1/sinks/{name}, GET /metrics, \
+                     GET /v1/status, GET /v1/history, DELETE /v1/sinks/{name}, \
+                     GET /v1/dead-letters, GET and DELETE /v1/dead-letters/{sink}/{seq}, \
+                     POST /v1/dead-letters/{sink}/{seq}/retry, GET /metrics, \
                      GET /healthz, and GET / with a page for people",
                 ),
             );
@@ -153,13 +159,21 @@ impl Site {
                 let forgotten = self.outbox.forget(name).await?;
                 Ok(answer::json(StatusCode::OK, &forgotten))
             }
+            (&Method::POST, Route::LetterRetry(place)) => {
+                letters::retry(&self.outbox, place, head, admitted).await
+            }
+            (&Method::DELETE, Route::Letter(place)) => letters::discard(&self.outbox, place).await,
             // The answer to HEAD is that to GET; the connection leaves the body out.
             (&Method::GET | &Method::HEAD, _) => match route {
                 Route::Events => {
                     events::stream(&self.outbox, head.uri.query(), self.stopping.clone())
                 }
                 Route::Event(id) => events::find(&self.outbox, id).await,
-                Route::Sink(_) => Err(Problem::method_not_allowed(route.methods())),
+                Route::Letters => letters::list(&self.outbox, head.uri.query()),
+                Route::Letter(place) => letters::show(&self.outbox, &place),
+                Route::Sink(_) | Route::LetterRetry(_) => {
+                    Err(Problem::method_not_allowed(route.methods()))
+                }
                 Route::Page => Ok(page::answer(&head.headers)),
                 Route::Status => Ok(self.status()),
                 Route::Metrics => Ok(metrics::answer(&self.outbox, &head.headers)),
@@ -206,13 +220,22 @@ impl<'p> Route<'p> {
             "/metrics" => Some(Self::Metrics),
             "/v1/history" => Some(Self::History),
             "/healthz" => Some(Self::Health),
+            "/v1/dead-letters" => Some(Self::Letters),
             _ => {
                 let below = |parent| {
                     let name = path.strip_prefix(parent)?;
                     (!name.is_empty() && !name.contains('/')).then_some(name)
                 };
                 let event = below("/v1/events/").map(Self::Event);
-                event.or_else(|| below("/v1/sinks/").map(Self::Sink))
+                let letter = || {
+                    let rest = path.strip_prefix("/v1/dead-letters/")?;
+                    match rest.strip_suffix("/retry") {
+                        Some(rest) => Place::find(rest).map(Self::LetterRetry),
+                        None => Place::find(rest).map(Self::Letter),
+                    }
+                };
+                let sink = || below("/v1/sinks/").map(Self::Sink);
+                event.or_else(sink).or_else(letter)
             }
         }
     }
@@ -221,8 +244,11 @@ impl<'p> Route<'p> {
         match self {
             Self::Events => "GET, HEAD, OPTIONS, POST",
             Self::Sink(_) => "DELETE, OPTIONS",
+            Self::Letter(_) => "DELETE, GET, HEAD, OPTIONS",
+            Self::LetterRetry(_) => "OPTIONS, POST",
             Self::Page
             | Self::Event(_)
+            | Self::Letters
             | Self::Status
             | Self::History
             | Self::Metrics

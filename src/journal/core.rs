@@ -8,6 +8,7 @@
 //! answered.
 
 mod commit;
+mod letters;
 
 use std::collections::BTreeMap;
 
@@ -16,13 +17,13 @@ use uuid::Uuid;
 use self::commit::Written;
 use super::{
     cursor::{Cursor, Cursors, Forgotten, Progress, SinkName, Start},
-    error::{Fault, ReadError, RejectError, fault},
+    error::{Fault, fault},
     reader,
     sealed::{Entropy, Sealed},
     staging::{Appended, Limits, Staging, View},
     state::{FORMAT, FORMAT_KEY, State, Writer},
     storage::Storage,
-    store::{self, DEAD_LETTERS, META, Store},
+    store::{self, META, Store},
     transaction::Transaction,
 };
 use crate::{
@@ -30,8 +31,8 @@ use crate::{
     envelope::{DeviceName, Digest, Epoch, Kind},
     journal::error::AppendError,
     ledger::{
-        EpochReason, EpochStarted, EventRejected, LedgerEvent, PreviousEpoch, SinkForgotten,
-        SinkSkipped, SkipReason,
+        EpochReason, EpochStarted, LedgerEvent, PreviousEpoch, SinkForgotten, SinkSkipped,
+        SkipReason,
     },
     seq::{Seq, SeqRange},
     signing::{DeviceKey, KeyId, Rotation},
@@ -402,56 +403,6 @@ impl<S: Storage> Core<S> {
         Some(cursor.claimed)
     }
 
-    /// Gives an event up for one sink: dead letter, ledger and cursor, in this commit.
-    pub(super) fn reject(
-        &mut self,
-        staging: &mut Staging,
-        name: &SinkName,
-        seq: Seq,
-        code: &'static str,
-    ) -> Result<(), RejectError> {
-        if !self.is_attached(name) {
-            return Err(RejectError::Journal(ReadError::Closed));
-        }
-        let found = self
-            .store
-            .read(|transaction| {
-                let letters = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
-                let known = letters.get((name.as_str(), seq.get())).map_err(fault)?;
-                if known.is_some() {
-                    return Ok(None);
-                }
-                reader::with_record(transaction, seq, |record| {
-                    (record.statement.kind, record.digest)
-                })
-            })
-            .map_err(|fault| RejectError::Journal(fault.into()))?;
-        let staged = |(other, at, _): &(SinkName, Seq, _)| other == name && *at == seq;
-        let Some((kind, digest)) = found.filter(|_| !staging.dead_letters.iter().any(staged))
-        else {
-            // Not held any more, or a dead letter already: whoever heard no answer asks again.
-            return Ok(());
-        };
-        if kind == Kind::Ledger {
-            return Err(RejectError::Ledger { seq });
-        }
-        let event = EventRejected {
-            sink: name.as_str(),
-            seq,
-            digest,
-            reason: code,
-        };
-        staging.add_ledger(&LedgerEvent::EventRejected(event), &mut self.entropy);
-        staging.dead_letters.push((name.clone(), seq, code));
-        if let Some(cursor) = staging.cursors.get_mut(name) {
-            cursor.dead_letters += 1;
-            if cursor.acked.next() == seq {
-                cursor.skip_to(seq);
-            }
-        }
-        Ok(())
-    }
-
     /// Gives a sink its place: the one it had, or a new one. What a new sink will not get, for it
     /// was trimmed before or lies before where the sink wants to start, is in the ledger.
     pub(super) fn register(
@@ -598,7 +549,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// Takes over what was committed.
-    fn adopt(&mut self, written: Written, staging: Staging) {
+    fn adopt(&mut self, written: Written, mut staging: Staging) {
         self.commits += 1;
         self.last_stamp = staging.stamp;
         self.state.epoch = staging.epoch;
@@ -611,6 +562,10 @@ impl<S: Storage> Core<S> {
         self.state.last_row = written.last_row;
         self.state.held_bytes = written.held_bytes;
         self.state.checkpoint = written.checkpoint;
+        let letters = std::mem::take(&mut staging.dead_letters);
+        self.state
+            .letters
+            .adopt(letters, staging.forgotten.as_ref());
         let mut appended = 0;
         for sealed in &staging.events {
             self.state.ids.push(sealed.id);

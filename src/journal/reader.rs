@@ -5,6 +5,7 @@ use redb::ReadTransaction;
 use super::{
     cursor::SinkName,
     error::{Fault, ReadError, fault},
+    letters::{self, DeadLetter},
     row::Group,
     store::{DEAD_LETTERS, GROUPS, Store},
 };
@@ -115,6 +116,35 @@ impl Reader {
             let code = table.get((sink.as_str(), seq.get())).map_err(fault)?;
             Ok(code.map(|code| code.value().to_owned()))
         })?)
+    }
+
+    /// The dead letters of this sink, or of all.
+    pub(crate) fn dead_letters(
+        &self,
+        only: Option<&SinkName>,
+    ) -> Result<Vec<DeadLetter>, ReadError> {
+        Ok(self
+            .store
+            .read(|transaction| letters::shown(transaction, only))?)
+    }
+
+    /// The event of a dead letter, from the groups or from what was kept apart; nothing where it
+    /// is not held any more.
+    pub(crate) fn dead_letter(&self, seq: Seq) -> Result<Batch, ReadError> {
+        let row = self.store.read(|transaction| {
+            let groups = transaction.open_table(GROUPS).map_err(fault)?;
+            let group = groups.range(..=seq.get()).map_err(fault)?.next_back();
+            match group.transpose().map_err(fault)? {
+                Some((first, row)) => Ok(Some((Seq::new(first.value()), row.value().into()))),
+                None => letters::kept(transaction, seq),
+            }
+        })?;
+        let row = row.map(|(first, bytes)| Row { first, bytes });
+        Ok(Batch {
+            from: seq,
+            rows: row.into_iter().collect(),
+            max_events: 1,
+        })
     }
 
     /// A read of the program's own tables.

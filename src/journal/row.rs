@@ -101,6 +101,28 @@ pub(super) fn encode(first: Seq, group: &GroupV1<'_>, out: &mut Vec<u8>) -> post
     Ok(())
 }
 
+/// The same group with the personal parts of those events alone that are to `stay`; what is left
+/// verifies as before. Without a checkpoint.
+pub(super) fn alone(
+    first: Seq,
+    row: &[u8],
+    stays: impl Fn(Seq) -> bool,
+) -> Result<Vec<u8>, RowError> {
+    let group = Group::decode(first, row)?;
+    let mut body = decode_body(first, row)?;
+    body.checkpoint = None;
+    for (index, (event, digest)) in body.events.iter_mut().zip(&group.private).enumerate() {
+        if !stays(first.plus(index as u64)) {
+            event.content = ContentV1::Erased {
+                private_digest: digest.0,
+            };
+        }
+    }
+    let mut bare = Vec::new();
+    encode(first, &body, &mut bare).map_err(|_| RowError::Malformed("it does not encode"))?;
+    Ok(bare)
+}
+
 fn checksum(first: Seq, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&first.get().to_be_bytes());

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     cursor::{Cursors, SinkName},
     error::AppendError,
+    letters::LetterChange,
     reader,
     sealed::{Entropy, Sealed},
     state::State,
@@ -68,7 +69,8 @@ pub(super) struct Staging {
     pub(super) epoch: Epoch,
     pub(super) events: Vec<Sealed>,
     pub(super) cursors: Cursors,
-    pub(super) dead_letters: Vec<(SinkName, Seq, &'static str)>,
+    /// What becomes of dead letters, in this order.
+    pub(super) dead_letters: Vec<LetterChange>,
     /// A sink whose dead letters go.
     pub(super) forgotten: Option<SinkName>,
     pub(super) unanchored_boot: Uuid,

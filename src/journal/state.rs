@@ -13,6 +13,7 @@ use super::{
     cursor::Checkpoint,
     error::{Fault, fault},
     ids::{self, Ids, REMEMBERED_IDS},
+    letters::Letters,
     row::{self, Group, RowError},
     store::{CHECKPOINT, GROUPS, IDS, META},
 };
@@ -46,6 +47,7 @@ pub(super) struct State {
     pub(super) held_bytes: u64,
     pub(super) checkpoint: Checkpoint,
     pub(super) ids: Ids,
+    pub(super) letters: Letters,
     /// An append was refused for want of room, and nothing has been trimmed since.
     pub(super) short_of_room: Cell<bool>,
 }
@@ -70,6 +72,7 @@ impl State {
             held_bytes: 0,
             checkpoint: Checkpoint::fresh(),
             ids: Ids::starting_at(Seq::FIRST),
+            letters: Letters::default(),
             short_of_room: Cell::new(false),
         }
     }
@@ -117,6 +120,7 @@ impl State {
             held_bytes,
             checkpoint,
             ids,
+            letters: Letters::load(&transaction)?,
             short_of_room: Cell::new(false),
         };
         let writer = Writer {

@@ -5,6 +5,7 @@
 //! unknown, and everybody after them that the journal is being reopened, until it is.
 
 mod command;
+mod letters;
 mod waiting;
 
 use std::{
@@ -15,9 +16,12 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use self::command::{Command, End, Finish, Job, Noted, Registered};
 pub use self::command::{ForgetError, Horizon, RegisterError};
 use self::waiting::Waiting;
+pub(crate) use self::{
+    command::{Command, End, Finish, Job, Noted, Registered},
+    letters::LetterCommand,
+};
 use super::{
     core::{Core, Interrupted, Wanted},
     cursor::{Forgotten, SinkName},
@@ -290,6 +294,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 Ok(()) => waiting.push(Waiting::Reject(reply)),
                 Err(error) => drop(reply.send(Err(error))),
             },
+            Command::Letter(command) => command.stage(&mut self.core, staging, waiting),
             Command::Register {
                 name,
                 kind,
@@ -332,6 +337,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         let seen = Horizon {
             tail: self.core.tail(),
             claimed: cursor.claimed,
+            retry: self.core.next_retry(&name),
             available,
         };
         let (horizon, receiver) = watch::channel(seen);
@@ -559,6 +565,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             let seen = Horizon {
                 tail,
                 claimed,
+                retry: self.core.next_retry(name),
                 available,
             };
             port.horizon
@@ -607,6 +614,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     .then(|| self.intake.oldest_of(name))
                     .flatten();
                 sink.dead_letters = cursor.dead_letters;
+                (sink.dead_letter_reasons, sink.discarded) = self.core.letters_of(name);
             }
         });
     }
@@ -688,6 +696,8 @@ fn absent_sink() -> SinkStatus {
         pending: 0,
         oldest_pending: None,
         dead_letters: 0,
+        dead_letter_reasons: BTreeMap::new(),
+        discarded: 0,
         guarantee: Guarantee {
             level: GuaranteeLevel::Unknown,
             unmet: Vec::new(),

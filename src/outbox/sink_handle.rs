@@ -187,7 +187,7 @@ impl SinkHandle {
         .await?
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, ReadError> {
@@ -205,7 +205,7 @@ impl SinkHandle {
 /// must not keep its place from the next task, so this holds none.
 #[derive(Clone)]
 pub struct SinkReads {
-    outbox: Outbox,
+    pub(super) outbox: Outbox,
     name: SinkName,
 }
 

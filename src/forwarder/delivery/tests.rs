@@ -68,6 +68,9 @@ fn random_life(seed: u64, faults: Faults) {
         if world.rng.one_in(faults.rarity) {
             fault(&mut world, faults);
         }
+        if world.rng.one_in(20) {
+            look_at_letters(&mut world);
+        }
         if !world.rng.one_in(4) {
             world.pump();
         }
@@ -99,7 +102,7 @@ fn random_life(seed: u64, faults: Faults) {
             .filter(|(_, stored)| *stored == seq)
             .count();
         assert!(
-            !(world.dead.contains_key(&seq) && in_stream > 0),
+            !(world.dead.contains_key(&seq) && in_stream > 0) || world.unsure.contains(&seq),
             "{seq} is stored and dead"
         );
     }
@@ -133,6 +136,24 @@ fn ordinary_step(world: &mut World) {
         8 if world.link == Link::Asking => world.answer_read_back(),
         8 | 9 => world.serve(),
         _ => drop(world.answer(false)),
+    }
+}
+
+/// Somebody looks at the dead letters: has one sent again, mended or not, or discards one.
+fn look_at_letters(world: &mut World) {
+    let letters = world.settled_letters();
+    let index = usize::try_from(world.rng.below(letters.len() as u64)).unwrap();
+    let Some(seq) = letters.get(index).copied() else {
+        return;
+    };
+    match world.rng.below(8) {
+        0 => world.discard(seq),
+        mend => {
+            if mend > 3 {
+                world.moods.remove(&seq);
+            }
+            world.retry(seq);
+        }
     }
 }
 
@@ -769,4 +790,131 @@ fn what_another_journal_wrote_is_asked_for_even_with_nothing_in_doubt() {
         panic!("does not ask")
     };
     assert_eq!(floor, Position(3));
+}
+
+/// With one event that became a dead letter, the third of ten.
+fn world_with_a_dead_letter(terms: Terms) -> (World, Seq) {
+    let mut world = idle_world(terms);
+    let poison = Seq::new(3);
+    world.moods.insert(poison, Mood::Never);
+    world.append(10);
+    world.run_out();
+    world.append(1);
+    world.run_out();
+    assert_eq!(world.settled_letters(), [poison]);
+    (world, poison)
+}
+
+#[test]
+fn a_dead_letter_that_is_sent_again_arrives_once_and_is_one_no_longer() {
+    for strict_order in [false, true] {
+        let (mut world, poison) = world_with_a_dead_letter(Terms {
+            strict_order,
+            ..TERMS
+        });
+        world.moods.clear();
+        let before = world.core.acked();
+        world.retry(poison);
+        world.append(20);
+        world.run_out();
+        assert!(world.dead.is_empty() && world.retries.is_empty());
+        assert!(world.late.contains(&poison));
+        let arrived = stored(&world);
+        assert_eq!(arrived.iter().filter(|seq| **seq == poison).count(), 1);
+        let others: Vec<_> = arrived.into_iter().filter(|seq| *seq > before).collect();
+        assert!(others.is_sorted(), "{others:?}");
+    }
+}
+
+#[test]
+fn one_that_is_refused_again_stays_a_dead_letter_and_holds_up_nothing() {
+    for mood in [Mood::Never, Mood::TooLarge, Mood::Halts(9)] {
+        let (mut world, poison) = world_with_a_dead_letter(TERMS);
+        world.moods.insert(poison, mood);
+        world.retry(poison);
+        world.append(20);
+        world.run_out();
+        assert_ne!(world.core.state(), SinkState::Halted);
+        assert!(world.dead.contains_key(&poison) && world.retries.is_empty());
+        assert!(!stored(&world).contains(&poison));
+        assert_eq!(world.core.acked(), world.tail);
+    }
+}
+
+#[test]
+fn one_that_is_refused_for_now_is_sent_until_it_passes_while_the_others_go_on() {
+    let (mut world, poison) = world_with_a_dead_letter(TERMS);
+    world.moods.insert(poison, Mood::Later(4));
+    world.retry(poison);
+    world.append(50);
+    while world.core.acked() < world.tail {
+        step(&mut world);
+    }
+    assert!(world.dead.contains_key(&poison), "it waits by itself");
+    assert!(world.core.has_late());
+    world.run_out();
+    assert!(world.dead.is_empty());
+}
+
+#[test]
+fn one_that_may_have_arrived_is_read_back_also_after_a_crash() {
+    for crash in [false, true] {
+        for arrives in [false, true] {
+            let (mut world, poison) = world_with_a_dead_letter(TERMS);
+            world.moods.clear();
+            world.retry(poison);
+            while !world.core.is_late(poison) {
+                step(&mut world);
+            }
+            assert!(world.retries[&poison].is_some(), "claimed before it leaves");
+            if arrives {
+                world.serve();
+            } else {
+                world.uplink.clear();
+            }
+            match crash {
+                true => world.crash(),
+                false => world.lose(Breakage::Retry),
+            }
+            world.run_out();
+            assert!(world.dead.is_empty());
+            let copies = stored(&world).into_iter().filter(|seq| *seq == poison);
+            assert_eq!(copies.count(), 1);
+        }
+    }
+}
+
+#[test]
+fn one_that_ends_every_session_is_given_up_again_and_the_others_pass() {
+    let (mut world, poison) = world_with_a_dead_letter(TERMS);
+    world.moods.clear();
+    world.retry(poison);
+    world.append(5);
+    let mut losses = 0;
+    for _ in 0..2_000 {
+        if world.core.is_late(poison) {
+            world.uplink.clear();
+            world.lose(Breakage::Retry);
+            losses += 1;
+        }
+        step(&mut world);
+        world.now = world.core.deadline().unwrap_or_default().max(world.now);
+    }
+    assert_eq!(losses, 5);
+    assert!(world.unsure.contains(&poison) && world.retries.is_empty());
+    assert_eq!(world.core.acked(), world.tail);
+}
+
+#[test]
+fn one_that_is_discarded_before_it_leaves_does_not_leave() {
+    let (mut world, poison) = world_with_a_dead_letter(TERMS);
+    world.moods.clear();
+    world.lose(Breakage::Retry);
+    world.retry(poison);
+    world.notify();
+    world.pump();
+    world.discard(poison);
+    world.run_out();
+    assert!(!stored(&world).contains(&poison));
+    assert!(!world.core.has_late());
 }

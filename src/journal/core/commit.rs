@@ -1,5 +1,7 @@
 //! Putting a staged commit into a transaction: trimming, chaining, signing, rows, ids, checkpoint.
 
+use std::collections::BTreeMap;
+
 use redb::{ReadableTable, Table, WriteTransaction};
 use uuid::Uuid;
 
@@ -8,6 +10,7 @@ use super::{
         cursor::{Checkpoint, Cursors, SinkName},
         error::{Fault, fault},
         ids::{self, IDS_PER_ROW, REMEMBERED_IDS},
+        letters::{self, Kept},
         row::{self, ContentV1, EventV1, GroupV1, Raw},
         sealed::Sealed,
         staging::Staging,
@@ -19,7 +22,7 @@ use super::{
 };
 use crate::{
     envelope::{Digest, Kind, MAX_GROUP_EVENTS, Statement, Tree},
-    ledger::{LedgerEvent, SinkSkipped, SkipReason},
+    ledger::{DiscardReason, LedgerEvent, SinkSkipped, SkipReason},
     seq::{Seq, SeqRange},
 };
 
@@ -54,9 +57,16 @@ impl<S: Storage> Core<S> {
         mut prev: Digest,
     ) -> Result<Written, Fault> {
         let mut groups = transaction.open_table(GROUPS).map_err(fault)?;
-        let mut held_bytes = self.state.held_bytes;
+        let freed = letters::put(
+            transaction,
+            &staging.dead_letters,
+            staging.forgotten.as_ref(),
+        )?;
+        let mut held_bytes = self.state.held_bytes.saturating_sub(freed);
         let mut first_held = self.state.first_held;
         if let Some(keep_from) = self.trim_point(&groups, &staging.cursors)? {
+            let kept = self.keep_dead_letters(transaction, &groups, staging, keep_from)?;
+            held_bytes = (held_bytes + kept.added).saturating_sub(kept.freed);
             held_bytes = held_bytes.saturating_sub(trim(&mut groups, keep_from)?);
             first_held = keep_from;
             self.skip_optional_sinks(staging, keep_from);
@@ -108,19 +118,6 @@ impl<S: Storage> Core<S> {
             // Every table exists from the first commit on, so no reader has to expect otherwise.
             transaction.open_table(CHECKPOINT).map_err(fault)?;
             transaction.open_table(DEAD_LETTERS).map_err(fault)?;
-        }
-        if let Some(name) = &staging.forgotten {
-            let mut table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
-            let all = (name.as_str(), u64::MIN)..=(name.as_str(), u64::MAX);
-            table.retain_in(all, |_, _| false).map_err(fault)?;
-        }
-        if !staging.dead_letters.is_empty() {
-            let mut table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
-            for (name, seq, code) in &staging.dead_letters {
-                table
-                    .insert((name.as_str(), seq.get()), *code)
-                    .map_err(fault)?;
-            }
         }
         written.head = prev;
         written.checkpoint = checkpoint;
@@ -236,6 +233,37 @@ impl<S: Storage> Core<S> {
             .map_err(fault)?
             .map(|(key, _)| Seq::new(key.value()));
         Ok(keep.filter(|keep| *keep > self.state.first_held))
+    }
+
+    /// Keeps apart what is a dead letter and about to be trimmed. What there is no room for is
+    /// discarded, and the ledger says so.
+    fn keep_dead_letters(
+        &mut self,
+        transaction: &WriteTransaction,
+        groups: &Table<'_, u64, &'static [u8]>,
+        staging: &mut Staging,
+        keep_from: Seq,
+    ) -> Result<Kept, Fault> {
+        if self.state.letters.sinks().next().is_none() && staging.dead_letters.is_empty() {
+            return Ok(Kept::default());
+        }
+        let max_bytes = letters::max_row_bytes(self.limits.max_bytes);
+        let first_held = self.state.first_held;
+        let mut kept = letters::keep(transaction, groups, first_held, keep_from, max_bytes)?;
+        let mut discarded: BTreeMap<SinkName, Vec<Seq>> = BTreeMap::new();
+        for change in &kept.given_up {
+            let seqs = discarded.entry(change.sink.clone()).or_default();
+            seqs.push(change.seq);
+        }
+        for (name, seqs) in discarded {
+            if let Some(cursor) = staging.cursors.get_mut(&name) {
+                cursor.dead_letters = cursor.dead_letters.saturating_sub(seqs.len() as u64);
+            }
+            tracing::warn!(sink = %name, count = seqs.len(), "dead letters are discarded for want of room");
+            self.say_discarded(staging, &name, &seqs, DiscardReason::NoRoom);
+        }
+        staging.dead_letters.append(&mut kept.given_up);
+        Ok(kept)
     }
 
     /// Moves sinks that nobody waits for past what was trimmed, and says so in the ledger.

@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use uuid::Uuid;
 
-use super::super::{
-    core::Wanted,
-    cursor::{Cursor, Forgotten, Progress, SinkName, SinkNameError},
-    error::{AppendError, ReadError, RejectError},
-    sealed::Sealed,
-    staging::Appended,
-    transaction::Transaction,
+use super::{
+    super::{
+        core::Wanted,
+        cursor::{Cursor, Forgotten, Progress, SinkName, SinkNameError},
+        error::{AppendError, ReadError, RejectError},
+        letters::Retry,
+        sealed::Sealed,
+        staging::Appended,
+        transaction::Transaction,
+    },
+    letters::LetterCommand,
 };
 use crate::{ledger::EpochReason, seq::Seq};
 
@@ -22,6 +26,8 @@ pub struct Horizon {
     pub tail: Seq,
     /// What may be handed to the network, up to here.
     pub claimed: Seq,
+    /// The dead letter that the sink is to be sent again next.
+    pub retry: Option<Retry>,
     /// Whether the journal can be read; false while it is being reopened after a failed write.
     pub available: bool,
 }
@@ -78,6 +84,8 @@ pub(crate) enum Command {
         name: SinkName,
         yes: bool,
     },
+    /// About dead letters.
+    Letter(LetterCommand),
     /// Progress was noted where there was none.
     Noted,
     Settle {

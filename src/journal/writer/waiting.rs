@@ -8,6 +8,7 @@ use super::{
         staging::Appended,
     },
     command::{RegisterError, Registered},
+    letters::LetterWaiting,
 };
 use crate::seq::Seq;
 
@@ -24,6 +25,7 @@ pub(super) enum Waiting {
         oneshot::Sender<Result<Registered, RegisterError>>,
         Registered,
     ),
+    Letter(LetterWaiting),
     Done(oneshot::Sender<Result<(), ReadError>>),
 }
 
@@ -37,6 +39,7 @@ impl Waiting {
             }
             Self::Reject(reply) => drop(reply.send(Ok(()))),
             Self::Register(reply, registered) => drop(reply.send(Ok(registered))),
+            Self::Letter(letter) => letter.answer(),
             Self::Done(reply) => drop(reply.send(Ok(()))),
         }
     }
@@ -48,6 +51,7 @@ impl Waiting {
             Self::Claim(reply, _) => drop(reply.send(Err(read()))),
             Self::Reject(reply) => drop(reply.send(Err(RejectError::Journal(read())))),
             Self::Register(reply, _) => drop(reply.send(Err(RegisterError::Journal(read())))),
+            Self::Letter(letter) => letter.fail(&append),
             Self::Done(reply) => drop(reply.send(Err(read()))),
         }
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::super::*;
+use crate::outbox::Claim;
 
 /// SplitMix64.
 pub(super) struct Rng(u64);
@@ -53,6 +54,8 @@ pub(super) enum Mood {
 pub(super) enum Op {
     Claim(Seq),
     Reject(Seq, &'static str),
+    LateClaim(Seq, Claim),
+    LateSettle(Seq, Settled),
     CaughtUp(bool),
 }
 
@@ -103,6 +106,13 @@ pub(super) struct World {
     raises: bool,
     pub(super) available: bool,
     pub(super) dead: BTreeMap<Seq, &'static str>,
+    /// Dead letters that somebody wants sent again, claimed or not.
+    pub(super) retries: BTreeMap<Seq, Option<Claim>>,
+    pub(super) discarded: BTreeSet<Seq>,
+    /// Dead letters that the sink took after all, and those of which nobody knows: they ended one
+    /// session after another, or were gone before they could be read back.
+    pub(super) late: BTreeSet<Seq>,
+    pub(super) unsure: BTreeSet<Seq>,
     pub(super) held_from: Seq,
     pub(super) op: Option<Op>,
     pub(super) claims: u64,
@@ -123,6 +133,8 @@ pub(super) struct World {
     // What lies between.
     pub(super) link: Link,
     doubt: (Option<SeqRange>, Position),
+    /// The session is asked for this late event.
+    late_asked: Option<(Seq, Position)>,
     pub(super) uplink: VecDeque<Seq>,
     downlink: Vec<Answer>,
     // What this process did.
@@ -151,6 +163,7 @@ impl World {
         let horizon = Horizon {
             tail: Seq::NONE,
             claimed: Seq::NONE,
+            retry: None,
             available: true,
         };
         Self {
@@ -167,6 +180,10 @@ impl World {
             raises: false,
             available: true,
             dead: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            discarded: BTreeSet::new(),
+            late: BTreeSet::new(),
+            unsure: BTreeSet::new(),
             held_from: Seq::FIRST,
             op: None,
             claims: 0,
@@ -181,6 +198,7 @@ impl World {
             proven: BTreeSet::new(),
             link: Link::None,
             doubt: (None, Position::default()),
+            late_asked: None,
             uplink: VecDeque::new(),
             downlink: Vec::new(),
             claimed_at_start: Seq::NONE,
@@ -234,6 +252,7 @@ impl World {
         Horizon {
             tail: self.tail,
             claimed: self.durable.claimed,
+            retry: self.next_retry(),
             available: self.available,
         }
     }
@@ -251,6 +270,81 @@ impl World {
         self.durable.claimed = self.durable.claimed.max(upto);
     }
 
+    fn next_retry(&self) -> Option<Retry> {
+        let claimed = self.retries.iter().find(|(_, claim)| claim.is_some());
+        let (seq, claim) = claimed.or_else(|| self.retries.first_key_value())?;
+        Some(Retry {
+            seq: *seq,
+            claim: *claim,
+        })
+    }
+
+    /// Dead letters that the durable cursor has passed.
+    pub(super) fn settled_letters(&self) -> Vec<Seq> {
+        let acked = self.durable.acked;
+        self.dead
+            .keys()
+            .copied()
+            .filter(|seq| *seq <= acked)
+            .collect()
+    }
+
+    /// Somebody wants a dead letter sent again.
+    pub(super) fn retry(&mut self, seq: Seq) {
+        assert!(self.dead.contains_key(&seq) && seq <= self.durable.acked);
+        if !self.is_gone(seq) {
+            self.retries.entry(seq).or_default();
+        }
+    }
+
+    /// Somebody discards a dead letter.
+    pub(super) fn discard(&mut self, seq: Seq) {
+        assert!(self.dead.remove(&seq).is_some() && seq <= self.durable.acked);
+        self.retries.remove(&seq);
+        self.discarded.insert(seq);
+    }
+
+    /// The claim of a late event becomes durable.
+    fn make_late_claim(&mut self, seq: Seq, claim: Claim) -> bool {
+        let Some(retry) = self.retries.get_mut(&seq) else {
+            return false;
+        };
+        *retry = Some(claim);
+        let claimed = self.retries.values().filter(|claim| claim.is_some());
+        assert_eq!(claimed.count(), 1, "two late events are claimed at once");
+        true
+    }
+
+    /// It becomes durable how a late event ended.
+    fn settle_late(&mut self, seq: Seq, settled: Settled) {
+        self.retries.remove(&seq);
+        match settled {
+            Settled::Delivered => {
+                if self.dead.remove(&seq).is_some() {
+                    self.late.insert(seq);
+                    self.tail = self.tail.next();
+                }
+            }
+            Settled::Rejected(LOSSES_CODE) => {
+                self.unsure.insert(seq);
+            }
+            Settled::Rejected(code) => {
+                if let Some(letter) = self.dead.get_mut(&seq) {
+                    *letter = code;
+                }
+            }
+            Settled::Gone => {
+                assert!(self.is_gone(seq));
+                self.unsure.insert(seq);
+            }
+        }
+    }
+
+    /// Whether a late event is held no longer: one in two that were dropped.
+    fn is_gone(&self, seq: Seq) -> bool {
+        seq < self.held_from && seq.get().is_multiple_of(2)
+    }
+
     /// The outstanding call of the journal returns.
     pub(super) fn finish_op(&mut self) {
         let Some(op) = self.op.take() else { return };
@@ -265,6 +359,14 @@ impl World {
             Op::Reject(seq, code) => {
                 self.make_dead_letter(seq, code);
                 self.core.rejected(seq);
+            }
+            Op::LateClaim(seq, claim) => {
+                let may_leave = self.make_late_claim(seq, claim);
+                self.core.late_claimed(may_leave);
+            }
+            Op::LateSettle(seq, settled) => {
+                self.settle_late(seq, settled);
+                self.core.late_settled(self.next_retry());
             }
             Op::CaughtUp(yes) => {
                 self.raises = yes;
@@ -283,6 +385,12 @@ impl World {
                 if self.rng.one_in(2) && !seq.get().is_multiple_of(LEDGER_EVERY) =>
             {
                 self.make_dead_letter(seq, code);
+            }
+            Some(Op::LateClaim(seq, claim)) if self.rng.one_in(2) => {
+                self.make_late_claim(seq, claim);
+            }
+            Some(Op::LateSettle(seq, settled)) if self.rng.one_in(2) => {
+                self.settle_late(seq, settled);
             }
             Some(_) => {}
         }
@@ -385,6 +493,7 @@ impl World {
         }
         self.uplink.clear();
         self.downlink.clear();
+        self.late_asked = None;
         self.link = Link::None;
     }
 
@@ -392,6 +501,14 @@ impl World {
     pub(super) fn answer_read_back(&mut self) {
         assert_eq!(self.link, Link::Asking);
         self.link = Link::Up;
+        if let Some((seq, floor)) = self.late_asked.take() {
+            let found = self.stream.iter().find(|(position, stored)| {
+                self.can_read_back && *position > floor && *stored == seq
+            });
+            return self
+                .core
+                .late_read_back(found.map(|(position, _)| *position));
+        }
         let (doubt, floor) = self.doubt;
         let doubt = doubt.filter(|doubt| doubt.last() > self.core.acked());
         let found = self.stream.iter().filter(|(position, seq)| {
@@ -438,7 +555,7 @@ impl World {
             let twice =
                 !self.stored.insert(seq) && self.stream.iter().any(|(_, stored)| *stored == seq);
             assert!(
-                !(twice && self.can_read_back),
+                !(twice && self.can_read_back) || self.unsure.contains(&seq),
                 "{seq} is in the stream twice"
             );
             self.stream.push((Position(self.last), seq));
@@ -461,6 +578,10 @@ impl World {
         };
         let index = usize::try_from(self.rng.below(among)).unwrap();
         match self.downlink.remove(index) {
+            Answer::Stored(seq, position) if self.core.is_late(seq) => {
+                self.core.stored(seq, position);
+                Some(false)
+            }
             Answer::Stored(seq, position) => {
                 self.resolved.insert(seq);
                 self.limit_row = 0;
@@ -469,7 +590,8 @@ impl World {
                 Some(true)
             }
             Answer::Refused(seq, refusal) => {
-                if matches!(refusal, Refusal::Reject { limit: true, .. }) {
+                let is_limit = matches!(refusal, Refusal::Reject { limit: true, .. });
+                if is_limit && !self.core.is_late(seq) {
                     self.suspected.insert(seq);
                 }
                 self.core.refused(seq, refusal, self.now);
@@ -536,6 +658,7 @@ impl World {
                 }
                 self.begin(Op::Reject(seq, code));
             }
+            Effect::Late(effect) => self.execute_late(effect),
             Effect::CaughtUp(yes) => self.begin(Op::CaughtUp(yes)),
             Effect::Send { run, redelivered } => {
                 assert_eq!(self.link, Link::Up, "sends without a session");
@@ -549,6 +672,52 @@ impl World {
                     "more than the client bears"
                 );
             }
+        }
+    }
+
+    fn execute_late(&mut self, effect: LateEffect) {
+        match effect {
+            LateEffect::ReadBack { seq, claim } => {
+                assert_eq!(self.link, Link::Up);
+                assert_eq!(claim.incarnation, Incarnation(self.incarnation));
+                if self.is_gone(seq) {
+                    return self.core.late_gone();
+                }
+                self.link = Link::Asking;
+                self.late_asked = Some((seq, claim.floor));
+            }
+            LateEffect::Claim { seq, claim } => {
+                assert_eq!(claim.incarnation, Incarnation(self.incarnation));
+                let is_there = self.stream.iter().any(|(_, stored)| *stored == seq);
+                assert!(
+                    !(is_there && self.can_read_back) || self.unsure.contains(&seq),
+                    "{seq} is there, and not to be found from {claim:?} on"
+                );
+                self.begin(Op::LateClaim(seq, claim));
+            }
+            LateEffect::Send(seq) => {
+                assert_eq!(self.link, Link::Up, "sends without a session");
+                assert!(
+                    seq <= self.core.acked(),
+                    "{seq} is not late, the cursor has not passed it"
+                );
+                let claim = self.retries.get(&seq).copied();
+                assert!(
+                    claim != Some(None),
+                    "{seq} leaves before its claim is durable"
+                );
+                if self.is_gone(seq) {
+                    return self.core.late_gone();
+                }
+                self.uplink.push_back(seq);
+                assert!(
+                    self.uplink.len() <= self.max_in_flight,
+                    "more than the client bears"
+                );
+                self.paced.push((self.now, size(seq)));
+                self.core.late_handed_over(size(seq), self.now);
+            }
+            LateEffect::Settle { seq, settled } => self.begin(Op::LateSettle(seq, settled)),
         }
     }
 
@@ -649,7 +818,10 @@ impl World {
     }
 
     pub(super) fn is_settled(&self, seq: Seq) -> bool {
-        self.dead.contains_key(&seq) || seq < self.held_from || self.stored.contains(&seq)
+        self.dead.contains_key(&seq)
+            || self.discarded.contains(&seq)
+            || seq < self.held_from
+            || self.stored.contains(&seq)
     }
 
     /// Nothing goes wrong any more: runs until everything is delivered, and gives the time to the
@@ -664,7 +836,12 @@ impl World {
                 Link::Connecting => self.accept(),
                 Link::Asking => self.answer_read_back(),
                 _ if self.op.is_some() => self.finish_op(),
-                _ if self.core.acked() == self.tail && self.link == Link::Up => return first,
+                _ if self.core.acked() == self.tail
+                    && self.link == Link::Up
+                    && !self.core.has_late() =>
+                {
+                    return first;
+                }
                 _ if !self.uplink.is_empty() => self.serve(),
                 _ => match self.answer(true) {
                     Some(true) => first = first.or(Some(self.now - since)),
