@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod doctor;
 mod drain;
+mod erase;
 mod failure;
 mod identity;
 mod init;
@@ -69,6 +70,8 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Sinks(sinks::Args),
     #[command(after_help = EXIT_CODES)]
+    Erase(erase::Args),
+    #[command(after_help = EXIT_CODES)]
     Verify(verify::Args),
     #[command(after_help = EXIT_CODES)]
     Identity(identity::Args),
@@ -106,6 +109,7 @@ impl Cli {
             Command::Tail(args) => wait(tail::run(&args, &load()?)),
             Command::Drain(args) => wait(drain::run(&args, &load()?)),
             Command::Sinks(args) => wait(sinks::run(args, &load()?)),
+            Command::Erase(args) => wait(erase::run(&args, &load()?)),
             Command::Verify(args) => wait(verify::run(args, &load)),
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
             Command::Init(args) => init::run(&args, &flags),

@@ -9,6 +9,9 @@
 //! | `edge_outbox.ids` | first seq of 1,024 | the ids of these events (`ids`) |
 //! | `edge_outbox.dead_letters` | sink, seq | reason code |
 //! | `edge_outbox.meta` | `format` | version of the file |
+//! | `edge_outbox.meta` | `scrub` | there while free pages may hold what was erased |
+//! | `edge_outbox.erasing` | upto, who | somebody who is to be erased ([`erasure`]) |
+//! | `edge_outbox.fillers` | number | nothing: takes free pages, so that they are written over |
 //!
 //! A program's own tables, under any other name, live in the same file ([`Transaction`]).
 //!
@@ -36,6 +39,7 @@
 
 mod core;
 mod cursor;
+mod erasure;
 mod error;
 mod held;
 mod ids;
@@ -65,6 +69,7 @@ pub(crate) use self::{
 };
 pub use self::{
     cursor::{Cursor, Forgotten, MAX_SINK_NAME_BYTES, Progress, SinkName, SinkNameError, Start},
+    erasure::{EraseError, Erased},
     error::{AppendError, OpenError, ReadError, RejectError},
     ids::REMEMBERED_IDS,
     read_view::ReadView,

@@ -17,8 +17,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 pub use crate::journal::{
-    AppendError, Appended, Batch, Cursor, ForgetError, Forgotten, Horizon, OpenError, Progress,
-    ReadError, ReadView, RegisterError, RejectError, Start, TableError, Transaction,
+    AppendError, Appended, Batch, Cursor, EraseError, Erased, ForgetError, Forgotten, Horizon,
+    OpenError, Progress, ReadError, ReadView, RegisterError, RejectError, Start, TableError,
+    Transaction,
 };
 use crate::{
     envelope::{DeviceName, Epoch},
@@ -389,6 +390,29 @@ impl Outbox {
         let forgotten = answer.await.map_err(|_| ReadError::Closed)??;
         self.meter().forget(sink);
         Ok(forgotten)
+    }
+
+    /// Erases a person: what is personal (aggregate, subject person, payload, and the salt that
+    /// kept them from being guessed) of every event held that has this id as its aggregate or its
+    /// subject. The events keep their places, digests and signatures, and are delivered without
+    /// what was erased where they are still pending; `outbox.events_erased.v1` names them.
+    ///
+    /// When this returns, nothing of it is left in the journal's file. That takes a while where
+    /// the file is large; appends and deliveries go on meanwhile. Once begun it is completed,
+    /// whoever goes away, after a crash by the next start. What is appended after it has begun is
+    /// not erased. Out of reach are copies that have left, the tables of programs, and what flash
+    /// keeps of overwritten blocks.
+    ///
+    /// # Errors
+    /// As [`EraseError`] says.
+    pub async fn erase(&self, id: Uuid) -> Result<Erased, EraseError> {
+        if journal::inside() {
+            return Err(ReadError::Closed.into());
+        }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.shared.commands.send(Command::Erase { id, reply });
+        sent.await.map_err(|_| ReadError::Closed)?;
+        answer.await.map_err(|_| ReadError::Closed)?
     }
 
     /// Finishes the commit in hand, makes durable what the sinks have confirmed, and closes the

@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use crate::{
     client::ClientError,
     config::{ConfigError, Problem},
-    outbox::{ForgetError, OpenError, ReadError},
+    outbox::{EraseError, ForgetError, OpenError, ReadError},
 };
 
 /// Something failed.
@@ -134,6 +134,12 @@ impl From<ForgetError> for Failure {
     fn from(error: ForgetError) -> Self {
         let hint = error.hint();
         Self::new(error.to_string()).hint(hint)
+    }
+}
+
+impl From<EraseError> for Failure {
+    fn from(error: EraseError) -> Self {
+        Self::new(error.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::{self, Body};
 use crate::{
     ingest::body::{BodyError, BodyErrorKind, Place, Shape},
-    outbox::{AppendError, ForgetError, ReadError},
+    outbox::{AppendError, EraseError, ForgetError, ReadError},
 };
 
 /// Seconds after which it is worth trying again when the journal is full: forwarding has to make
@@ -294,6 +294,16 @@ impl From<ForgetError> for Problem {
         };
         problem.0.hint = hint.map(Cow::Owned);
         problem
+    }
+}
+
+impl From<EraseError> for Problem {
+    fn from(error: EraseError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EraseError::OutcomeUnknown => Self::new(Kind::OutcomeUnknown, detail).retry_soon(),
+            EraseError::Journal(error) => error.into(),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     answer::{self, Body},
-    events,
+    erase, events,
     guard::{self, Admitted, Entrance, Guard},
     metrics,
     options::HttpOptions,
@@ -45,6 +45,7 @@ enum Route<'p> {
     Events,
     Event(&'p str),
     Sink(&'p str),
+    Erase,
     Status,
     Metrics,
     History,
@@ -132,8 +133,8 @@ impl Site {
             return Err(
                 Problem::new(Kind::NotFound, "there is nothing at this path").hint(
                     "there are POST /v1/events, GET /v1/events?from=SEQ, GET /v1/events/{id}, \
-                     GET /v1/status, GET /v1/history, DELETE /v1/sinks/{name}, GET /metrics, \
-                     GET /healthz, and GET / with a page for people",
+                     GET /v1/status, GET /v1/history, DELETE /v1/sinks/{name}, POST /v1/erase, \
+                     GET /metrics, GET /healthz, and GET / with a page for people",
                 ),
             );
         };
@@ -149,6 +150,11 @@ impl Site {
                 let upload = self.uploads.read(body).await?;
                 events::append(&self.outbox, mode, &head.headers, upload).await
             }
+            (&Method::POST, Route::Erase) => {
+                erase::check_type(&head.headers)?;
+                let upload = self.uploads.read(body).await?;
+                erase::erase(&self.outbox, upload).await
+            }
             (&Method::DELETE, Route::Sink(name)) => {
                 let forgotten = self.outbox.forget(name).await?;
                 Ok(answer::json(StatusCode::OK, &forgotten))
@@ -159,7 +165,7 @@ impl Site {
                     events::stream(&self.outbox, head.uri.query(), self.stopping.clone())
                 }
                 Route::Event(id) => events::find(&self.outbox, id).await,
-                Route::Sink(_) => Err(Problem::method_not_allowed(route.methods())),
+                Route::Sink(_) | Route::Erase => Err(Problem::method_not_allowed(route.methods())),
                 Route::Page => Ok(page::answer(&head.headers)),
                 Route::Status => Ok(self.status()),
                 Route::Metrics => Ok(metrics::answer(&self.outbox, &head.headers)),
@@ -202,6 +208,7 @@ impl<'p> Route<'p> {
         match path {
             page::PATH => Some(Self::Page),
             "/v1/events" => Some(Self::Events),
+            "/v1/erase" => Some(Self::Erase),
             "/v1/status" => Some(Self::Status),
             "/metrics" => Some(Self::Metrics),
             "/v1/history" => Some(Self::History),
@@ -221,6 +228,7 @@ impl<'p> Route<'p> {
         match self {
             Self::Events => "GET, HEAD, OPTIONS, POST",
             Self::Sink(_) => "DELETE, OPTIONS",
+            Self::Erase => "OPTIONS, POST",
             Self::Page
             | Self::Event(_)
             | Self::Status

@@ -54,7 +54,7 @@ impl<S: Storage> Core<S> {
         mut prev: Digest,
     ) -> Result<Written, Fault> {
         let mut groups = transaction.open_table(GROUPS).map_err(fault)?;
-        let mut held_bytes = self.state.held_bytes;
+        let mut held_bytes = self.state.held_bytes.saturating_sub(staging.shrunk);
         let mut first_held = self.state.first_held;
         if let Some(keep_from) = self.trim_point(&groups, &staging.cursors)? {
             held_bytes = held_bytes.saturating_sub(trim(&mut groups, keep_from)?);
@@ -122,6 +122,8 @@ impl<S: Storage> Core<S> {
                     .map_err(fault)?;
             }
         }
+        let wished = self.erasure.wished(staging.first, &staging.events);
+        self.put_wishes(transaction, &wished)?;
         written.head = prev;
         written.checkpoint = checkpoint;
         Ok(written)
@@ -310,7 +312,7 @@ impl<S: Storage> Core<S> {
 
 /// Up to where events may be trimmed: what every required sink has confirmed. Nothing while
 /// there is no required sink.
-fn trim_limit(cursors: &Cursors) -> Seq {
+pub(super) fn trim_limit(cursors: &Cursors) -> Seq {
     let required = cursors.values().filter(|cursor| cursor.required);
     required
         .map(|cursor| cursor.confirmed)

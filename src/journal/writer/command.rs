@@ -5,13 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use uuid::Uuid;
 
-use super::super::{
-    core::Wanted,
-    cursor::{Cursor, Forgotten, Progress, SinkName, SinkNameError},
-    error::{AppendError, ReadError, RejectError},
-    sealed::Sealed,
-    staging::Appended,
-    transaction::Transaction,
+use super::{
+    super::{
+        core::Wanted,
+        cursor::{Cursor, Forgotten, Progress, SinkName, SinkNameError},
+        error::{AppendError, ReadError, RejectError},
+        sealed::Sealed,
+        staging::Appended,
+        transaction::Transaction,
+    },
+    erasing::Told,
 };
 use crate::{ledger::EpochReason, seq::Seq};
 
@@ -24,6 +27,9 @@ pub struct Horizon {
     pub claimed: Seq,
     /// Whether the journal can be read; false while it is being reopened after a failed write.
     pub available: bool,
+    /// How often something was erased since the outbox was opened: what was read before the last
+    /// time may hold what is held no longer.
+    pub erasures: u64,
 }
 
 /// How a closure's transaction ended.
@@ -86,6 +92,10 @@ pub(crate) enum Command {
     Forget {
         name: SinkName,
         reply: oneshot::Sender<Result<Forgotten, ForgetError>>,
+    },
+    Erase {
+        id: Uuid,
+        reply: Told,
     },
     BeginEpoch {
         reason: EpochReason,

@@ -152,6 +152,7 @@ impl World {
             tail: Seq::NONE,
             claimed: Seq::NONE,
             available: true,
+            erasures: 0,
         };
         Self {
             rng: Rng::new(seed),
@@ -235,6 +236,7 @@ impl World {
             tail: self.tail,
             claimed: self.durable.claimed,
             available: self.available,
+            erasures: 0,
         }
     }
 
