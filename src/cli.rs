@@ -11,6 +11,7 @@ mod dead_letters;
 mod demo;
 mod doctor;
 mod drain;
+mod erase;
 mod failure;
 mod identity;
 mod init;
@@ -72,6 +73,8 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     DeadLetters(dead_letters::Args),
     #[command(after_help = EXIT_CODES)]
+    Erase(erase::Args),
+    #[command(after_help = EXIT_CODES)]
     Verify(verify::Args),
     #[command(after_help = EXIT_CODES)]
     Identity(identity::Args),
@@ -110,6 +113,7 @@ impl Cli {
             Command::Drain(args) => wait(drain::run(&args, &load()?)),
             Command::Sinks(args) => wait(sinks::run(args, &load()?)),
             Command::DeadLetters(args) => wait(dead_letters::run(args, &load()?)),
+            Command::Erase(args) => wait(erase::run(&args, &load()?)),
             Command::Verify(args) => wait(verify::run(args, &load)),
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
             Command::Init(args) => init::run(&args, &flags),

@@ -19,9 +19,10 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
+use uuid::Uuid;
 
 use crate::{
-    journal::{Chosen, DeadLetter, DeadLettersChanged, Forgotten, SinkName},
+    journal::{Chosen, DeadLetter, DeadLettersChanged, Erased, Forgotten, SinkName},
     seq::Seq,
     socket_path::SocketPath,
     status::Status,
@@ -29,6 +30,8 @@ use crate::{
 
 /// How long a daemon may take for an answer's head. A commit on a worn card takes its time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How long it may take to erase a person: every free page of the file is written over.
+const ERASE_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// Largest answer that is held in memory, in bytes.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
@@ -223,6 +226,14 @@ impl Client {
         self.read_json(answer).await
     }
 
+    /// Erases a person.
+    pub(crate) async fn erase(&mut self, id: Uuid) -> Result<Erased, ClientError> {
+        let body = Bytes::from(format!("{{\"id\":\"{id}\"}}"));
+        let asked = self.ask_within(ERASE_LIMIT, Method::POST, "/v1/erase", body);
+        let answer = asked.await?;
+        self.read_json(answer).await
+    }
+
     /// The envelopes from a seq on, one a line.
     pub(crate) async fn events(mut self, from: Seq, follow: bool) -> Result<Events, ClientError> {
         let path = format!("/v1/events?from={from}&follow={follow}");
@@ -239,6 +250,16 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, ClientError> {
+        self.ask_within(ANSWER_LIMIT, method, path, body).await
+    }
+
+    async fn ask_within(
+        &mut self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, ClientError> {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -246,7 +267,7 @@ impl Client {
             .header(CONTENT_TYPE, "application/x-ndjson")
             .body(Full::new(body))
             .map_err(|error| self.lost(error))?;
-        let answer = timeout(ANSWER_LIMIT, self.requests.send_request(request)).await;
+        let answer = timeout(limit, self.requests.send_request(request)).await;
         let answer = answer
             .map_err(|error| self.lost(error))?
             .map_err(|error| self.lost(error))?;

@@ -135,6 +135,8 @@ pub struct JournalConfig {
     pub max_payload_bytes: usize,
     /// How long a commit waits for more events.
     pub linger: Duration,
+    /// Whether an appended `user.erase_requested.v1` erases that person here.
+    pub erase_on_request: bool,
     /// redb's page cache, in bytes.
     pub cache_bytes: usize,
 }
@@ -268,6 +270,7 @@ impl Config {
             .max_bytes(self.journal.max_bytes)
             .max_payload_bytes(self.journal.max_payload_bytes)
             .linger(self.journal.linger)
+            .erase_on_request(self.journal.erase_on_request)
             .cache_bytes(self.journal.cache_bytes);
         if let Some(name) = &self.device {
             builder = builder.device(name.clone());
@@ -356,6 +359,7 @@ impl JournalConfig {
             Span(Duration::ZERO),
             Span(Duration::ZERO)..=Span(Duration::from_secs(10)),
         );
+        let erase_on_request = section.get("erase_on_request", false);
         let cache = section.get_within(
             "cache_bytes",
             ByteSize(MIB),
@@ -366,6 +370,7 @@ impl JournalConfig {
             max_bytes: max_bytes.0,
             max_payload_bytes: bytes(max_payload),
             linger: linger.0,
+            erase_on_request,
             cache_bytes: bytes(cache),
         }
     }

@@ -19,6 +19,7 @@
 
 mod answer;
 mod connection;
+mod erase;
 mod events;
 mod guard;
 mod letters;

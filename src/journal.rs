@@ -10,7 +10,11 @@
 //! | `edge_outbox.dead_letters` | sink, seq | reason code (`letters`) |
 //! | `edge_outbox.dead_letter_notes` | sink, seq | what else is known of it |
 //! | `edge_outbox.dead_letter_rows` | first seq of the group | what is kept of it once it is trimmed |
-//! | `edge_outbox.meta` | `format`; `dead_letter_row_bytes` | version of the file; a sum |
+//! | `edge_outbox.meta` | `format` | version of the file |
+//! | `edge_outbox.meta` | `dead_letter_row_bytes` | a sum |
+//! | `edge_outbox.meta` | `scrub` | there while free pages may hold what was erased |
+//! | `edge_outbox.erasing` | upto, who | somebody who is to be erased ([`erasure`]) |
+//! | `edge_outbox.fillers` | number | nothing: takes free pages, so that they are written over |
 //!
 //! A program's own tables, under any other name, live in the same file ([`Transaction`]).
 //!
@@ -38,6 +42,7 @@
 
 mod core;
 mod cursor;
+mod erasure;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -70,6 +75,7 @@ pub(crate) use self::{
 };
 pub use self::{
     cursor::{Cursor, Forgotten, MAX_SINK_NAME_BYTES, Progress, SinkName, SinkNameError, Start},
+    erasure::{EraseError, Erased},
     error::{AppendError, OpenError, ReadError, RejectError},
     ids::REMEMBERED_IDS,
     letters::{

@@ -154,6 +154,23 @@ pub struct ClockSynced {
     pub wall: Timestamp,
 }
 
+/// `outbox.events_erased.v1`: what was personal in these events was erased on the device. Their
+/// statements stand, and name them by nothing but seq and digest.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventsErased {
+    /// Which, ascending; a few hundred at most. Of a person with more there are several such events.
+    pub events: Vec<ErasedEvent>,
+}
+
+/// One event that was erased.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct ErasedEvent {
+    /// Its seq.
+    pub seq: Seq,
+    /// Its digest.
+    pub digest: Digest,
+}
+
 /// An event of the ledger.
 #[expect(
     clippy::large_enum_variant,
@@ -175,6 +192,8 @@ pub enum LedgerEvent<'a> {
     DeadLettersDiscarded(DeadLettersDiscarded<'a>),
     /// See [`ClockSynced`].
     ClockSynced(ClockSynced),
+    /// See [`EventsErased`].
+    EventsErased(EventsErased),
 }
 
 impl LedgerEvent<'_> {
@@ -189,6 +208,7 @@ impl LedgerEvent<'_> {
             Self::DeadLetterDelivered(_) => "outbox.dead_letter_delivered.v1",
             Self::DeadLettersDiscarded(_) => "outbox.dead_letters_discarded.v1",
             Self::ClockSynced(_) => "outbox.clock_synced.v1",
+            Self::EventsErased(_) => "outbox.events_erased.v1",
         }
     }
 
@@ -205,6 +225,7 @@ impl LedgerEvent<'_> {
             Self::DeadLetterDelivered(event) => serde_json::to_vec(event),
             Self::DeadLettersDiscarded(event) => serde_json::to_vec(event),
             Self::ClockSynced(event) => serde_json::to_vec(event),
+            Self::EventsErased(event) => serde_json::to_vec(event),
         }
     }
 }

@@ -19,8 +19,9 @@ use uuid::Uuid;
 
 pub use crate::journal::{
     AppendError, Appended, Batch, Chosen, Claim, Cursor, DeadLetter, DeadLetterError,
-    DeadLettersChanged, ForgetError, Forgotten, Horizon, MAX_DEAD_LETTERS, OpenError, Progress,
-    ReadError, ReadView, RegisterError, RejectError, Retry, RetryState, Settled, Start, TableError,
+    DeadLettersChanged, EraseError, Erased, ForgetError, Forgotten, Horizon, MAX_DEAD_LETTERS,
+    OpenError, Progress, ReadError, ReadView, RegisterError, RejectError, Retry, RetryState,
+    Settled, Start, TableError,
     Transaction,
 };
 use crate::{
@@ -392,6 +393,29 @@ impl Outbox {
         let forgotten = answer.await.map_err(|_| ReadError::Closed)??;
         self.meter().forget(sink);
         Ok(forgotten)
+    }
+
+    /// Erases a person: what is personal (aggregate, subject person, payload, and the salt that
+    /// kept them from being guessed) of every event held that has this id as its aggregate or its
+    /// subject. The events keep their places, digests and signatures, and are delivered without
+    /// what was erased where they are still pending; `outbox.events_erased.v1` names them.
+    ///
+    /// When this returns, nothing of it is left in the journal's file. That takes a while where
+    /// the file is large; appends and deliveries go on meanwhile. Once begun it is completed,
+    /// whoever goes away, after a crash by the next start. What is appended after it has begun is
+    /// not erased. Out of reach are copies that have left, the tables of programs, and what flash
+    /// keeps of overwritten blocks.
+    ///
+    /// # Errors
+    /// As [`EraseError`] says.
+    pub async fn erase(&self, id: Uuid) -> Result<Erased, EraseError> {
+        if journal::inside() {
+            return Err(ReadError::Closed.into());
+        }
+        let (reply, answer) = oneshot::channel();
+        let sent = self.shared.commands.send(Command::Erase { id, reply });
+        sent.await.map_err(|_| ReadError::Closed)?;
+        answer.await.map_err(|_| ReadError::Closed)?
     }
 
     /// Finishes the commit in hand, makes durable what the sinks have confirmed, and closes the

@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use crate::{
     client::ClientError,
     config::{ConfigError, Problem},
-    outbox::{DeadLetterError, ForgetError, OpenError, ReadError},
+    outbox::{DeadLetterError, EraseError, ForgetError, OpenError, ReadError},
 };
 
 /// Something failed.
@@ -141,6 +141,12 @@ impl From<DeadLetterError> for Failure {
     fn from(error: DeadLetterError) -> Self {
         let hint = error.hint().map(str::to_owned);
         Self::new(error.to_string()).hint(hint)
+    }
+}
+
+impl From<EraseError> for Failure {
+    fn from(error: EraseError) -> Self {
+        Self::new(error.to_string())
     }
 }
 

@@ -52,6 +52,8 @@ struct Order {
 struct Reading {
     from: Seq,
     redelivered: bool,
+    /// What it gives may hold what was erased since it began.
+    stale: bool,
     task: JoinHandle<(Press, Result<Vec<Parcel>, ReadError>)>,
 }
 
@@ -125,8 +127,19 @@ impl Feed {
         self.reading = Some(Reading {
             from,
             redelivered,
+            stale: false,
             task,
         });
+    }
+
+    /// Something was erased: what was read before is read again.
+    pub(super) fn forget(&mut self) {
+        for lane in [&mut self.first_attempts, &mut self.repeats] {
+            *lane = Lane::at(lane.from);
+        }
+        if let Some(reading) = &mut self.reading {
+            reading.stale = true;
+        }
     }
 
     /// Waits for the read under way; for ever when there is none. Cancel-safe.
@@ -139,12 +152,16 @@ impl Feed {
         };
         let (from, redelivered) = (reading.from, reading.redelivered);
         let ended = (&mut reading.task).await;
+        let stale = reading.stale;
         self.reading = None;
         let (press, parcels) = match ended {
             Ok(ended) => ended,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
         self.press = Some(press);
+        if stale {
+            return Ok(());
+        }
         self.blocked = parcels.is_err();
         if self.blocked && self.orders.is_empty() {
             return Ok(());

@@ -110,7 +110,9 @@ impl Task {
 /// Dropping the future at any point is safe: what it has sent is in doubt, and the claim covers it.
 /// The session stays in `session`, so that it can be closed.
 pub(super) async fn run(task: &mut Task, session: &mut Option<Session>) -> End {
+    let erasures = task.horizon.borrow().erasures;
     let mut round = Round {
+        erasures,
         feed: Feed::new(
             task.handle.reads(),
             task.sink.format(),
@@ -131,6 +133,8 @@ struct Round<'a> {
     task: &'a mut Task,
     session: &'a mut Option<Session>,
     feed: Feed,
+    /// As of the horizon seen last.
+    erasures: u64,
     unanswered: HashMap<Seq, Unanswered>,
     unanswered_bytes: usize,
 }
@@ -218,6 +222,9 @@ impl Round<'_> {
                 changed = self.task.horizon.changed() => {
                     changed.map_err(|_| End::Closed)?;
                     let horizon = *self.task.horizon.borrow_and_update();
+                    if std::mem::replace(&mut self.erasures, horizon.erasures) != horizon.erasures {
+                        self.feed.forget();
+                    }
                     self.task.delivery.horizon(horizon, self.task.now());
                 }
                 () = until(deadline) => {}

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::answer::{self, Body};
 use crate::{
     ingest::body::{BodyError, BodyErrorKind, Place, Shape},
-    outbox::{AppendError, DeadLetterError, ForgetError, ReadError},
+    outbox::{AppendError, DeadLetterError, EraseError, ForgetError, ReadError},
 };
 
 /// Seconds after which it is worth trying again when the journal is full: forwarding has to make
@@ -321,6 +321,16 @@ impl From<DeadLetterError> for Problem {
         };
         problem.0.hint = hint.map(Cow::Borrowed);
         problem
+    }
+}
+
+impl From<EraseError> for Problem {
+    fn from(error: EraseError) -> Self {
+        let detail = error.to_string();
+        match error {
+            EraseError::OutcomeUnknown => Self::new(Kind::OutcomeUnknown, detail).retry_soon(),
+            EraseError::Journal(error) => error.into(),
+        }
     }
 }
 

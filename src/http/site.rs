@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     answer::{self, Body},
-    events,
+    erase, events,
     guard::{self, Admitted, Entrance, Guard},
     letters::{self, Place},
     metrics,
@@ -49,6 +49,7 @@ enum Route<'p> {
     Letters,
     Letter(Place<'p>),
     LetterRetry(Place<'p>),
+    Erase,
     Status,
     Metrics,
     History,
@@ -136,7 +137,7 @@ impl Site {
             return Err(
                 Problem::new(Kind::NotFound, "there is nothing at this path").hint(
                     "there are POST /v1/events, GET /v1/events?from=SEQ, GET /v1/events/{id}, \
-                     GET /v1/status, GET /v1/history, DELETE /v1/sinks/{name}, \
+                     GET /v1/status, GET /v1/history, DELETE /v1/sinks/{name}, POST /v1/erase, \
                      GET /v1/dead-letters, GET and DELETE /v1/dead-letters/{sink}/{seq}, \
                      POST /v1/dead-letters/{sink}/{seq}/retry, GET /metrics, \
                      GET /healthz, and GET / with a page for people",
@@ -155,6 +156,11 @@ impl Site {
                 let upload = self.uploads.read(body).await?;
                 events::append(&self.outbox, mode, &head.headers, upload).await
             }
+            (&Method::POST, Route::Erase) => {
+                erase::check_type(&head.headers)?;
+                let upload = self.uploads.read(body).await?;
+                erase::erase(&self.outbox, upload).await
+            }
             (&Method::DELETE, Route::Sink(name)) => {
                 let forgotten = self.outbox.forget(name).await?;
                 Ok(answer::json(StatusCode::OK, &forgotten))
@@ -171,7 +177,7 @@ impl Site {
                 Route::Event(id) => events::find(&self.outbox, id).await,
                 Route::Letters => letters::list(&self.outbox, head.uri.query()),
                 Route::Letter(place) => letters::show(&self.outbox, &place),
-                Route::Sink(_) | Route::LetterRetry(_) => {
+                Route::Sink(_) | Route::LetterRetry(_) | Route::Erase => {
                     Err(Problem::method_not_allowed(route.methods()))
                 }
                 Route::Page => Ok(page::answer(&head.headers)),
@@ -216,6 +222,7 @@ impl<'p> Route<'p> {
         match path {
             page::PATH => Some(Self::Page),
             "/v1/events" => Some(Self::Events),
+            "/v1/erase" => Some(Self::Erase),
             "/v1/status" => Some(Self::Status),
             "/metrics" => Some(Self::Metrics),
             "/v1/history" => Some(Self::History),
@@ -246,6 +253,7 @@ impl<'p> Route<'p> {
             Self::Sink(_) => "DELETE, OPTIONS",
             Self::Letter(_) => "DELETE, GET, HEAD, OPTIONS",
             Self::LetterRetry(_) => "OPTIONS, POST",
+            Self::Erase => "OPTIONS, POST",
             Self::Page
             | Self::Event(_)
             | Self::Letters

@@ -8,6 +8,7 @@
 //! answered.
 
 mod commit;
+mod erase;
 mod letters;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use self::commit::Written;
 use super::{
     cursor::{Cursor, Cursors, Forgotten, Progress, SinkName, Start},
+    erasure::Erasure,
     error::{Fault, fault},
     reader,
     sealed::{Entropy, Sealed},
@@ -101,6 +103,7 @@ pub(crate) struct Core<S> {
     entropy: Entropy,
     state: State,
     sinks: BTreeMap<SinkName, Attachment>,
+    erasure: Erasure,
     /// Reused for every row.
     buffer: Vec<u8>,
     /// Reused for every statement.
@@ -156,6 +159,7 @@ impl<S: Storage> Core<S> {
             state: State::fresh(random_epoch(&mut entropy)),
             entropy,
             sinks: BTreeMap::new(),
+            erasure: Erasure::default(),
             buffer: Vec::new(),
             scratch: Vec::new(),
             commits: 0,
@@ -173,6 +177,7 @@ impl<S: Storage> Core<S> {
         let (database, release) = core.store.load_held(backend)?;
         let (state, writer) = State::load(&database)?;
         core.state = state;
+        core.erasure.load(&database)?;
         let Writer {
             device,
             key_id: writer_key,
@@ -278,10 +283,12 @@ impl<S: Storage> Core<S> {
     /// there, and makes what is there durable. Until this succeeds nothing is read or written.
     pub(crate) fn reopen(&mut self, stamp: Stamp) -> Result<(), Fault> {
         self.store.close();
-        store::guarded(|| self.reopen_closed(stamp))
+        let database = store::guarded(|| self.reopen_closed(stamp))?;
+        self.store.show(database);
+        Ok(())
     }
 
-    fn reopen_closed(&mut self, stamp: Stamp) -> Result<(), Fault> {
+    fn reopen_closed(&mut self, stamp: Stamp) -> Result<redb::Database, Fault> {
         let backend = self
             .storage
             .open()?
@@ -298,6 +305,7 @@ impl<S: Storage> Core<S> {
             // learnt it, must not speak for the new ones.
             self.sinks.clear();
         }
+        self.erasure.load(&database)?;
         let before = std::mem::replace(&mut self.state, state);
         let confirmed =
             store::guarded(|| self.confirm(&database, reason, writer.key_id, None, stamp));
@@ -306,8 +314,7 @@ impl<S: Storage> Core<S> {
             self.state = before;
             return Err(fault);
         }
-        self.store.show(database);
-        Ok(())
+        Ok(database)
     }
 
     /// Begins a new epoch: a sink has shown that this journal is not the newest of its device.
@@ -566,6 +573,8 @@ impl<S: Storage> Core<S> {
         self.state
             .letters
             .adopt(letters, staging.forgotten.as_ref());
+        let wished = self.erasure.wished(staging.first, &staging.events);
+        self.erasure.wishes.extend(wished);
         let mut appended = 0;
         for sealed in &staging.events {
             self.state.ids.push(sealed.id);

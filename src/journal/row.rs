@@ -11,7 +11,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::cursor::Checkpoint;
+use super::{cursor::Checkpoint, erasure::Person};
 use crate::{
     clock::{ClockSync, Stamp, Timestamp},
     envelope::{Digest, Epoch, Kind, MAX_GROUP_EVENTS, Private, Record, Statement, Tree},
@@ -73,6 +73,20 @@ pub(super) struct EventV1<'a> {
     pub(super) occurred_at_us: i64,
     #[serde(borrow)]
     pub(super) content: ContentV1<'a>,
+}
+
+impl EventV1<'_> {
+    /// Aggregate and subject person of a program's event that is not erased.
+    pub(super) fn personal(&self) -> Option<(Uuid, &str)> {
+        match self.content {
+            ContentV1::Held {
+                aggregate_id,
+                subject_id,
+                ..
+            } if !self.ledger => Some((Uuid::from_bytes(aggregate_id), subject_id)),
+            ContentV1::Held { .. } | ContentV1::Erased { .. } => None,
+        }
+    }
 }
 
 /// The personal part of an [`EventV1`], or what is left of it.
@@ -347,4 +361,41 @@ pub(super) fn ids_of(first: Seq, row: &[u8]) -> Result<Vec<Uuid>, RowError> {
         .iter()
         .map(|event| Uuid::from_bytes(event.id))
         .collect())
+}
+
+/// How many events of the row up to this seq are the person's, without recomputing any digest.
+pub(super) fn count_owned(
+    first: Seq,
+    row: &[u8],
+    person: &Person,
+    upto: Seq,
+) -> Result<usize, RowError> {
+    let body = decode_body(first, row)?;
+    let upto = usize::try_from(upto.next().since(first)).unwrap_or(usize::MAX);
+    let events = body.events.iter().take(upto);
+    Ok(events.filter(|event| person.owns(event)).count())
+}
+
+/// Appends to `out` the row with what it holds of a person up to this seq erased: its events keep
+/// their statements, and it its signature and checkpoint. Gives what is erased, ascending.
+pub(super) fn erase(
+    first: Seq,
+    row: &[u8],
+    person: &Person,
+    upto: Seq,
+    out: &mut Vec<u8>,
+) -> Result<Vec<(Seq, Digest)>, RowError> {
+    let mut group = Group::decode(first, row)?;
+    let mut erased = Vec::new();
+    for (index, event) in group.body.events.iter_mut().enumerate() {
+        let seq = first.plus(index as u64);
+        if seq <= upto && person.owns(event) {
+            event.content = ContentV1::Erased {
+                private_digest: group.private[index].0,
+            };
+            erased.push((seq, group.digests[index]));
+        }
+    }
+    encode(first, &group.body, out).map_err(|_| RowError::Malformed("it does not encode"))?;
+    Ok(erased)
 }

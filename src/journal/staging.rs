@@ -74,8 +74,10 @@ pub(super) struct Staging {
     /// A sink whose dead letters go.
     pub(super) forgotten: Option<SinkName>,
     pub(super) unanchored_boot: Uuid,
+    /// Bytes by which rows of earlier commits have become shorter.
+    pub(super) shrunk: u64,
     /// The first seq of `events`.
-    first: Seq,
+    pub(super) first: Seq,
     ids: HashMap<Uuid, Seq>,
     weight: u64,
 }
@@ -90,6 +92,7 @@ impl Staging {
             dead_letters: Vec::new(),
             forgotten: None,
             unanchored_boot: state.checkpoint.unanchored_boot,
+            shrunk: 0,
             first: state.tail.next(),
             ids: HashMap::new(),
             weight: 0,

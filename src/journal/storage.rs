@@ -6,7 +6,10 @@ use std::{
     ops::Bound,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use redb::{BackendError, StorageBackend, backends::FileBackend};
@@ -151,6 +154,17 @@ fn drop_cached_pages(file: &File) -> io::Result<()> {
 pub(super) struct Metered<B> {
     pub(super) inner: B,
     pub(super) meter: Arc<Meter>,
+    pub(super) growth: Growth,
+}
+
+/// How often the file became longer, as everybody who shares it sees.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Growth(Arc<AtomicU64>);
+
+impl Growth {
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl<B: StorageBackend> StorageBackend for Metered<B> {
@@ -163,6 +177,9 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        if len > self.inner.len()? {
+            self.growth.0.fetch_add(1, Ordering::Relaxed);
+        }
         self.inner.set_len(len)
     }
 

@@ -19,7 +19,7 @@ use redb::{
 use super::{
     error::{Fault, fault},
     held::{Release, hold},
-    storage::Metered,
+    storage::{Growth, Metered},
 };
 use crate::meter::Meter;
 
@@ -45,6 +45,7 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("ed
 pub(crate) struct Store {
     slot: Arc<RwLock<Option<Database>>>,
     meter: Arc<Meter>,
+    growth: Growth,
     cache_bytes: usize,
 }
 
@@ -54,6 +55,7 @@ impl Store {
         Self {
             slot: Arc::default(),
             meter: Arc::default(),
+            growth: Growth::default(),
             cache_bytes,
         }
     }
@@ -81,7 +83,13 @@ impl Store {
         Metered {
             inner,
             meter: Arc::clone(&self.meter),
+            growth: self.growth.clone(),
         }
+    }
+
+    /// How often the file became longer.
+    pub(super) fn growth(&self) -> &Growth {
+        &self.growth
     }
 
     fn database(&self, backend: impl StorageBackend) -> Result<Database, Fault> {
@@ -98,7 +106,22 @@ impl Store {
 
     /// Closes the database once every read under way has ended.
     pub(crate) fn close(&self) {
+        Self::empty(&mut self.slot.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Closes the database once every read under way has ended, and shows the one that is opened
+    /// in its place. Readers wait meanwhile.
+    pub(super) fn exchange(
+        &self,
+        open: impl FnOnce() -> Result<Database, Fault>,
+    ) -> Result<(), Fault> {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        Self::empty(&mut slot);
+        *slot = Some(guarded(open)?);
+        Ok(())
+    }
+
+    fn empty(slot: &mut Option<Database>) {
         // Closing writes. What it cannot write any more, the next open finds out.
         let closed: Result<(), Fault> = guarded(|| {
             drop(slot.take());

@@ -5,6 +5,7 @@
 //! unknown, and everybody after them that the journal is being reopened, until it is.
 
 mod command;
+mod erasing;
 mod letters;
 mod waiting;
 
@@ -17,7 +18,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::command::{ForgetError, Horizon, RegisterError};
-use self::waiting::Waiting;
+use self::{erasing::Erasing, waiting::Waiting};
 pub(crate) use self::{
     command::{Command, End, Finish, Job, Noted, Registered},
     letters::LetterCommand,
@@ -99,6 +100,7 @@ pub(crate) struct Writer<S, C> {
     reopened: u64,
     /// Bytes held when an append was last refused and not even a small event had room.
     full_at: Option<u64>,
+    erasing: Erasing,
     pace: Pace,
 }
 
@@ -123,6 +125,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             noted_since: None,
             reopened: 0,
             full_at: None,
+            erasing: Erasing::default(),
             pace: Pace::default(),
         };
         writer.publish();
@@ -150,6 +153,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             if self.serve(command, &mut waiting) {
                 break;
             }
+            self.erase_on();
         }
         let stamp = self.clock.stamp();
         self.collect_progress();
@@ -173,7 +177,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 let alone = self.noted_since.map(|since| since + PROGRESS_ALONE_AFTER);
                 let over_since = self.trouble.as_ref().and_then(|trouble| trouble.over_since);
                 let well = over_since.map(|since| since + WELL_AFTER);
-                alone.into_iter().chain(well).min()
+                let erasing = self.next_erasing();
+                alone.into_iter().chain(well).chain(erasing).min()
             }
         }
     }
@@ -213,6 +218,12 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 Command::BeginEpoch { reason, reply } => {
                     self.flush(staging, waiting);
                     self.begin_epoch(reason, reply, stamp);
+                    staging = self.core.stage(stamp);
+                }
+                Command::Erase { id, reply } => {
+                    // What came before it is erased with the rest.
+                    self.flush(staging, waiting);
+                    self.begin_erasing(id, reply);
                     staging = self.core.stage(stamp);
                 }
                 Command::Noted => alone |= self.overdue(),
@@ -306,6 +317,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             Command::Transact(_)
             | Command::Forget { .. }
             | Command::BeginEpoch { .. }
+            | Command::Erase { .. }
             | Command::Noted
             | Command::Settle { .. }
             | Command::Close => {}
@@ -339,6 +351,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             claimed: cursor.claimed,
             retry: self.core.next_retry(&name),
             available,
+            erasures: self.core.erasures(),
         };
         let (horizon, receiver) = watch::channel(seen);
         let noted = Arc::new(Noted::default());
@@ -567,6 +580,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 claimed,
                 retry: self.core.next_retry(name),
                 available,
+                erasures: self.core.erasures(),
             };
             port.horizon
                 .send_if_modified(|before| std::mem::replace(before, seen) != seen);

@@ -1,8 +1,9 @@
 //! The outbox for plain threads.
 
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
-use super::{Appended, Outbox, TransactError, Transaction};
+use super::{Appended, EraseError, Erased, Outbox, ReadError, TransactError, Transaction};
 use crate::{event::Event, journal::AppendError};
 
 /// The same calls as [`Outbox`]'s, for plain threads. Not for use inside an async runtime, where
@@ -55,6 +56,17 @@ impl Blocking {
             return Err(TransactError::InsideTransaction);
         }
         self.runtime.block_on(self.outbox.transact(run))
+    }
+
+    /// See [`Outbox::erase`].
+    ///
+    /// # Errors
+    /// As [`EraseError`] says.
+    pub fn erase(&self, id: Uuid) -> Result<Erased, EraseError> {
+        if crate::journal::inside() {
+            return Err(ReadError::Closed.into());
+        }
+        self.runtime.block_on(self.outbox.erase(id))
     }
 
     /// See [`Outbox::close`].

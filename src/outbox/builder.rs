@@ -56,6 +56,7 @@ pub struct OutboxBuilder {
     hardware: Option<Hardware>,
     limits: Limits,
     linger: Duration,
+    erase_on_request: bool,
     cache_bytes: usize,
 }
 
@@ -73,6 +74,7 @@ impl OutboxBuilder {
                 max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
             },
             linger: Duration::ZERO,
+            erase_on_request: false,
             cache_bytes: DEFAULT_CACHE_BYTES,
         }
     }
@@ -148,6 +150,15 @@ impl OutboxBuilder {
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
+        self
+    }
+
+    /// Whether an appended `user.erase_requested.v1` erases its aggregate and its subject person, as
+    /// [`Outbox::erase`] does, of what was appended before it. The request itself follows once
+    /// every required sink has confirmed it. Default: no.
+    #[must_use]
+    pub fn erase_on_request(mut self, yes: bool) -> Self {
+        self.erase_on_request = yes;
         self
     }
 
@@ -234,7 +245,7 @@ impl OutboxBuilder {
             may_begin_epoch: self.may_begin_epoch,
             new_board,
         };
-        let core = Core::open(
+        let mut core = Core::open(
             FileStorage::new(&self.dir),
             identity,
             self.limits,
@@ -243,6 +254,7 @@ impl OutboxBuilder {
             clock.stamp(),
         )
         .map_err(|fault| fault.opening(&journal_file))?;
+        core.erase_on_request(self.erase_on_request);
         if let Some(board) = board {
             board.remember();
         }

@@ -62,7 +62,7 @@ impl<S: Storage> Core<S> {
             &staging.dead_letters,
             staging.forgotten.as_ref(),
         )?;
-        let mut held_bytes = self.state.held_bytes.saturating_sub(freed);
+        let mut held_bytes = self.state.held_bytes.saturating_sub(freed + staging.shrunk);
         let mut first_held = self.state.first_held;
         if let Some(keep_from) = self.trim_point(&groups, &staging.cursors)? {
             let kept = self.keep_dead_letters(transaction, &groups, staging, keep_from)?;
@@ -119,6 +119,8 @@ impl<S: Storage> Core<S> {
             transaction.open_table(CHECKPOINT).map_err(fault)?;
             transaction.open_table(DEAD_LETTERS).map_err(fault)?;
         }
+        let wished = self.erasure.wished(staging.first, &staging.events);
+        self.put_wishes(transaction, &wished)?;
         written.head = prev;
         written.checkpoint = checkpoint;
         Ok(written)
@@ -338,7 +340,7 @@ impl<S: Storage> Core<S> {
 
 /// Up to where events may be trimmed: what every required sink has confirmed. Nothing while
 /// there is no required sink.
-fn trim_limit(cursors: &Cursors) -> Seq {
+pub(super) fn trim_limit(cursors: &Cursors) -> Seq {
     let required = cursors.values().filter(|cursor| cursor.required);
     required
         .map(|cursor| cursor.confirmed)

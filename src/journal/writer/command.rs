@@ -15,6 +15,7 @@ use super::{
         staging::Appended,
         transaction::Transaction,
     },
+    erasing::Told,
     letters::LetterCommand,
 };
 use crate::{ledger::EpochReason, seq::Seq};
@@ -30,6 +31,9 @@ pub struct Horizon {
     pub retry: Option<Retry>,
     /// Whether the journal can be read; false while it is being reopened after a failed write.
     pub available: bool,
+    /// How often something was erased since the outbox was opened: what was read before the last
+    /// time may hold what is held no longer.
+    pub erasures: u64,
 }
 
 /// How a closure's transaction ended.
@@ -94,6 +98,10 @@ pub(crate) enum Command {
     Forget {
         name: SinkName,
         reply: oneshot::Sender<Result<Forgotten, ForgetError>>,
+    },
+    Erase {
+        id: Uuid,
+        reply: Told,
     },
     BeginEpoch {
         reason: EpochReason,

@@ -165,6 +165,7 @@ impl World {
             claimed: Seq::NONE,
             retry: None,
             available: true,
+            erasures: 0,
         };
         Self {
             rng: Rng::new(seed),
@@ -254,6 +255,7 @@ impl World {
             claimed: self.durable.claimed,
             retry: self.next_retry(),
             available: self.available,
+            erasures: 0,
         }
     }
 

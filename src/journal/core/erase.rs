@@ -1,0 +1,335 @@
+//! Erasing a person, step by step: one call, one commit at most. See [`super::super::erasure`].
+
+use std::collections::BTreeMap;
+
+use redb::{ReadableTable, WriteTransaction};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        erasure::{ERASING, FILLERS, Person, SCRUB_KEY, Scrub, When, Wish},
+        error::{Fault, fault},
+        row,
+        storage::Storage,
+        store::{GROUPS, META},
+    },
+    Core,
+    commit::trim_limit,
+};
+use crate::{
+    clock::Stamp,
+    ledger::{ErasedEvent, EventsErased, LedgerEvent},
+    seq::Seq,
+};
+
+/// One commit erases no more events. Bounds its event of the ledger to some 20 KB.
+const ERASE_EVENTS: usize = 256;
+
+/// One step looks at no more bytes of rows, and at no more rows.
+const SCAN_BYTES: usize = 4 * 1024 * 1024;
+const SCAN_ROWS: usize = 4_096;
+
+/// One commit inserts no more fillers: 1 MiB of pages.
+const FILLERS_AT_ONCE: u64 = 256;
+
+/// Two of them do not fit on a page of 4 KiB, and one does.
+const FILLER: [u8; 3_000] = [0; 3_000];
+
+/// Fillers inserted in each commit after the file grew, more than redb leaves pages free by itself.
+const SETTLING_FILLERS: u64 = 64;
+
+/// Commits after the one in which the file grew.
+const SETTLING_COMMITS: u8 = 3;
+
+/// One commit removes no more fillers.
+const DRAINED_AT_ONCE: u64 = 4_096;
+
+/// Rows found to hold something of a person.
+struct Found {
+    rows: Vec<Seq>,
+    /// Where to go on; `None` where every row was looked at.
+    next: Option<Seq>,
+}
+
+impl<S: Storage> Core<S> {
+    /// Whether an appended request to erase somebody is fulfilled.
+    pub(crate) fn erase_on_request(&mut self, yes: bool) {
+        self.erasure.on_request = yes;
+    }
+
+    /// Begins to erase a person: durable when it returns. [`Self::erase_on`] does it.
+    pub(in crate::journal) fn begin_erasing(&mut self, id: Uuid) -> Result<Wish, Fault> {
+        let wish: Wish = (self.state.tail, id.to_string().into());
+        self.store.write(|transaction| {
+            let mut table = transaction.open_table(ERASING).map_err(fault)?;
+            let (upto, who) = (wish.0.get(), &*wish.1);
+            table.insert((upto, who), When::Now as u8).map_err(fault)?;
+            Ok::<_, Fault>(())
+        })?;
+        self.erasure.wishes.insert(wish.clone(), When::Now);
+        self.erasure.erased.insert(wish.clone(), 0);
+        Ok(wish)
+    }
+
+    /// Whether [`Self::erase_on`] has anything to do.
+    pub(in crate::journal) fn is_erasing(&self) -> bool {
+        self.erasure.scrub.is_some() || self.due().is_some()
+    }
+
+    /// How often something was erased.
+    pub(in crate::journal) fn erasures(&self) -> u64 {
+        self.erasure.generation
+    }
+
+    /// How many events each wish has erased that was begun here since this was asked last.
+    pub(in crate::journal) fn take_erased(&mut self) -> BTreeMap<Wish, u64> {
+        std::mem::take(&mut self.erasure.erased)
+    }
+
+    /// The next step of what is under way. After an error nothing is known of it;
+    /// [`Self::reopen`] must follow.
+    pub(in crate::journal) fn erase_on(&mut self, stamp: Stamp) -> Result<(), Fault> {
+        if let Some(wish) = self.due().cloned() {
+            return self.erase_rows(wish, stamp);
+        }
+        let next = match self.erasure.scrub {
+            None => return Ok(()),
+            Some(Scrub::Begin) => {
+                self.close_and_open(stamp)?;
+                Some(Scrub::Fill { settling: None })
+            }
+            Some(Scrub::Fill { settling }) => Some(self.fill(settling)?),
+            Some(Scrub::Drain) => match self.drain()? {
+                true => Some(Scrub::End),
+                false => Some(Scrub::Drain),
+            },
+            Some(Scrub::End) => {
+                self.close_and_open(stamp)?;
+                None
+            }
+        };
+        self.erasure.scrub = next;
+        Ok(())
+    }
+
+    /// Closing frees what waits to be freed and cuts the file. Nobody who reads notices.
+    fn close_and_open(&mut self, stamp: Stamp) -> Result<(), Fault> {
+        let store = self.store.clone();
+        store.exchange(|| self.reopen_closed(stamp))
+    }
+
+    /// The first wish that can be fulfilled now.
+    fn due(&self) -> Option<&Wish> {
+        let delivered = || trim_limit(&self.state.checkpoint.cursors);
+        let is_due = |(wish, when): &(&Wish, &When)| match when {
+            When::Now => true,
+            When::Delivered => wish.0 <= delivered() || wish.0 < self.state.first_held,
+        };
+        let first = self.erasure.wishes.iter().find(is_due);
+        first.map(|(wish, _)| wish)
+    }
+
+    /// Rewrites what the next rows hold of a person; after the last one the wish is fulfilled.
+    fn erase_rows(&mut self, wish: Wish, stamp: Stamp) -> Result<(), Fault> {
+        let person = Person::new(&wish.1);
+        let from = match &self.erasure.scanned {
+            Some((scanned, upto)) if *scanned == wish => *upto,
+            _ => Seq::NONE,
+        };
+        let found = self.find_rows(&person, from, wish.0)?;
+        if !found.rows.is_empty() {
+            let count = self.rewrite(&found.rows, &person, wish.0, stamp)?;
+            if let Some(erased) = self.erasure.erased.get_mut(&wish) {
+                *erased += count;
+            }
+            self.erasure.generation += 1;
+        }
+        if let Some(next) = found.next {
+            self.erasure.scanned = Some((wish, next));
+            return Ok(());
+        }
+        self.store.write(|transaction| {
+            let mut table = transaction.open_table(ERASING).map_err(fault)?;
+            table.remove((wish.0.get(), &*wish.1)).map_err(fault)?;
+            let mut meta = transaction.open_table(META).map_err(fault)?;
+            meta.insert(SCRUB_KEY, 1).map_err(fault)?;
+            Ok::<_, Fault>(())
+        })?;
+        self.erasure.wishes.remove(&wish);
+        self.erasure.scanned = None;
+        self.erasure.scrub = Some(Scrub::Begin);
+        Ok(())
+    }
+
+    fn find_rows(&self, person: &Person, from: Seq, upto: Seq) -> Result<Found, Fault> {
+        self.store.read(|transaction| {
+            let groups = transaction.open_table(GROUPS).map_err(fault)?;
+            let (mut rows, mut events, mut bytes) = (Vec::new(), 0, 0);
+            let range = groups.range(from.get()..=upto.get()).map_err(fault)?;
+            for (looked_at, entry) in range.enumerate() {
+                let (key, value) = entry.map_err(fault)?;
+                let first = Seq::new(key.value());
+                if looked_at == SCAN_ROWS || bytes >= SCAN_BYTES {
+                    return Ok(Found {
+                        rows,
+                        next: Some(first),
+                    });
+                }
+                bytes += value.value().len();
+                let owned = match row::count_owned(first, value.value(), person, upto) {
+                    Ok(owned) => owned,
+                    Err(error) => {
+                        tracing::error!(seq = %first, %error, "a damaged row cannot be searched for what is to be erased");
+                        continue;
+                    }
+                };
+                if events + owned > ERASE_EVENTS {
+                    return Ok(Found {
+                        rows,
+                        next: Some(first),
+                    });
+                }
+                if owned > 0 {
+                    events += owned;
+                    rows.push(first);
+                }
+            }
+            Ok(Found { rows, next: None })
+        })
+    }
+
+    /// Erases what these rows hold of a person, in one commit with the event of the ledger that
+    /// says so. Gives the number of events.
+    fn rewrite(
+        &mut self,
+        rows: &[Seq],
+        person: &Person,
+        upto: Seq,
+        stamp: Stamp,
+    ) -> Result<u64, Fault> {
+        let store = self.store.clone();
+        let (written, staging, count) = store.write(|transaction| {
+            let (events, shrunk) = rewrite_rows(transaction, rows, person, upto)?;
+            let count = events.len() as u64;
+            let mut staging = self.stage(stamp);
+            staging.shrunk = shrunk;
+            let erased = LedgerEvent::EventsErased(EventsErased { events });
+            staging.add_ledger(&erased, &mut self.entropy);
+            let prev = self.state.head;
+            let written = self.put(transaction, &mut staging, prev)?;
+            Ok::<_, Fault>((written, staging, count))
+        })?;
+        self.adopt(written, staging);
+        Ok(count)
+    }
+
+    /// Takes free pages; gives what is to be done next.
+    fn fill(&self, settling: Option<u8>) -> Result<Scrub, Fault> {
+        let growth = self.store.growth();
+        let grew = self.store.write(|transaction| {
+            let mut table = transaction.open_table(FILLERS).map_err(fault)?;
+            let last = table.last().map_err(fault)?;
+            let mut next = last.map_or(0, |(key, _)| key.value() + 1);
+            let mut left = match settling {
+                Some(_) => SETTLING_FILLERS,
+                None => FILLERS_AT_ONCE,
+            };
+            let before = growth.get();
+            let mut grew = false;
+            while left > 0 {
+                table.insert(next, FILLER.as_slice()).map_err(fault)?;
+                next += 1;
+                left -= 1;
+                if !grew && growth.get() != before {
+                    grew = true;
+                    left = SETTLING_FILLERS;
+                }
+            }
+            Ok::<_, Fault>(grew)
+        })?;
+        Ok(match settling {
+            None => Scrub::Fill {
+                settling: grew.then_some(SETTLING_COMMITS),
+            },
+            Some(0 | 1) => Scrub::Drain,
+            Some(left) => Scrub::Fill {
+                settling: Some(left - 1),
+            },
+        })
+    }
+
+    /// Removes fillers; true once there is none, and the journal is no longer marked.
+    fn drain(&self) -> Result<bool, Fault> {
+        self.store.write(|transaction| {
+            let mut table = transaction.open_table(FILLERS).map_err(fault)?;
+            let first = table.first().map_err(fault)?.map(|(key, _)| key.value());
+            if let Some(first) = first {
+                let span = first..first.saturating_add(DRAINED_AT_ONCE);
+                table.retain_in(span, |_, _| false).map_err(fault)?;
+            }
+            if table.last().map_err(fault)?.is_some() {
+                return Ok(false);
+            }
+            drop(table);
+            transaction.delete_table(FILLERS).map_err(fault)?;
+            let mut meta = transaction.open_table(META).map_err(fault)?;
+            meta.remove(SCRUB_KEY).map_err(fault)?;
+            Ok(true)
+        })
+    }
+
+    /// Puts what the commit wishes into its transaction.
+    pub(super) fn put_wishes(
+        &self,
+        transaction: &WriteTransaction,
+        wished: &[(Wish, When)],
+    ) -> Result<(), Fault> {
+        if wished.is_empty() {
+            return Ok(());
+        }
+        let mut table = transaction.open_table(ERASING).map_err(fault)?;
+        for ((upto, who), when) in wished {
+            table
+                .insert((upto.get(), &**who), *when as u8)
+                .map_err(fault)?;
+        }
+        Ok(())
+    }
+}
+
+/// Rewrites the rows, the last one first; gives what is erased, ascending, and by how many bytes
+/// the rows are shorter.
+fn rewrite_rows(
+    transaction: &WriteTransaction,
+    rows: &[Seq],
+    person: &Person,
+    upto: Seq,
+) -> Result<(Vec<ErasedEvent>, u64), Fault> {
+    let mut groups = transaction.open_table(GROUPS).map_err(fault)?;
+    let (mut events, mut shrunk) = (Vec::new(), 0);
+    let mut rewritten = Vec::new();
+    for &first in rows.iter().rev() {
+        let Some(old) = groups.get(first.get()).map_err(fault)? else {
+            continue;
+        };
+        let length = old.value().len();
+        rewritten.clear();
+        let erased = row::erase(first, old.value(), person, upto, &mut rewritten)
+            .map_err(|source| Fault::Row { seq: first, source })?;
+        drop(old);
+        // Of another length, so that redb builds the page anew if this commit has not yet.
+        let zeros = vec![0; length.saturating_sub(1)];
+        for value in [&zeros, &rewritten] {
+            groups
+                .insert(first.get(), value.as_slice())
+                .map_err(fault)?;
+        }
+        shrunk += length.saturating_sub(rewritten.len()) as u64;
+        let erased = erased
+            .into_iter()
+            .map(|(seq, digest)| ErasedEvent { seq, digest });
+        events.extend(erased.rev());
+    }
+    events.reverse();
+    Ok((events, shrunk))
+}

@@ -1,0 +1,94 @@
+//! The writer's part in erasing: who waits for it, and when the next step is due.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        erasure::{EraseError, Erased, Wish},
+        error::ReadError,
+        storage::Storage,
+    },
+    Health, Writer,
+};
+use crate::clock::Clock;
+
+/// After a step that failed. Until then the journal is used as if nothing were to be erased: where
+/// the disk is full, the next attempt would only break it again.
+const PAUSE_AFTER_FAULT: Duration = Duration::from_secs(30);
+
+/// Tells whoever asked what was erased.
+pub(crate) type Told = oneshot::Sender<Result<Erased, EraseError>>;
+
+/// Who waits, and until when nothing is tried.
+#[derive(Default)]
+pub(super) struct Erasing {
+    waiting: Vec<(Wish, Told)>,
+    not_before: Option<Instant>,
+}
+
+impl<S: Storage, C: Clock> Writer<S, C> {
+    /// Makes durable that a person is to be erased. The answer follows once it is done.
+    pub(super) fn begin_erasing(&mut self, id: Uuid, told: Told) {
+        if matches!(self.health, Health::Broken { .. }) {
+            drop(told.send(Err(ReadError::Unavailable.into())));
+            return;
+        }
+        match self.core.begin_erasing(id) {
+            Ok(wish) => {
+                self.erasing.waiting.push((wish, told));
+                self.erasing.not_before = None;
+            }
+            Err(fault) => {
+                self.broken(&fault);
+                drop(told.send(Err(EraseError::OutcomeUnknown)));
+            }
+        }
+    }
+
+    /// When the next step is due; `None` where nothing is to be erased.
+    pub(super) fn next_erasing(&self) -> Option<Instant> {
+        let now = || Instant::now();
+        self.core
+            .is_erasing()
+            .then(|| self.erasing.not_before.unwrap_or_else(now))
+    }
+
+    /// One step, if one is due. What waits in the queue comes between two of them.
+    pub(super) fn erase_on(&mut self) {
+        let is_broken = matches!(self.health, Health::Broken { .. });
+        let is_due = |at: Instant| at <= Instant::now();
+        if is_broken || !self.next_erasing().is_some_and(is_due) {
+            return;
+        }
+        self.erasing.not_before = None;
+        let erasures = self.core.erasures();
+        if let Err(fault) = self.core.erase_on(self.clock.stamp()) {
+            self.broken(&fault);
+            self.erasing.not_before = Some(Instant::now() + PAUSE_AFTER_FAULT);
+            for (_, told) in self.erasing.waiting.drain(..) {
+                drop(told.send(Err(EraseError::OutcomeUnknown)));
+            }
+            drop(self.core.take_erased());
+            return;
+        }
+        if self.core.erasures() != erasures {
+            self.publish();
+        }
+        if self.core.is_erasing() {
+            return;
+        }
+        let erased = self.core.take_erased();
+        for (wish, told) in self.erasing.waiting.drain(..) {
+            let events = erased.get(&wish).copied().unwrap_or(0);
+            tracing::info!(events, upto = %wish.0, "a person is erased");
+            drop(told.send(Ok(Erased {
+                events,
+                upto: wish.0,
+            })));
+        }
+        self.publish();
+    }
+}
