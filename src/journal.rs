@@ -36,12 +36,14 @@
 
 mod core;
 mod cursor;
+mod disk_guard;
 mod error;
 mod held;
 mod ids;
 mod intake;
 mod read_view;
 mod reader;
+mod retention;
 mod row;
 mod sealed;
 mod staging;
@@ -55,7 +57,9 @@ pub use redb;
 
 pub(crate) use self::{
     core::{Core, Identity, NewBoard, Wanted, try_open},
+    disk_guard::DiskGuard,
     reader::Reader,
+    retention::Retention,
     sealed::{Sealed, system_entropy},
     staging::Limits,
     storage::{FileStorage, sync_dir},
@@ -69,6 +73,7 @@ pub use self::{
     ids::REMEMBERED_IDS,
     read_view::ReadView,
     reader::Batch,
+    retention::WhenFull,
     staging::{Appended, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS},
     storage::Storage,
     transaction::{TableError, Transaction},

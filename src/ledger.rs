@@ -4,6 +4,8 @@
 //! missing a seq finds the reason in the same stream. Reasons are codes, never a server's text,
 //! which can quote data.
 
+mod events_dropped;
+
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,6 +15,8 @@ use crate::{
     seq::{Seq, SeqRange},
     signing::{KeyId, PublicKey, Signature},
 };
+
+pub use self::events_dropped::{DroppedAtSink, DroppedLedger, DroppedRange, EventsDropped};
 
 /// Why an epoch began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -136,6 +140,8 @@ pub enum LedgerEvent<'a> {
     SinkForgotten(SinkForgotten<'a>),
     /// See [`ClockSynced`].
     ClockSynced(ClockSynced),
+    /// See [`EventsDropped`].
+    EventsDropped(EventsDropped),
 }
 
 impl LedgerEvent<'_> {
@@ -148,6 +154,7 @@ impl LedgerEvent<'_> {
             Self::SinkSkipped(_) => "outbox.sink_skipped.v1",
             Self::SinkForgotten(_) => "outbox.sink_forgotten.v1",
             Self::ClockSynced(_) => "outbox.clock_synced.v1",
+            Self::EventsDropped(_) => EventsDropped::EVENT_TYPE,
         }
     }
 
@@ -162,6 +169,7 @@ impl LedgerEvent<'_> {
             Self::SinkSkipped(event) => serde_json::to_vec(event),
             Self::SinkForgotten(event) => serde_json::to_vec(event),
             Self::ClockSynced(event) => serde_json::to_vec(event),
+            Self::EventsDropped(event) => serde_json::to_vec(event),
         }
     }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use crate::journal::{
     AppendError, Appended, Batch, Cursor, ForgetError, Forgotten, Horizon, OpenError, Progress,
-    ReadError, ReadView, RegisterError, RejectError, Start, TableError, Transaction,
+    ReadError, ReadView, RegisterError, RejectError, Start, TableError, Transaction, WhenFull,
 };
 use crate::{
     envelope::{DeviceName, Epoch},
@@ -41,7 +41,10 @@ pub(crate) use self::builder::JOURNAL_FILE;
 pub(crate) use self::builder::KEY_FILE;
 pub use self::{
     blocking::Blocking,
-    builder::{DEFAULT_MAX_BYTES, DEFAULT_MAX_PAYLOAD_BYTES, OutboxBuilder},
+    builder::{
+        DEFAULT_BALLAST, DEFAULT_MAX_BYTES, DEFAULT_MAX_PAYLOAD_BYTES, DEFAULT_MIN_FREE,
+        OutboxBuilder,
+    },
     sink_handle::{Registration, SinkHandle, SinkReads},
     stream::EventStream,
 };

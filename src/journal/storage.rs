@@ -6,7 +6,7 @@ use std::{
     ops::Bound,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use redb::{BackendError, StorageBackend, backends::FileBackend};
@@ -155,7 +155,9 @@ pub(super) struct Metered<B> {
 
 impl<B: StorageBackend> StorageBackend for Metered<B> {
     fn len(&self) -> io::Result<u64> {
-        self.inner.len()
+        let len = self.inner.len()?;
+        self.meter.file_bytes.store(len, Ordering::Relaxed);
+        Ok(len)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -163,7 +165,9 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
+        self.inner.set_len(len)?;
+        self.meter.file_bytes.store(len, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

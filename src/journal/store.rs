@@ -7,12 +7,12 @@ use std::{
     any::Any,
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering},
     time::Instant,
 };
 
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
+    CompactionError, Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
     WriteTransaction,
 };
 
@@ -107,6 +107,23 @@ impl Store {
         if let Err(fault) = closed {
             tracing::warn!(%fault, "the journal did not close cleanly");
         }
+    }
+
+    /// The length of the database's file; 0 before it was opened.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.meter.file_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Moves what is held to the beginning of the file and cuts off its end, once every read under
+    /// way has ended. Opening is not quick before the next commit.
+    pub(super) fn compact(&self) -> Result<(), Fault> {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let database = slot.as_mut().ok_or(Fault::Unavailable)?;
+        guarded(|| match database.compact() {
+            Ok(_) => Ok(()),
+            Err(CompactionError::Storage(error)) => Err(fault(error)),
+            Err(other) => Err(Fault::Damaged(other.to_string())),
+        })
     }
 
     /// A short read. Nothing of the transaction may outlive the closure.

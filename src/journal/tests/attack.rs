@@ -307,6 +307,7 @@ fn empty_status() -> Status {
             state: JournalState::Open,
             commits: 0,
             reopened: 0,
+            dropped: 0,
             last_error: None,
         },
         clock: ClockStatus {
