@@ -8,6 +8,7 @@
 //! | `edge_outbox.checkpoint` | – | cursors and counters of a commit that appended nothing |
 //! | `edge_outbox.ids` | first seq of 1,024 | the ids of these events (`ids`) |
 //! | `edge_outbox.dead_letters` | sink, seq | reason code |
+//! | `edge_outbox.dropped` | – | seqs of the ledger's events on what was dropped, once there is one |
 //! | `edge_outbox.meta` | `format` | version of the file |
 //!
 //! A program's own tables, under any other name, live in the same file ([`Transaction`]).

@@ -59,6 +59,8 @@ fn unshare() -> Option<Vec<&'static str>> {
 struct Device {
     home: Home,
     child: Child,
+    /// How its namespaces are entered.
+    namespaces: &'static [&'static str],
     next: u64,
     /// Which were acknowledged.
     acknowledged: BTreeSet<Uuid>,
@@ -85,7 +87,11 @@ impl Device {
             .current_dir(home.path(""))
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .envs(
+                inner
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -94,6 +100,11 @@ impl Device {
         let device = Self {
             home,
             child,
+            namespaces: match way.contains(&"--user") {
+                true => &["--user", "--preserve-credentials", "--mount"],
+                // One's own cannot be entered.
+                false => &["--mount"],
+            },
             next: 1,
             acknowledged: BTreeSet::new(),
         };
@@ -117,21 +128,21 @@ impl Device {
         root.join(dir.strip_prefix("/").unwrap()).join(name)
     }
 
-    /// Mounts it with other options; tried again while a file is open in it for writing.
-    fn remount(&self, options: &str) {
+    /// Mounts something in its namespace; tried again while a file is open in it for writing.
+    fn mount(&self, command: &[&str], name: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let ended = Command::new("nsenter")
-                .args(["--mount", "--user", "--preserve-credentials"])
+                .args(self.namespaces)
                 .args(["--target", &self.child.id().to_string()])
-                .args(["mount", "-o", &format!("remount,{options}")])
-                .arg(self.home.data_dir())
+                .args(command)
+                .arg(self.home.data_dir().join(name))
                 .output()
                 .unwrap();
             if ended.status.success() {
                 return;
             }
-            assert!(Instant::now() < deadline, "{options}: {ended:?}");
+            assert!(Instant::now() < deadline, "{command:?}: {ended:?}");
             thread::sleep(POLL);
         }
     }
@@ -225,7 +236,12 @@ async fn assert_arrived(device: &Device, stream: &Stream) {
         .iter()
         .filter(|id| !arrived.contains_key(id))
         .collect();
-    assert!(lost.is_empty(), "{} of {}", lost.len(), device.acknowledged.len());
+    assert!(
+        lost.is_empty(),
+        "{} of {}",
+        lost.len(),
+        device.acknowledged.len()
+    );
     assert!(arrived.values().all(|count| *count == 1));
 }
 
@@ -256,7 +272,8 @@ async fn a_full_file_system_refuses_events_drains_and_takes_them_again() {
     assert_arrived(&device, &stream).await;
     // Its cursor is durable though the disk has no block left.
     device.wait_for(|status| {
-        status["sinks"]["hub"]["acked"] == status["tail"] && status["journal"]["state"] != "reopening"
+        status["sinks"]["hub"]["acked"] == status["tail"]
+            && status["journal"]["state"] != "reopening"
     });
     device.assert_runs();
 
@@ -274,7 +291,12 @@ async fn a_file_system_full_to_the_last_block_under_load_costs_nothing_acknowled
     let Some(way) = unshare() else { return };
     let mut server = NatsServer::start();
     let stream = server.create_stream(|_| {}).await;
-    let mut device = Device::start(&way, 8, &server, "min_free = \"1 MiB\"\nballast = \"512 KiB\"");
+    let mut device = Device::start(
+        &way,
+        8,
+        &server,
+        "min_free = \"1 MiB\"\nballast = \"512 KiB\"",
+    );
     for _ in 0..5 {
         for _ in 0..40 {
             device.append();
@@ -316,7 +338,11 @@ async fn the_oldest_go_where_the_file_system_is_full_and_the_ledger_says_so() {
     let arrived = messages(stream.clone()).await;
     let seqs: BTreeSet<u64> = arrived
         .iter()
-        .map(|message| serde_json::from_slice::<Value>(message).unwrap()["seq"].as_u64().unwrap())
+        .map(|message| {
+            serde_json::from_slice::<Value>(message).unwrap()["seq"]
+                .as_u64()
+                .unwrap()
+        })
         .collect();
     // Whatever is missing is named by the newest event of the ledger that says so.
     let dropped = arrived.iter().rev().find_map(|message| {
@@ -345,17 +371,19 @@ async fn a_read_only_file_system_is_waited_out() {
     let Some(way) = unshare() else { return };
     let server = NatsServer::start();
     let stream = server.create_stream(|_| {}).await;
-    // Nothing is kept free and there is no ballast, so that a full file system closes the journal:
-    // a file that is open for writing keeps a system from being mounted read-only.
+    // A file that is open for writing keeps a system from being mounted read-only. So a write fails
+    // for want of room, and the journal, which is closed then, is not found at first.
     let mut device = Device::start(&way, 8, &server, "min_free = \"0 B\"\nballast = \"0 B\"");
     device.wait_for(is_delivered);
     for _ in 0..50 {
         assert!(device.append() < 300);
     }
     device.fill();
+    device.mount(&["mount", "--bind", "/dev/null"], "journal.redb");
     assert_eq!(device.append_until_refused(), 503);
     device.wait_for(|status| status["journal"]["state"] == "reopening");
-    device.remount("ro,size=64m");
+    device.mount(&["mount", "-o", "remount,ro,size=64m"], "");
+    device.mount(&["umount"], "journal.redb");
     let says_read_only = |status: &Value| {
         let error = status["journal"]["last_error"].as_str();
         error.is_some_and(|error| error.contains("Read-only"))
@@ -367,10 +395,57 @@ async fn a_read_only_file_system_is_waited_out() {
         thread::sleep(POLL);
     }
     device.assert_runs();
-    device.remount("rw");
+    device.mount(&["mount", "-o", "remount,rw"], "");
     device.append_until_taken();
     let status = device.wait_for(is_delivered);
     assert_eq!(status["journal"]["state"], "open", "{status:#}");
     assert_arrived(&device, &stream).await;
     device.assert_runs();
+}
+
+/// Events of a kilobyte that make a file worth compacting.
+const BACKLOG: u64 = 20_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_journal_gives_the_disk_back_by_itself_and_once() {
+    let mut server = NatsServer::start();
+    let stream = server.create_stream(|_| {}).await;
+    server.stop();
+    let home = Home::with_config(&format!(
+        "[sinks.hub]\ntype = \"nats\"\nservers = [\"{}\"]\n",
+        server.url()
+    ));
+    let daemon = home.daemon();
+    let event = format!(
+        "{{\"event_type\":\"quiz.submitted.v1\",\"aggregate_id\":\
+         \"0192f0c1-2345-7000-8000-0123456789ab\",\"payload\":\"{}\"}}\n",
+        "x".repeat(1_000)
+    );
+    let lines = event.repeat(usize::try_from(BACKLOG).unwrap());
+    assert_eq!(home.run_with(&["append"], lines).code, 0);
+    let file = home.data_dir().join("journal.redb");
+    let blown_up = fs::metadata(&file).unwrap().len();
+    assert!(blown_up > 20 << 20, "{blown_up}");
+    server.start_again();
+    home.wait_for(is_delivered);
+    let deadline = Instant::now() + PATIENCE;
+    while fs::metadata(&file).unwrap().len() > 8 << 20 {
+        assert!(Instant::now() < deadline, "{}", daemon.log());
+        thread::sleep(POLL);
+    }
+    assert!(
+        daemon.log().contains("the journal is compacted"),
+        "{}",
+        daemon.log()
+    );
+    let commits = |status: &Value| status["journal"]["commits"].as_u64();
+    let before = commits(&home.wait_for(is_delivered));
+    thread::sleep(Duration::from_secs(12));
+    assert_eq!(commits(&home.status()), before, "{}", daemon.log());
+    assert_eq!(daemon.log().matches("the journal is compacted").count(), 1);
+    assert_eq!(home.run_with(&["append"], event).code, 0);
+    home.wait_for(is_delivered);
+    let arrived = stream.clone().info().await.unwrap().state.messages;
+    assert_eq!(arrived, BACKLOG + 2);
+    assert_eq!(daemon.stop().0, 0);
 }

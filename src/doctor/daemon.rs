@@ -85,7 +85,10 @@ impl Daemon {
             ),
             (JournalState::Open, None) if journal.dropped > 0 => Finding::warn(
                 Check::DataJournal,
-                format!("{held}; {} events were given up to make room", journal.dropped),
+                format!(
+                    "{held}; {} events were given up to make room",
+                    journal.dropped
+                ),
                 "the loss ledger says which; let the sinks deliver, or raise `journal.max_bytes`"
                     .to_owned(),
             ),

@@ -90,7 +90,9 @@ impl DiskGuard {
             Some(free) if free < OPENING_BYTES => {
                 guard.give_up_ballast();
             }
-            Some(free) => guard.keep_ballast(free, Instant::now()),
+            Some(free) => {
+                guard.keep_ballast(free, Instant::now());
+            }
             None => {}
         }
         guard
@@ -114,11 +116,11 @@ impl DiskGuard {
         let Some(free) = self.free() else {
             return self.low;
         };
-        self.keep_ballast(free, now);
+        let free = self.keep_ballast(free, now);
         // Without a ballast there is no other reserve than what is free.
         let least = match self.ballast {
             Ballast::Kept => self.min_free,
-            Ballast::Absent { .. } => self.min_free.max(self.ballast_bytes.saturating_mul(2)),
+            Ballast::Absent { .. } => self.min_free.max(self.room_for_ballast()),
         };
         let was_low = self.low.is_some();
         self.low = (free < least).then(|| LowDisk {
@@ -168,27 +170,37 @@ impl DiskGuard {
         }
     }
 
-    /// Makes the ballast where it is missing and the disk has room for it.
-    fn keep_ballast(&mut self, free: u64, now: Instant) {
+    /// So many bytes have to be free for the ballast to be made: given up, it is not made of what it
+    /// gave. Whether the journal may grow beside it comes second.
+    fn room_for_ballast(&self) -> u64 {
+        self.ballast_bytes.saturating_mul(2)
+    }
+
+    /// Makes the ballast where it is missing and the disk has room for it. Gives what is free then.
+    fn keep_ballast(&mut self, free: u64, now: Instant) -> u64 {
         let Ballast::Absent { try_again } = self.ballast else {
-            return;
+            return free;
         };
-        let least = self
-            .min_free
-            .saturating_add(self.ballast_bytes.saturating_mul(3));
-        if self.ballast_bytes == 0 || free < least || try_again.is_some_and(|at| now < at) {
-            return;
+        if self.ballast_bytes == 0
+            || free < self.room_for_ballast()
+            || try_again.is_some_and(|at| now < at)
+        {
+            return free;
         }
-        self.ballast = match make_ballast(&self.path(), self.ballast_bytes) {
-            Ok(()) => Ballast::Kept,
+        match make_ballast(&self.path(), self.ballast_bytes) {
+            Ok(()) => {
+                self.ballast = Ballast::Kept;
+                free.saturating_sub(self.ballast_bytes)
+            }
             Err(error) => {
                 tracing::warn!(path = %self.path().display(), %error, "no ballast can be made");
                 drop(fs::remove_file(self.path()));
-                Ballast::Absent {
+                self.ballast = Ballast::Absent {
                     try_again: Some(now + BALLAST_AGAIN_AFTER),
-                }
+                };
+                free
             }
-        };
+        }
     }
 
     fn path(&self) -> PathBuf {

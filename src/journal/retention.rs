@@ -96,7 +96,11 @@ mod tests {
             (stamp(900, No, 0, DAY), stamp(2, No, 0, 0), 0),
         ];
         for (now, then, micros) in cases {
-            assert_eq!(age(now, then), Duration::from_micros(micros), "{now:?} {then:?}");
+            assert_eq!(
+                age(now, then),
+                Duration::from_micros(micros),
+                "{now:?} {then:?}"
+            );
         }
     }
 }

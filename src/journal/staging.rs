@@ -6,6 +6,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use self::room::Dropping;
+pub(crate) use self::room::LowDisk;
+use super::retention::Retention;
 use super::{
     cursor::{Cursors, SinkName},
     error::AppendError,
@@ -14,15 +17,12 @@ use super::{
     state::State,
     store::Store,
 };
-pub(crate) use self::room::LowDisk;
-use self::room::Dropping;
 use crate::{
     clock::{ClockSync, Stamp},
     envelope::Epoch,
     ledger::{ClockSynced, LedgerEvent},
     seq::Seq,
 };
-use super::retention::Retention;
 
 /// Most events that one request may hold.
 pub const MAX_REQUEST_EVENTS: usize = 4_096;

@@ -12,8 +12,8 @@ use std::{
 };
 
 use redb::{
-    CompactionError, Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
-    WriteTransaction,
+    CompactionError, Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend,
+    TableDefinition, WriteTransaction,
 };
 
 use super::{
@@ -37,6 +37,10 @@ pub(super) const IDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ed
 /// Reason code by sink and seq.
 pub(super) const DEAD_LETTERS: TableDefinition<'_, (&str, u64), &str> =
     TableDefinition::new("edge_outbox.dead_letters");
+/// The seqs of the first and of the newest event of the ledger that say again what was dropped; made
+/// with the first of them.
+pub(super) const DROPPED: TableDefinition<'_, (), (u64, u64)> =
+    TableDefinition::new("edge_outbox.dropped");
 /// The version of the format, under `format`.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("edge_outbox.meta");
 

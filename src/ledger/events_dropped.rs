@@ -1,7 +1,8 @@
 //! `outbox.events_dropped.v1`: what was given up so that newer events find room.
 //!
-//! Its size is bounded, however long a device is cut off: the ranges of an older one that is given
-//! up in its turn are merged into the new one, and so is what else the ledger said there.
+//! Each one says again what the one before said, until that has reached every required sink: so the
+//! newest names everything that is missing, and an older one may be given up in its turn. Its size
+//! is bounded, however long a device is cut off.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -111,33 +112,14 @@ impl EventsDropped {
         }
     }
 
-    /// Adds an event of the ledger that is given up. An older one of this type is merged into this.
+    /// Adds an event of the ledger that is given up.
     pub(crate) fn add_ledger(&mut self, event: DroppedLedger) {
-        if event.event_type == Self::EVENT_TYPE
-            && let Ok(older) = serde_json::from_str::<Self>(event.payload.get())
-        {
-            return self.absorb(older);
-        }
         let bytes: usize = self.ledger.iter().map(DroppedLedger::bytes).sum();
         if bytes + event.bytes() <= MAX_REPEATED_BYTES {
             self.ledger.push(event);
         } else {
             self.ledger_left_out = self.ledger_left_out.saturating_add(1);
         }
-    }
-
-    fn absorb(&mut self, older: Self) {
-        self.ranges.extend(older.ranges);
-        self.join_ranges();
-        older.sinks.into_iter().for_each(|at| self.add_sink(at));
-        older
-            .ledger
-            .into_iter()
-            .for_each(|event| self.add_ledger(event));
-        self.ledger_left_out = self.ledger_left_out.saturating_add(older.ledger_left_out);
-        self.unreadable_groups = self
-            .unreadable_groups
-            .saturating_add(older.unreadable_groups);
     }
 
     /// Ascending, and what touches is one. Where there are too many, those nearest to each other
@@ -212,26 +194,23 @@ mod tests {
     }
 
     #[test]
-    fn an_older_one_is_merged_with_all_that_it_said() {
-        let mut older = EventsDropped::default();
-        older.add_range(run(3, 9));
-        older.add_range(run(20, 29));
-        older.add_sink(at("hub", 17, 4));
-        older.add_ledger(ledger(4, "outbox.sink_skipped.v1", "{\"sink\":\"x\"}".into()));
-        let mut newer = EventsDropped::default();
-        newer.add_range(run(30, 50));
-        newer.add_sink(at("hub", 21, 0));
-        newer.add_sink(at("lab", 1, 1));
-        let payload = serde_json::to_string(&older).unwrap();
-        newer.add_ledger(ledger(31, EventsDropped::EVENT_TYPE, payload));
-        assert_eq!(newer.ranges.len(), 2, "{:?}", newer.ranges);
-        assert_eq!(newer.ranges[0], run(3, 9));
-        let joined = newer.ranges[1];
-        assert_eq!((joined.prev, joined.digest), (run(20, 50).prev, run(20, 50).digest));
-        assert_eq!(joined.range, run(20, 50).range);
-        assert_eq!(newer.sinks, [at("hub", 38, 4), at("lab", 1, 1)]);
-        assert_eq!(newer.ledger.len(), 1);
-        assert_eq!(newer.ledger[0].payload.get(), "{\"sink\":\"x\"}");
+    fn what_touches_is_one_range_and_counts_add_up() {
+        let mut dropped = EventsDropped::default();
+        dropped.add_range(run(3, 9));
+        dropped.add_range(run(30, 50));
+        dropped.add_range(run(20, 29));
+        for (sink, undelivered, in_doubt) in [("hub", 17, 4), ("lab", 1, 1), ("hub", 21, 0)] {
+            dropped.add_sink(at(sink, undelivered, in_doubt));
+        }
+        let [first, second] = dropped.ranges[..] else {
+            panic!("{:?}", dropped.ranges);
+        };
+        assert_eq!((first, second.range), (run(3, 9), run(20, 50).range));
+        assert_eq!(
+            (second.prev, second.digest),
+            (run(20, 50).prev, run(20, 50).digest)
+        );
+        assert_eq!(dropped.sinks, [at("hub", 38, 4), at("lab", 1, 1)]);
     }
 
     #[test]
@@ -240,7 +219,7 @@ mod tests {
         for n in 0..500 {
             dropped.add_range(run(10 * n + 1, 10 * n + 5));
             dropped.add_sink(at(&format!("sink-{n}"), 5, 0));
-            dropped.add_ledger(ledger(n, "outbox.event_rejected.v1", "\"x\"".repeat(1)));
+            dropped.add_ledger(ledger(n, "outbox.event_rejected.v1", "\"x\"".into()));
         }
         assert_eq!(dropped.ranges.len(), MAX_RANGES);
         for n in 0..500 {

@@ -20,8 +20,8 @@ use crate::{
     hardware::Hardware,
     ingest::Door,
     journal::{
-        Core, DiskGuard, FileStorage, Identity, Limits, NewBoard, QUEUE_COMMANDS, Reader, Retention, WhenFull, Writer, sync_dir,
-        system_entropy, try_open,
+        Core, DiskGuard, FileStorage, Identity, Limits, NewBoard, QUEUE_COMMANDS, Reader,
+        Retention, WhenFull, Writer, sync_dir, system_entropy, try_open,
     },
     signing::{DeviceKey, KeyError, KeyId},
     status::{ClockStatus, JournalState, JournalStatus, Status},

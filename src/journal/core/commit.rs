@@ -63,7 +63,7 @@ impl<S: Storage> Core<S> {
         if let Some(keep_from) = trimmed.max(staging.keep_from()) {
             let delivered = trim_limit(&staging.cursors);
             self.skip_optional_sinks(staging, keep_from.min(delivered.next()));
-            dropped = self.give_up(&groups, staging, delivered, keep_from)?;
+            dropped = self.give_up(transaction, &groups, staging, (delivered, keep_from))?;
             held_bytes = held_bytes.saturating_sub(trim(&mut groups, keep_from)?);
             first_held = keep_from;
         }

@@ -1,6 +1,6 @@
 //! What goes: delivered events that are kept no longer, and the oldest where there is no room.
 
-use redb::ReadableTable;
+use redb::{ReadableTable, WriteTransaction};
 
 use super::{
     super::{
@@ -10,6 +10,7 @@ use super::{
         row::{self, Group},
         staging::{LowDisk, Staging},
         storage::Storage,
+        store::DROPPED,
     },
     Core,
     commit::TRIM_EVENTS,
@@ -119,16 +120,27 @@ impl<S: Storage> Core<S> {
     /// the ledger says what it was. Gives how many events. Comes before the rows go.
     pub(super) fn give_up(
         &mut self,
+        transaction: &WriteTransaction,
         groups: &impl ReadableTable<u64, &'static [u8]>,
         staging: &mut Staging,
-        delivered: Seq,
-        keep_from: Seq,
+        (delivered, keep_from): (Seq, Seq),
     ) -> Result<u64, Fault> {
         let first = delivered.next().max(self.state.first_held);
         let Some(range) = SeqRange::new(first, keep_from.prev()) else {
             return Ok(0);
         };
-        let mut dropped = EventsDropped::default();
+        let mut table = transaction.open_table(DROPPED).map_err(fault)?;
+        let said = table.get(()).map_err(fault)?.map(|row| row.value());
+        let (since, mut dropped) = match said {
+            // It may be on its way, so whoever gets it not has to get what it says from this one.
+            Some((since, newest)) if Seq::new(newest) > delivered => {
+                match said_before(groups, Seq::new(newest))? {
+                    Some(dropped) => (Some(Seq::new(since)), dropped),
+                    None => (None, EventsDropped::default()),
+                }
+            }
+            _ => (None, EventsDropped::default()),
+        };
         let (mut prev, mut digest) = (None, None);
         let start = groups
             .range(..=first.get())
@@ -142,9 +154,7 @@ impl<S: Storage> Core<S> {
             let at = Seq::new(key.value());
             let row = row.value();
             let look = match row::has_ledger(at, row) {
-                Ok((last, has_ledger)) => {
-                    has_ledger || at <= range.first() || last >= range.last()
-                }
+                Ok((last, has_ledger)) => has_ledger || at <= range.first() || last >= range.last(),
                 Err(error) => {
                     tracing::error!(seq = %at, %error, "events that are given up cannot be read");
                     dropped.unreadable_groups += 1;
@@ -166,7 +176,10 @@ impl<S: Storage> Core<S> {
                 if seq == range.last() {
                     digest = Some(record.digest);
                 }
-                if record.statement.kind == Kind::Ledger {
+                // One that this one says again needs no repeating.
+                let is_said = record.statement.event_type == EventsDropped::EVENT_TYPE
+                    && since.is_some_and(|since| seq >= since);
+                if record.statement.kind == Kind::Ledger && !is_said {
                     let payload = record.private.as_ref().map_or(&b"null"[..], |p| p.payload);
                     match serde_json::from_slice(payload) {
                         Ok(payload) => dropped.add_ledger(DroppedLedger {
@@ -206,6 +219,9 @@ impl<S: Storage> Core<S> {
             cursor.skip_to(before);
         }
         staging.add_ledger(&LedgerEvent::EventsDropped(dropped), &mut self.entropy);
+        let newest = staging.tail().get();
+        let since = since.map_or(newest, Seq::get);
+        table.insert((), (since, newest)).map_err(fault)?;
         self.tell_dropped(range, staging.stamp);
         Ok(range.len())
     }
@@ -228,4 +244,25 @@ impl<S: Storage> Core<S> {
             events: 0,
         };
     }
+}
+
+/// What an earlier event of the ledger says was dropped; `None` where it cannot be read.
+fn said_before(
+    groups: &impl ReadableTable<u64, &'static [u8]>,
+    seq: Seq,
+) -> Result<Option<EventsDropped>, Fault> {
+    let Some(entry) = groups.range(..=seq.get()).map_err(fault)?.next_back() else {
+        return Ok(None);
+    };
+    let (key, row) = entry.map_err(fault)?;
+    let Ok(group) = Group::decode(Seq::new(key.value()), row.value()) else {
+        return Ok(None);
+    };
+    let said = group.record(seq).filter(|record| {
+        record.statement.kind == Kind::Ledger
+            && record.statement.event_type == EventsDropped::EVENT_TYPE
+    });
+    Ok(said
+        .and_then(|record| record.private)
+        .and_then(|private| serde_json::from_slice(private.payload).ok()))
 }

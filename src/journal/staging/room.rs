@@ -64,7 +64,10 @@ impl Staging {
     }
 
     /// The most bytes of events that may be held, without those of the ledger.
-    #[expect(clippy::unused_self, reason = "reads as one of the questions beside it")]
+    #[expect(
+        clippy::unused_self,
+        reason = "reads as one of the questions beside it"
+    )]
     fn most(&self, view: View<'_>) -> u64 {
         let quota = view.limits.max_bytes.saturating_sub(LEDGER_RESERVE_BYTES);
         let disk = view.limits.low_disk.map_or(u64::MAX, |low| low.most_held);

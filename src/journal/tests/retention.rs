@@ -110,7 +110,7 @@ fn a_full_journal_gives_up_its_oldest_and_the_ledger_says_which() {
     attach(&mut core, &hub, true);
     attach(&mut core, &lab, true);
     let before = held(&core, "at first");
-    for number in 0..150 {
+    for number in 0..100 {
         append(&mut core, vec![sealed(number, &kilobyte(number))])
             .unwrap()
             .unwrap();
@@ -120,12 +120,16 @@ fn a_full_journal_gives_up_its_oldest_and_the_ledger_says_which() {
     core.claim(&mut staging, &hub, Seq::new(10));
     core.commit(staging).unwrap();
     let mut commits = 0;
-    for number in 150..1_000 {
+    for number in 100..1_000 {
         let first_held = core.first_held();
         append(&mut core, vec![sealed(number, &kilobyte(number))])
             .unwrap()
             .unwrap();
-        assert!(core.held_bytes() <= QUOTA, "{number}: {}", core.held_bytes());
+        assert!(
+            core.held_bytes() <= QUOTA,
+            "{number}: {}",
+            core.held_bytes()
+        );
         commits += u64::from(core.first_held() > first_held);
     }
     // In chunks, and not an event of the ledger for each that goes.
@@ -155,16 +159,63 @@ fn a_full_journal_gives_up_its_oldest_and_the_ledger_says_which() {
     };
     assert_eq!(newest.sinks, [at(&lab, last - 20, 0), at(&hub, last, 10)]);
     for cursor in core.cursors().values() {
-        assert_eq!((cursor.acked, cursor.confirmed), (run.range.last(), cursor.acked));
+        assert_eq!(
+            (cursor.acked, cursor.confirmed),
+            (run.range.last(), cursor.acked)
+        );
         assert!(cursor.claimed >= cursor.acked);
     }
     assert_eq!(core.store().meter().dropped.get(), last);
     // A repeat of what is gone is known all the same.
-    let again = append(&mut core, vec![sealed(3, &kilobyte(3))]).unwrap().unwrap();
+    let again = append(&mut core, vec![sealed(3, &kilobyte(3))])
+        .unwrap()
+        .unwrap();
     assert!(again[0].repeated);
     drop(core);
     let core = open(&storage, DROPPING).unwrap();
     assert_eq!(core.first_held(), now[0].seq);
+}
+
+/// What was said is not said for ever: once it is delivered, the next one begins anew.
+#[test]
+fn the_ledger_says_again_only_what_has_not_arrived() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, DROPPING).unwrap();
+    attach(&mut core, &nats(), true);
+    let mut number = 0;
+    let mut fill = |core: &mut Core<FaultyStorage>| {
+        for _ in 0..400 {
+            number += 1;
+            append(core, vec![sealed(number, &kilobyte(number))])
+                .unwrap()
+                .unwrap();
+        }
+    };
+    fill(&mut core);
+    let first = dropped(&held(&core, "")).pop().unwrap();
+    drop(core);
+    // Over a restart too.
+    let mut core = open(&storage, DROPPING).unwrap();
+    attach(&mut core, &nats(), true);
+    fill(&mut core);
+    let second = dropped(&held(&core, "")).pop().unwrap();
+    assert_eq!(second.ranges.len(), 1);
+    assert_eq!(second.ranges[0].range.first(), Seq::FIRST);
+    assert_eq!(second.ranges[0].range.last().next(), core.first_held());
+    assert!(second.sinks[0].undelivered > first.sinks[0].undelivered + 300);
+    assert_eq!(second.sinks[0].undelivered, second.ranges[0].range.len());
+    let types: Vec<_> = second.ledger.iter().map(|one| &one.event_type).collect();
+    assert_eq!(types, ["outbox.epoch_started.v1"]);
+    let tail = core.tail();
+    confirm(&mut core, &nats(), tail);
+    fill(&mut core);
+    let third = dropped(&held(&core, "")).pop().unwrap();
+    let [run] = third.ranges[..] else {
+        panic!("{:?}", third.ranges);
+    };
+    assert!(run.range.first() > tail, "{run:?}");
+    assert_eq!(third.sinks[0].undelivered, run.range.len());
+    assert!(third.ledger.is_empty());
 }
 
 #[test]
@@ -198,7 +249,10 @@ fn without_a_required_sink_the_oldest_go_too() {
     let now = held(&core, "");
     let newest = dropped(&now).pop().unwrap();
     assert_eq!(newest.sinks[0].undelivered, newest.ranges[0].range.len());
-    assert!(!now.iter().any(|event| event.event_type == "outbox.sink_skipped.v1"));
+    assert!(
+        !now.iter()
+            .any(|event| event.event_type == "outbox.sink_skipped.v1")
+    );
 }
 
 /// A request that is nearly as large as the quota finds room, even beside a row of its own size.
@@ -306,7 +360,7 @@ fn what_is_delivered_is_kept_as_long_as_the_configuration_says() {
     assert!((4 << 20..5 << 20).contains(&bytes), "{bytes}");
     // The clocks of these tests go on by a microsecond a reading. The quota bounds what is kept.
     let (bytes, mut core) = run(keeping(0, hour), 8_000);
-    assert!((5 << 20..=6 << 20).contains(&bytes), "{bytes}");
+    assert!((5 << 20..(6 << 20) + (8 << 10)).contains(&bytes), "{bytes}");
     let later = Stamp {
         boottime_us: 7_200_000_000,
         ..stamp()
@@ -353,7 +407,11 @@ fn append_and_drop(
         let numbers: Vec<u64> = request.collect();
         let request = numbers.iter().map(|&n| sealed(n, &kilobyte(n))).collect();
         let places = append(core, request)?.expect("there is always room");
-        acknowledged.extend(numbers.into_iter().zip(places.iter().map(|place| place.seq)));
+        acknowledged.extend(
+            numbers
+                .into_iter()
+                .zip(places.iter().map(|place| place.seq)),
+        );
     }
     Ok(())
 }
@@ -364,19 +422,31 @@ fn check(core: &Core<FaultyStorage>, acknowledged: &[(u64, Seq)], context: &str)
     let ledger = dropped(&held);
     let first = core.first_held();
     for seq in (1..first.get()).map(Seq::new) {
-        assert!(is_dropped(&ledger, seq), "{context}: {seq} is gone without a word");
+        assert!(
+            is_dropped(&ledger, seq),
+            "{context}: {seq} is gone without a word"
+        );
     }
     if let Some(run) = ledger.last().and_then(|newest| newest.ranges.last()) {
-        let after = held.iter().find(|event| event.seq == run.range.last().next());
+        let after = held
+            .iter()
+            .find(|event| event.seq == run.range.last().next());
         assert_eq!(run.digest, after.map(|event| event.prev), "{context}");
     }
     for one in &ledger {
         for run in &one.ranges {
-            assert!(run.range.last() < first, "{context}: {run:?} is said to be gone");
+            assert!(
+                run.range.last() < first,
+                "{context}: {run:?} is said to be gone"
+            );
         }
     }
     for (number, seq) in acknowledged {
-        assert_eq!(core.find(&Uuid::from_u64_pair(*number, 1)), Some(*seq), "{context}");
+        assert_eq!(
+            core.find(&Uuid::from_u64_pair(*number, 1)),
+            Some(*seq),
+            "{context}"
+        );
         if *seq >= first {
             let event = &held[seq.since(first) as usize];
             assert_eq!(event.payload, kilobyte(*number).as_bytes(), "{context}");
@@ -385,9 +455,15 @@ fn check(core: &Core<FaultyStorage>, acknowledged: &[(u64, Seq)], context: &str)
     let once: BTreeSet<Seq> = acknowledged.iter().map(|(_, seq)| *seq).collect();
     assert_eq!(once.len(), acknowledged.len(), "{context}");
     for cursor in core.cursors().values() {
-        assert!(cursor.confirmed <= cursor.acked && cursor.acked <= cursor.claimed, "{context}");
+        assert!(
+            cursor.confirmed <= cursor.acked && cursor.acked <= cursor.claimed,
+            "{context}"
+        );
         assert!(cursor.claimed <= core.tail(), "{context}");
-        assert!(cursor.acked.next() >= first, "{context}: a cursor stands behind");
+        assert!(
+            cursor.acked.next() >= first,
+            "{context}: a cursor stands behind"
+        );
     }
     assert!(core.held_bytes() <= QUOTA, "{context}");
 }
@@ -441,7 +517,9 @@ fn drained(events: u64) -> FaultyStorage {
     let mut core = open(&storage, LIMITS).unwrap();
     attach(&mut core, &nats(), true);
     for first in (0..events).step_by(50) {
-        let request = (first..first + 50).map(|n| sealed(n, &kilobyte(n))).collect();
+        let request = (first..first + 50)
+            .map(|n| sealed(n, &kilobyte(n)))
+            .collect();
         append(&mut core, request).unwrap().unwrap();
     }
     let upto = Seq::new(core.tail().get() - 50);
@@ -464,8 +542,15 @@ fn a_drained_journal_is_compacted_once_and_gives_the_disk_back() {
     assert_eq!(core.store().meter().compactions.get(), 1);
     assert!(!core.is_worth_compacting(), "not in a loop");
     let after = held(&core, "after");
-    assert!(before.iter().map(|e| e.digest).eq(after.iter().map(|e| e.digest)));
-    append(&mut core, vec![sealed(50_000, "{}")]).unwrap().unwrap();
+    assert!(
+        before
+            .iter()
+            .map(|e| e.digest)
+            .eq(after.iter().map(|e| e.digest))
+    );
+    append(&mut core, vec![sealed(50_000, "{}")])
+        .unwrap()
+        .unwrap();
     drop(core);
     let core = open(&storage, LIMITS).unwrap();
     assert_eq!(held(&core, "opened").len(), after.len() + 1);
@@ -479,20 +564,24 @@ fn a_journal_with_tables_of_a_program_or_with_a_backlog_is_not_compacted() {
     let table = redb::TableDefinition::<u64, u64>::new("scores");
     let staging = core.stage(stamp());
     let made = core.transact(staging, |transaction| {
-        transaction.open_table(table).map(drop).map_err(|error| error.to_string())
+        transaction
+            .open_table(table)
+            .map(drop)
+            .map_err(|error| error.to_string())
     });
     assert!(made.is_ok());
     assert!(core.is_worth_compacting());
     assert_eq!(core.compact(stamp()).unwrap(), 0);
     assert!(!core.is_worth_compacting(), "not in a loop");
     assert_eq!(core.store().meter().compactions.get(), 0);
+    attach(&mut core, &nats(), true);
     let mut staging = core.stage(stamp());
     let tail = core.tail();
     core.claim(&mut staging, &nats(), tail);
     core.commit(staging).unwrap();
-    assert!(!core.is_delivering(), "nobody is attached who could");
-    attach(&mut core, &nats(), true);
     assert!(core.is_delivering());
+    core.detach(&nats());
+    assert!(!core.is_delivering(), "nobody does");
 }
 
 fn at_every_call_of_a_compaction(fault: Fault) {
@@ -510,7 +599,10 @@ fn at_every_call_of_a_compaction(fault: Fault) {
         let same = |core: &Core<FaultyStorage>| {
             let now = held(core, &context);
             assert!(
-                before.iter().map(|e| e.digest).eq(now.iter().map(|e| e.digest)),
+                before
+                    .iter()
+                    .map(|e| e.digest)
+                    .eq(now.iter().map(|e| e.digest)),
                 "{context}"
             );
             assert_eq!(*core.cursors(), cursors, "{context}");
@@ -523,8 +615,11 @@ fn at_every_call_of_a_compaction(fault: Fault) {
         storage.crash();
         let mut core = open(&storage, LIMITS).unwrap_or_else(|e| panic!("{context}: {e}"));
         same(&core);
-        append(&mut core, vec![sealed(50_000, "{}")]).unwrap().unwrap();
-        core.compact(stamp()).unwrap_or_else(|e| panic!("{context}: {e}"));
+        append(&mut core, vec![sealed(50_000, "{}")])
+            .unwrap()
+            .unwrap();
+        core.compact(stamp())
+            .unwrap_or_else(|e| panic!("{context}: {e}"));
         assert_eq!(held(&core, &context).len(), before.len() + 1);
         if is_over {
             break;
