@@ -407,7 +407,7 @@ async fn a_read_only_file_system_is_waited_out() {
 const BACKLOG: u64 = 20_000;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drained_journal_gives_the_disk_back_by_itself_and_once() {
+async fn a_drained_journal_gives_the_disk_back_by_itself_and_is_quiet_then() {
     let mut server = NatsServer::start();
     let stream = server.create_stream(|_| {}).await;
     server.stop();
@@ -433,16 +433,10 @@ async fn a_drained_journal_gives_the_disk_back_by_itself_and_once() {
         assert!(Instant::now() < deadline, "{}", daemon.log());
         thread::sleep(POLL);
     }
-    assert!(
-        daemon.log().contains("the journal is compacted"),
-        "{}",
-        daemon.log()
-    );
     let commits = |status: &Value| status["journal"]["commits"].as_u64();
     let before = commits(&home.wait_for(is_delivered));
     thread::sleep(Duration::from_secs(12));
     assert_eq!(commits(&home.status()), before, "{}", daemon.log());
-    assert_eq!(daemon.log().matches("the journal is compacted").count(), 1);
     assert_eq!(home.run_with(&["append"], event).code, 0);
     home.wait_for(is_delivered);
     let arrived = stream.clone().info().await.unwrap().state.messages;

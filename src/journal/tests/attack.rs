@@ -290,7 +290,7 @@ impl Clock for Ticking {
     }
 }
 
-fn empty_status() -> Status {
+pub(super) fn empty_status() -> Status {
     let now = stamp();
     Status {
         device: String::new(),
@@ -326,7 +326,7 @@ fn serving(core: Core<FaultyStorage>) -> (mpsc::Sender<Command>, JoinHandle<()>)
 }
 
 /// The same, with a board to read.
-fn serving_with(
+pub(super) fn serving_with(
     core: Core<FaultyStorage>,
     board: StatusBoard,
 ) -> (mpsc::Sender<Command>, JoinHandle<()>) {

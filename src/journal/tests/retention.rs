@@ -1,6 +1,10 @@
 //! What goes, when, and what the ledger says of it; and crashes at every call while it goes.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{storage::Fault, *};
 use crate::{
@@ -8,6 +12,7 @@ use crate::{
     journal::{Reader, WhenFull, cursor::Progress, staging::LowDisk},
     ledger::{DroppedAtSink, DroppedRange, EventsDropped},
     seq::{Incarnation, Position, Seq},
+    status_board::StatusBoard,
 };
 
 const QUOTA: u64 = 256 << 10;
@@ -555,6 +560,27 @@ fn a_drained_journal_is_compacted_once_and_gives_the_disk_back() {
     let core = open(&storage, LIMITS).unwrap();
     assert_eq!(held(&core, "opened").len(), after.len() + 1);
     assert!(!core.is_worth_compacting());
+}
+
+/// The writer compacts where nothing happens for a while, and then leaves the flash alone.
+#[test]
+fn a_quiet_writer_compacts_once_and_is_quiet_again() {
+    let core = open(&drained(20_000), LIMITS).unwrap();
+    let meter = core.store().meter().clone();
+    let board = StatusBoard::new(attack::empty_status());
+    let begin = Instant::now();
+    let (commands, writer) = attack::serving_with(core, board);
+    while meter.compactions.get() == 0 {
+        assert!(begin.elapsed() < Duration::from_secs(60));
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(begin.elapsed() > Duration::from_secs(9), "it was not quiet");
+    let syncs = meter.syncs.get();
+    thread::sleep(Duration::from_secs(12));
+    assert_eq!(meter.compactions.get(), 1);
+    assert!(meter.syncs.get() <= syncs + 2, "its own last commit");
+    drop(commands);
+    writer.join().unwrap();
 }
 
 #[test]
