@@ -26,7 +26,7 @@ use http_client::{Connection, Request};
 use serde_json::Value;
 use support::{
     nats_server::{NatsServer, messages},
-    program::{Home, exists},
+    program::{Home, exists, lines},
 };
 use uuid::Uuid;
 
@@ -364,6 +364,58 @@ async fn the_oldest_go_where_the_file_system_is_full_and_the_ledger_says_so() {
     }
     assert_eq!(dropped["sinks"][0]["sink"], "hub");
     assert_eq!(dropped["sinks"][0]["undelivered"], given_up);
+}
+
+/// What is on its way when it is given up may arrive all the same; neither this nor a restart upsets
+/// the delivery of what comes after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_on_its_way_holds_up_nothing() {
+    let mut server = NatsServer::start();
+    let stream = server.create_stream(|_| {}).await;
+    let home = Home::with_config(&format!(
+        "[journal]\nmax_bytes = \"1 MiB\"\nwhen_full = \"drop-oldest\"\n[sinks.hub]\n\
+         type = \"nats\"\nservers = [\"{}\"]\nwindow = 64\n",
+        server.url()
+    ));
+    let mut daemon = home.daemon();
+    home.wait_for(is_delivered);
+    for is_killed in [false, true] {
+        let before = home.status()["journal"]["dropped"].as_u64();
+        server.freeze();
+        assert_eq!(home.run_with(&["append"], lines(0..6_000)).code, 0);
+        assert!(home.status()["journal"]["dropped"].as_u64() > before);
+        if is_killed {
+            daemon.kill();
+            daemon = home.daemon();
+        }
+        server.thaw();
+        home.wait_for(is_delivered);
+        let tail = home.status()["tail"].as_u64().unwrap();
+        let (mut seqs, mut ranges) = (BTreeSet::new(), Vec::new());
+        for message in messages(stream.clone()).await {
+            let envelope: Value = serde_json::from_slice(&message).unwrap();
+            seqs.insert(envelope["seq"].as_u64().unwrap());
+            if envelope["event_type"] == "outbox.events_dropped.v1" {
+                let said = envelope["payload"]["ranges"].as_array().unwrap().clone();
+                ranges.extend(said.into_iter().map(|run| run["range"].clone()));
+            }
+        }
+        let is_named = |seq: u64| {
+            let within = |run: &Value| {
+                run["first"].as_u64() <= Some(seq) && Some(seq) <= run["last"].as_u64()
+            };
+            ranges.iter().any(within)
+        };
+        let lost = (1..=tail).filter(|seq| !seqs.contains(seq) && !is_named(*seq));
+        assert_eq!(
+            lost.collect::<Vec<_>>(),
+            Vec::<u64>::new(),
+            "{}",
+            daemon.log()
+        );
+        assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
+    }
+    assert_eq!(daemon.stop().0, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use self::room::Dropping;
 pub(crate) use self::room::LowDisk;
-use super::retention::Retention;
 use super::{
     cursor::{Cursors, SinkName},
     error::AppendError,
     reader,
+    retention::Retention,
     sealed::{Entropy, Sealed},
     state::State,
     store::Store,

@@ -54,24 +54,13 @@ impl Staging {
 
     /// Whether so many bytes fit beside what is held and staged.
     pub(super) fn has_room_for(&self, view: View<'_>, bytes: u64) -> bool {
-        self.in_use(view) + bytes <= self.most(view)
+        self.in_use(view) + bytes <= most(view)
     }
 
     /// Bytes that will be held.
     fn in_use(&self, view: View<'_>) -> u64 {
         let going = self.dropping.map_or(0, |dropping| dropping.bytes);
         view.state.held_bytes.saturating_sub(going) + self.weight
-    }
-
-    /// The most bytes of events that may be held, without those of the ledger.
-    #[expect(
-        clippy::unused_self,
-        reason = "reads as one of the questions beside it"
-    )]
-    fn most(&self, view: View<'_>) -> u64 {
-        let quota = view.limits.max_bytes.saturating_sub(LEDGER_RESERVE_BYTES);
-        let disk = view.limits.low_disk.map_or(u64::MAX, |low| low.most_held);
-        quota.min(disk)
     }
 
     /// Makes room for what is staged, a request of so many bytes being the last of it, by giving up
@@ -83,7 +72,7 @@ impl Staging {
         {
             return false;
         }
-        let missing = self.in_use(view).saturating_sub(self.most(view));
+        let missing = self.in_use(view).saturating_sub(most(view));
         let chunk = (quota / DROP_SHARE).max(DROP_LEAST_BYTES.min(quota / DROP_LEAST_SHARE));
         let (from, before) = match self.dropping {
             Some(dropping) => (dropping.keep_from, dropping.bytes),
@@ -133,6 +122,13 @@ impl Staging {
             },
         }
     }
+}
+
+/// The most bytes that may be held, those of the ledger's reserve not counted.
+fn most(view: View<'_>) -> u64 {
+    let quota = view.limits.max_bytes.saturating_sub(LEDGER_RESERVE_BYTES);
+    let disk = view.limits.low_disk.map_or(u64::MAX, |low| low.most_held);
+    quota.min(disk)
 }
 
 /// The oldest rows from `from` on that are as large together: where the next one begins, and their

@@ -280,6 +280,39 @@ fn a_large_request_finds_room_where_everything_else_has_to_go() {
 }
 
 #[test]
+fn a_program_s_transaction_finds_room_too_and_one_that_fails_drops_nothing() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, DROPPING).unwrap();
+    attach(&mut core, &nats(), true);
+    let run = |core: &mut Core<FaultyStorage>, fails: bool| {
+        let staging = core.stage(stamp());
+        let ended = core.transact(staging, |transaction| {
+            for _ in 0..20 {
+                let event = Event::builder("quiz.submitted.v1", Uuid::from_u128(7))
+                    .payload(kilobyte(0))
+                    .build()
+                    .unwrap();
+                transaction
+                    .append(event)
+                    .map_err(|error| error.to_string())?;
+            }
+            if fails { Err("no".into()) } else { Ok(()) }
+        });
+        ended.is_ok()
+    };
+    while core.store().meter().dropped.get() == 0 {
+        assert!(run(&mut core, false));
+    }
+    for _ in 0..10 {
+        let before = (core.first_held(), core.tail());
+        assert!(!run(&mut core, true));
+        assert_eq!((core.first_held(), core.tail()), before);
+        assert!(run(&mut core, false));
+    }
+    check(&core, &[], "");
+}
+
+#[test]
 fn on_a_disk_without_room_the_journal_goes_on_within_what_it_has() {
     let storage = FaultyStorage::new(1);
     let mut core = open(&storage, LIMITS).unwrap();
