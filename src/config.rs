@@ -59,7 +59,10 @@ use crate::{
     forwarder::SinkSpec,
     http::{HttpOptions, Token},
     identity::DeviceName,
-    outbox::{DEFAULT_MAX_BYTES, DEFAULT_MAX_PAYLOAD_BYTES, Outbox, OutboxBuilder},
+    outbox::{
+        DEFAULT_BALLAST, DEFAULT_MAX_BYTES, DEFAULT_MAX_PAYLOAD_BYTES, DEFAULT_MIN_FREE, Outbox,
+        OutboxBuilder, WhenFull,
+    },
     secret::Secret,
     signing::DeviceKey,
 };
@@ -131,6 +134,16 @@ pub struct Config {
 pub struct JournalConfig {
     /// The quota, in bytes of events.
     pub max_bytes: u64,
+    /// What happens to an append that finds no room.
+    pub when_full: WhenFull,
+    /// Bytes of events that are kept although they are delivered.
+    pub keep_delivered_bytes: u64,
+    /// How long an event is kept although it is delivered.
+    pub keep_delivered_for: Duration,
+    /// Bytes that stay free on the disk.
+    pub min_free_bytes: u64,
+    /// Bytes that are given up where the disk is full all the same.
+    pub ballast_bytes: u64,
     /// The largest payload, in bytes.
     pub max_payload_bytes: usize,
     /// How long a commit waits for more events.
@@ -175,6 +188,16 @@ words! {
         Debug = "debug",
         /// And all the rest.
         Trace = "trace",
+    }
+}
+
+words! {
+    /// What happens to an append that finds no room.
+    enum Full {
+        /// It is refused.
+        Reject = "reject",
+        /// The oldest events are given up for it.
+        DropOldest = "drop-oldest",
     }
 }
 
@@ -268,6 +291,13 @@ impl Config {
             .source(self.source.as_str())
             .check_board(self.check_board)
             .max_bytes(self.journal.max_bytes)
+            .when_full(self.journal.when_full)
+            .keep_delivered(
+                self.journal.keep_delivered_bytes,
+                self.journal.keep_delivered_for,
+            )
+            .min_free(self.journal.min_free_bytes)
+            .ballast(self.journal.ballast_bytes)
             .max_payload_bytes(self.journal.max_payload_bytes)
             .linger(self.journal.linger)
             .erase_on_request(self.journal.erase_on_request)
@@ -349,6 +379,27 @@ impl JournalConfig {
             ByteSize(DEFAULT_MAX_BYTES),
             ByteSize(MIB)..=ByteSize(MIB * MIB),
         );
+        let when_full = section.get("when_full", Full::Reject);
+        let keep_delivered = section.get_within(
+            "keep_delivered",
+            ByteSize(0),
+            ByteSize(0)..=ByteSize(MIB * MIB),
+        );
+        let keep_delivered_for = section.get_within(
+            "keep_delivered_for",
+            Span(Duration::ZERO),
+            Span(Duration::ZERO)..=Span(365 * 24 * Duration::from_secs(3600)),
+        );
+        let min_free = section.get_within(
+            "min_free",
+            ByteSize(DEFAULT_MIN_FREE),
+            ByteSize(0)..=ByteSize(MIB * MIB),
+        );
+        let ballast = section.get_within(
+            "ballast",
+            ByteSize(DEFAULT_BALLAST),
+            ByteSize(0)..=ByteSize(64 * MIB),
+        );
         let max_payload = section.get_within(
             "max_payload",
             size(DEFAULT_MAX_PAYLOAD_BYTES),
@@ -368,6 +419,14 @@ impl JournalConfig {
         section.finish();
         Self {
             max_bytes: max_bytes.0,
+            when_full: match when_full {
+                Full::Reject => WhenFull::Reject,
+                Full::DropOldest => WhenFull::DropOldest,
+            },
+            keep_delivered_bytes: keep_delivered.0,
+            keep_delivered_for: keep_delivered_for.0,
+            min_free_bytes: min_free.0,
+            ballast_bytes: ballast.0,
             max_payload_bytes: bytes(max_payload),
             linger: linger.0,
             erase_on_request,

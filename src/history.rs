@@ -245,6 +245,7 @@ mod tests {
                 state: JournalState::Open,
                 commits: 0,
                 reopened: 0,
+                dropped: 0,
                 last_error: None,
             },
             clock: ClockStatus {

@@ -118,7 +118,7 @@ const fn refusal(error: &AppendError) -> Option<Refusal> {
         AppendError::TooLarge { .. }
         | AppendError::BatchTooLarge { .. }
         | AppendError::LargerThanQuota { .. } => Refusal::TooLarge,
-        AppendError::Full { .. } => Refusal::Full,
+        AppendError::Full { .. } | AppendError::DiskFull { .. } => Refusal::Full,
         AppendError::OutcomeUnknown => Refusal::OutcomeUnknown,
         AppendError::Unavailable | AppendError::Closed => Refusal::Unavailable,
         AppendError::InsideTransaction => return None,

@@ -10,6 +10,7 @@
 //! | `edge_outbox.dead_letters` | sink, seq | reason code (`letters`) |
 //! | `edge_outbox.dead_letter_notes` | sink, seq | what else is known of it |
 //! | `edge_outbox.dead_letter_rows` | first seq of the group | what is kept of it once it is trimmed |
+//! | `edge_outbox.dropped` | – | seqs of the ledger's events on what was dropped, once there is one |
 //! | `edge_outbox.meta` | `format` | version of the file |
 //! | `edge_outbox.meta` | `dead_letter_row_bytes` | a sum |
 //! | `edge_outbox.meta` | `scrub` | there while free pages may hold what was erased |
@@ -42,6 +43,7 @@
 
 mod core;
 mod cursor;
+mod disk_guard;
 mod erasure;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -52,6 +54,7 @@ mod intake;
 mod letters;
 mod read_view;
 mod reader;
+mod retention;
 mod row;
 mod sealed;
 mod staging;
@@ -65,7 +68,9 @@ pub use redb;
 
 pub(crate) use self::{
     core::{Core, Identity, NewBoard, Wanted, try_open},
+    disk_guard::DiskGuard,
     reader::Reader,
+    retention::Retention,
     sealed::{Sealed, system_entropy},
     staging::Limits,
     storage::{FileStorage, sync_dir},
@@ -84,6 +89,7 @@ pub use self::{
     },
     read_view::ReadView,
     reader::Batch,
+    retention::WhenFull,
     staging::{Appended, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS},
     storage::Storage,
     transaction::{TableError, Transaction},

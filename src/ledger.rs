@@ -4,6 +4,8 @@
 //! missing a seq finds the reason in the same stream. Reasons are codes, never a server's text,
 //! which can quote data.
 
+mod events_dropped;
+
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,6 +15,8 @@ use crate::{
     seq::{Seq, SeqRange},
     signing::{KeyId, PublicKey, Signature},
 };
+
+pub use self::events_dropped::{DroppedAtSink, DroppedLedger, DroppedRange, EventsDropped};
 
 /// Why an epoch began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -194,6 +198,8 @@ pub enum LedgerEvent<'a> {
     ClockSynced(ClockSynced),
     /// See [`EventsErased`].
     EventsErased(EventsErased),
+    /// See [`EventsDropped`].
+    EventsDropped(EventsDropped),
 }
 
 impl LedgerEvent<'_> {
@@ -209,6 +215,7 @@ impl LedgerEvent<'_> {
             Self::DeadLettersDiscarded(_) => "outbox.dead_letters_discarded.v1",
             Self::ClockSynced(_) => "outbox.clock_synced.v1",
             Self::EventsErased(_) => "outbox.events_erased.v1",
+            Self::EventsDropped(_) => EventsDropped::EVENT_TYPE,
         }
     }
 
@@ -226,6 +233,7 @@ impl LedgerEvent<'_> {
             Self::DeadLettersDiscarded(event) => serde_json::to_vec(event),
             Self::ClockSynced(event) => serde_json::to_vec(event),
             Self::EventsErased(event) => serde_json::to_vec(event),
+            Self::EventsDropped(event) => serde_json::to_vec(event),
         }
     }
 }

@@ -136,6 +136,12 @@ pub struct Meter {
     pub committed: Counter,
     /// Events that were handed over again, with an id that was known.
     pub repeated: Counter,
+    /// Events that were given up, before every required sink had them, to make room.
+    pub dropped: Counter,
+    /// Times that the file of the journal was compacted.
+    pub compactions: Counter,
+    /// The length of that file, as it was set or found last.
+    pub(crate) file_bytes: AtomicU64,
     refused: [Counter; Refusal::ALL.len()],
     sinks: Mutex<BTreeMap<Box<str>, Arc<SinkMeter>>>,
 }
@@ -172,6 +178,9 @@ impl Default for Meter {
             appended: Counter::default(),
             committed: Counter::default(),
             repeated: Counter::default(),
+            dropped: Counter::default(),
+            compactions: Counter::default(),
+            file_bytes: AtomicU64::new(0),
             refused: Default::default(),
             sinks: Mutex::default(),
         }

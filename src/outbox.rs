@@ -21,8 +21,7 @@ pub use crate::journal::{
     AppendError, Appended, Batch, Chosen, Claim, Cursor, DeadLetter, DeadLetterError,
     DeadLettersChanged, EraseError, Erased, ForgetError, Forgotten, Horizon, MAX_DEAD_LETTERS,
     OpenError, Progress, ReadError, ReadView, RegisterError, RejectError, Retry, RetryState,
-    Settled, Start, TableError,
-    Transaction,
+    Settled, Start, TableError, Transaction, WhenFull,
 };
 use crate::{
     envelope::{DeviceName, Epoch},
@@ -45,7 +44,10 @@ pub(crate) use self::builder::JOURNAL_FILE;
 pub(crate) use self::builder::KEY_FILE;
 pub use self::{
     blocking::Blocking,
-    builder::{DEFAULT_MAX_BYTES, DEFAULT_MAX_PAYLOAD_BYTES, OutboxBuilder},
+    builder::{
+        DEFAULT_BALLAST, DEFAULT_MAX_BYTES, DEFAULT_MAX_PAYLOAD_BYTES, DEFAULT_MIN_FREE,
+        OutboxBuilder,
+    },
     sink_handle::{Registration, SinkHandle, SinkReads},
     stream::EventStream,
 };

@@ -55,6 +55,10 @@ pub struct JournalStatus {
     pub commits: u64,
     /// Times the journal had to be reopened after a failed write, since the start of the process.
     pub reopened: u64,
+    /// Events that were given up to make room, before every required sink had them, since the
+    /// start of the process. The loss ledger says which, and those before.
+    #[serde(default)]
+    pub dropped: u64,
     /// The last fault of the disk, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_error: Option<String>,
@@ -290,6 +294,7 @@ mod tests {
                 state: JournalState::Full,
                 commits: 0,
                 reopened: 0,
+                dropped: 0,
                 last_error: Some("a fault".into()),
             },
             clock: ClockStatus {

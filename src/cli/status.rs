@@ -70,6 +70,21 @@ fn show(output: &mut Output, status: &Status) -> io::Result<()> {
         bytes(journal.bytes),
         bytes(journal.quota_bytes),
     )?;
+    if let (JournalState::Full, Some(disk)) = (journal.state, journal.disk) {
+        writeln!(
+            output,
+            "           {} free on the disk",
+            bytes(disk.free_bytes)
+        )?;
+    }
+    if journal.dropped > 0 {
+        let events = match journal.dropped {
+            1 => "1 event was".to_owned(),
+            count => format!("{count} events were"),
+        };
+        let given_up = format!("{events} given up to make room, since the start");
+        writeln!(output, "           {}", output.tone(Tone::Bad, &given_up))?;
+    }
     if let Some(error) = &journal.last_error {
         writeln!(output, "           last fault: {error}")?;
     }

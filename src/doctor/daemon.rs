@@ -83,6 +83,15 @@ impl Daemon {
                 format!("{held}; a fault of the disk has passed: {error}"),
                 "a disk with faults wants to be replaced: see the system's log".to_owned(),
             ),
+            (JournalState::Open, None) if journal.dropped > 0 => Finding::warn(
+                Check::DataJournal,
+                format!(
+                    "{held}; {} events were given up to make room",
+                    journal.dropped
+                ),
+                "the loss ledger says which; let the sinks deliver, or raise `journal.max_bytes`"
+                    .to_owned(),
+            ),
             (JournalState::Open, None)
                 if journal.bytes >= journal.quota_bytes / 100 * NEARLY_FULL =>
             {

@@ -71,7 +71,8 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
         }
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
-            findings.push(space(free, config.journal.max_bytes.saturating_sub(held)));
+            let wanted = config.journal.max_bytes.saturating_sub(held);
+            findings.push(space(free, wanted, config.journal.min_free_bytes));
             findings.push(inodes(found.f_files, found.f_favail));
         }
         Err(error) => {
@@ -172,15 +173,19 @@ fn unescaped(text: &str) -> String {
     whole
 }
 
-/// `wanted`: what the journal may still grow by.
-fn space(free: u64, wanted: u64) -> Finding {
+/// `wanted`: what the journal may still grow by; `min_free`: what stays free.
+fn space(free: u64, wanted: u64, min_free: u64) -> Finding {
     const MIB: u64 = 1024 * 1024;
     let (free_mib, wanted_mib) = (free / MIB, wanted.div_ceil(MIB));
     let message = format!("{free_mib} MiB free; the journal may grow by {wanted_mib} MiB");
     let hint = "free some space, or lower `journal.max_bytes` to what is there";
-    if free < LEAST_ROOM {
+    if free < min_free {
+        let message = format!("{message}, but {} MiB stay free", min_free.div_ceil(MIB));
+        let hint = "free some space: until then the journal does not grow (`journal.min_free`)";
         Finding::fail(Check::DiskSpace, message, hint.to_owned())
-    } else if free < wanted {
+    } else if free < LEAST_ROOM {
+        Finding::fail(Check::DiskSpace, message, hint.to_owned())
+    } else if free - min_free < wanted {
         Finding::warn(Check::DiskSpace, message, hint.to_owned())
     } else {
         Finding::ok(Check::DiskSpace, message)
@@ -321,9 +326,11 @@ mod tests {
     #[test]
     fn room_is_measured_against_what_the_journal_may_grow_by() {
         const GIB: u64 = 1 << 30;
-        assert_eq!(space(2 * GIB, GIB).verdict, Good);
-        assert_eq!(space(GIB / 2, GIB).verdict, Warn);
-        assert_eq!(space(LEAST_ROOM - 1, 0).verdict, Fail);
+        assert_eq!(space(2 * GIB, GIB, LEAST_ROOM).verdict, Good);
+        assert_eq!(space(GIB / 2, GIB, LEAST_ROOM).verdict, Warn);
+        assert_eq!(space(GIB, GIB, LEAST_ROOM).verdict, Warn);
+        assert_eq!(space(LEAST_ROOM - 1, 0, 0).verdict, Fail);
+        assert_eq!(space(GIB, 0, 2 * GIB).verdict, Fail);
         assert_eq!(inodes(0, 0).verdict, Good);
         assert_eq!(inodes(1_000, 0).verdict, Fail);
         assert_eq!(inodes(1_000, 9).verdict, Warn);

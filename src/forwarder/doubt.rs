@@ -39,10 +39,12 @@ pub(super) async fn recall(
     }
     let reads = reads.clone();
     blocking(move || {
-        let newest = read(&reads, tail, tail, |record| record.statement.epoch)?;
-        let Some(&(_, epoch)) = newest.first() else {
+        // What was the newest may have been dropped since; then what comes after it is held.
+        let batch = reads.batch(tail, 1, READ_BYTES)?;
+        let Some(newest) = batch.records().next() else {
             return Err(nothing_held(tail));
         };
+        let epoch = newest?.statement.epoch;
         let mut doubt = Doubt {
             epoch,
             events: Vec::new(),

@@ -149,6 +149,16 @@ fn write_journal(page: &mut Page, status: &Status, meter: &Meter, dir: &Path) {
         free.sample(&[], found.f_bavail.saturating_mul(found.f_frsize));
     }
     page.counter(
+        "edge_outbox_events_dropped",
+        "Events that were given up to make room, before every required sink had them.",
+    )
+    .sample(&[], meter.dropped.get());
+    page.counter(
+        "edge_outbox_journal_compactions",
+        "Times that the file of the journal was compacted, which gives room back to the disk.",
+    )
+    .sample(&[], meter.compactions.get());
+    page.counter(
         "edge_outbox_journal_commits",
         "Durable commits, those of opening and reopening among them.",
     )

@@ -209,7 +209,7 @@ impl Problem {
             AppendError::BatchTooLarge { .. } | AppendError::LargerThanQuota { .. } => {
                 (Self::new(Kind::TooLarge, detail), None)
             }
-            AppendError::Full { .. } => {
+            AppendError::Full { .. } | AppendError::DiskFull { .. } => {
                 let mut problem = Self::new(Kind::JournalFull, detail);
                 problem.0.retry_after = Some(RETRY_FULL_SECONDS);
                 (problem, None)

@@ -8,14 +8,16 @@
 //! answered.
 
 mod commit;
+mod compaction;
 mod erase;
 mod letters;
+mod retention;
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use self::commit::Written;
+use self::{commit::Written, retention::Told};
 use super::{
     cursor::{Cursor, Cursors, Forgotten, Progress, SinkName, Start},
     erasure::Erasure,
@@ -110,6 +112,9 @@ pub(crate) struct Core<S> {
     scratch: Vec<u8>,
     commits: u64,
     last_stamp: Stamp,
+    told_dropped: Told,
+    /// The file's length after the last compaction of this process.
+    compacted_to: u64,
 }
 
 impl<S: Storage> Core<S> {
@@ -164,6 +169,8 @@ impl<S: Storage> Core<S> {
             scratch: Vec::new(),
             commits: 0,
             last_stamp: stamp,
+            told_dropped: Told::default(),
+            compacted_to: 0,
         };
         let backend = match existing {
             Some(backend) => backend,
@@ -582,6 +589,7 @@ impl<S: Storage> Core<S> {
         }
         let meter = self.store.meter();
         meter.appended.add(appended);
+        meter.dropped.add(written.dropped);
         meter.committed.add(staging.events.len() as u64);
         self.forget_durable_progress();
     }

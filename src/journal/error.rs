@@ -68,6 +68,15 @@ pub enum AppendError {
         /// The quota.
         quota_bytes: u64,
     },
+    /// The disk has less room than is to stay free. Nothing was taken; what was taken before is
+    /// forwarded.
+    #[error("the disk has {free} bytes left, and {min_free} stay free")]
+    DiskFull {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that stay free.
+        min_free: u64,
+    },
     /// A write failed under this commit: the event may or may not be there. Retry with the same
     /// id.
     #[error("the write failed, so the outcome is unknown; a retry with the same id is safe")]
@@ -102,6 +111,9 @@ impl AppendError {
             }
             Self::Full { .. } => {
                 "forwarding makes room; where it does not, the status says what stands in the way"
+            }
+            Self::DiskFull { .. } => {
+                "free some space where the journal is, or lower `journal.min_free`"
             }
             Self::OutcomeUnknown => "send it again with the same id: it will not be kept twice",
             Self::Unavailable | Self::Closed | Self::InsideTransaction => return None,

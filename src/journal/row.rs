@@ -353,6 +353,29 @@ pub(super) fn taken_in(first: Seq, row: &[u8]) -> Result<(Seq, Timestamp), RowEr
     Ok((last, wall))
 }
 
+/// The last event of the row, and the clocks when its events were taken in, without recomputing any
+/// digest.
+pub(super) fn taken_at(first: Seq, row: &[u8]) -> Result<(Seq, Stamp), RowError> {
+    let body = decode_body(first, row)?;
+    let wall = Timestamp::from_micros(body.wall_us)
+        .map_err(|_| RowError::Malformed("the wall clock is out of range"))?;
+    let stamp = Stamp {
+        wall,
+        sync: body.sync,
+        boot_id: Uuid::from_bytes(body.boot_id),
+        boottime_us: body.boottime_us,
+    };
+    Ok((first.plus(body.events.len() as u64).prev(), stamp))
+}
+
+/// The last event of the row, and whether any of its events is of the ledger, without recomputing
+/// any digest.
+pub(super) fn has_ledger(first: Seq, row: &[u8]) -> Result<(Seq, bool), RowError> {
+    let body = decode_body(first, row)?;
+    let last = first.plus(body.events.len() as u64).prev();
+    Ok((last, body.events.iter().any(|event| event.ledger)))
+}
+
 /// How many events the row holds, and its ids, without recomputing any digest.
 pub(super) fn ids_of(first: Seq, row: &[u8]) -> Result<Vec<Uuid>, RowError> {
     let body = decode_body(first, row)?;

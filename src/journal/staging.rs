@@ -1,14 +1,19 @@
 //! One commit in the making: decided upon in memory, not yet written.
 
+mod room;
+
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use self::room::Dropping;
+pub(crate) use self::room::LowDisk;
 use super::{
     cursor::{Cursors, SinkName},
     error::AppendError,
     letters::LetterChange,
     reader,
+    retention::Retention,
     sealed::{Entropy, Sealed},
     state::State,
     store::Store,
@@ -40,6 +45,10 @@ pub(crate) struct Limits {
     pub(crate) max_bytes: u64,
     /// The largest payload, in bytes.
     pub(crate) max_payload_bytes: usize,
+    /// What is kept longer than it must be, and what goes when there is no room.
+    pub(crate) retention: Retention,
+    /// The disk has no room either.
+    pub(crate) low_disk: Option<LowDisk>,
 }
 
 /// Where an event went.
@@ -76,6 +85,8 @@ pub(super) struct Staging {
     pub(super) unanchored_boot: Uuid,
     /// Bytes by which rows of earlier commits have become shorter.
     pub(super) shrunk: u64,
+    /// What is given up so that these events find room.
+    dropping: Option<Dropping>,
     /// The first seq of `events`.
     pub(super) first: Seq,
     ids: HashMap<Uuid, Seq>,
@@ -93,6 +104,7 @@ impl Staging {
             forgotten: None,
             unanchored_boot: state.checkpoint.unanchored_boot,
             shrunk: 0,
+            dropping: None,
             first: state.tail.next(),
             ids: HashMap::new(),
             weight: 0,
@@ -129,41 +141,11 @@ impl Staging {
             }
         }
         let needed = self.weight - mark.1;
-        if needed > 0 && !self.has_room_for(view, 0) {
+        if needed > 0 && !self.has_room_for(view, 0) && !self.make_room(view, needed) {
             self.truncate(mark);
             return Err(self.no_room(view, needed));
         }
         Ok(places)
-    }
-
-    /// Whether not even a small event finds room beside what is staged.
-    pub(super) fn is_full(&self, view: View<'_>) -> bool {
-        !self.has_room_for(view, SMALL_EVENT_BYTES)
-    }
-
-    /// Whether so many bytes fit beside what is held and staged.
-    fn has_room_for(&self, view: View<'_>, bytes: u64) -> bool {
-        let in_use = view.state.held_bytes + self.weight;
-        in_use + bytes + LEDGER_RESERVE_BYTES <= view.limits.max_bytes
-    }
-
-    /// Why a request that needs so many bytes is refused.
-    fn no_room(&self, view: View<'_>, needed: u64) -> AppendError {
-        let quota_bytes = view.limits.max_bytes;
-        let most = quota_bytes.saturating_sub(LEDGER_RESERVE_BYTES);
-        if needed > most {
-            // Trimming everything would not help it.
-            return AppendError::LargerThanQuota {
-                bytes: needed,
-                most,
-            };
-        }
-        view.state.short_of_room.set(true);
-        AppendError::Full {
-            bytes: view.state.held_bytes + self.weight,
-            needed,
-            quota_bytes,
-        }
     }
 
     fn append_one(

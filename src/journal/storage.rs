@@ -169,7 +169,9 @@ impl Growth {
 
 impl<B: StorageBackend> StorageBackend for Metered<B> {
     fn len(&self) -> io::Result<u64> {
-        self.inner.len()
+        let len = self.inner.len()?;
+        self.meter.file_bytes.store(len, Ordering::Relaxed);
+        Ok(len)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -180,7 +182,9 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
         if len > self.inner.len()? {
             self.growth.0.fetch_add(1, Ordering::Relaxed);
         }
-        self.inner.set_len(len)
+        self.inner.set_len(len)?;
+        self.meter.file_bytes.store(len, Ordering::Relaxed);
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -7,13 +7,13 @@ use std::{
     any::Any,
     cell::Cell,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering},
     time::Instant,
 };
 
 use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend, TableDefinition,
-    WriteTransaction,
+    CompactionError, Database, Durability, ReadTransaction, ReadableDatabase, StorageBackend,
+    TableDefinition, WriteTransaction,
 };
 
 use super::{
@@ -37,6 +37,10 @@ pub(super) const IDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ed
 /// Reason code by sink and seq.
 pub(super) const DEAD_LETTERS: TableDefinition<'_, (&str, u64), &str> =
     TableDefinition::new("edge_outbox.dead_letters");
+/// The seqs of the first and of the newest event of the ledger that say again what was dropped; made
+/// with the first of them.
+pub(super) const DROPPED: TableDefinition<'_, (), (u64, u64)> =
+    TableDefinition::new("edge_outbox.dropped");
 /// The version of the format, under `format`.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("edge_outbox.meta");
 
@@ -130,6 +134,23 @@ impl Store {
         if let Err(fault) = closed {
             tracing::warn!(%fault, "the journal did not close cleanly");
         }
+    }
+
+    /// The length of the database's file; 0 before it was opened.
+    pub(super) fn file_bytes(&self) -> u64 {
+        self.meter.file_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Moves what is held to the beginning of the file and cuts off its end, once every read under
+    /// way has ended. Opening is not quick before the next commit.
+    pub(super) fn compact(&self) -> Result<(), Fault> {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let database = slot.as_mut().ok_or(Fault::Unavailable)?;
+        guarded(|| match database.compact() {
+            Ok(_) => Ok(()),
+            Err(CompactionError::Storage(error)) => Err(fault(error)),
+            Err(other) => Err(Fault::Damaged(other.to_string())),
+        })
     }
 
     /// A short read. Nothing of the transaction may outlive the closure.

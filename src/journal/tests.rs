@@ -5,6 +5,7 @@ mod behaviour;
 mod crash;
 mod erase;
 mod letters;
+mod retention;
 mod storage;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use super::{
     core::{Core, Identity, NewBoard, Wanted},
     cursor::{SinkName, Start},
     error::{AppendError, Fault},
+    retention::Retention,
     sealed::{Entropy, Sealed},
 };
 use crate::{
@@ -34,6 +36,8 @@ const OTHER_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIAkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk
 const LIMITS: Limits = Limits {
     max_bytes: 64 << 20,
     max_payload_bytes: 64 << 10,
+    retention: Retention::DEFAULT,
+    low_disk: None,
 };
 
 /// A clock that steps a microsecond a reading.

@@ -18,17 +18,19 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::command::{ForgetError, Horizon, RegisterError};
-use self::{erasing::Erasing, waiting::Waiting};
 pub(crate) use self::{
     command::{Command, End, Finish, Job, Noted, Registered},
     letters::LetterCommand,
 };
+use self::{erasing::Erasing, waiting::Waiting};
 use super::{
     core::{Core, Interrupted, Wanted},
     cursor::{Forgotten, SinkName},
+    disk_guard::{DiskGuard, LOOK_AGAIN_AFTER},
     error::{AppendError, Fault, ReadError},
     intake::Intake,
-    staging::Staging,
+    sealed::Sealed,
+    staging::{Appended, Staging},
     storage::Storage,
     transaction,
 };
@@ -57,6 +59,9 @@ const REOPEN_MOST: Duration = Duration::from_secs(5);
 /// A journal that could be written to for so long after it was reopened is well again. Before, the
 /// next failure is the same trouble: a full disk takes a small commit and refuses the large ones.
 const WELL_AFTER: Duration = Duration::from_secs(5);
+
+/// A journal that appended nothing for so long is quiet enough to be compacted.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// An attached sink.
 struct Port {
@@ -101,6 +106,11 @@ pub(crate) struct Writer<S, C> {
     /// Bytes held when an append was last refused and not even a small event had room.
     full_at: Option<u64>,
     erasing: Erasing,
+    guard: Option<DiskGuard>,
+    /// When the disk is looked at again: an append was refused because it has too little room.
+    look_again: Option<Instant>,
+    /// When the journal was quiet for so long that its file may be compacted, which is worth it.
+    quiet_at: Option<Instant>,
     pace: Pace,
 }
 
@@ -126,10 +136,20 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             reopened: 0,
             full_at: None,
             erasing: Erasing::default(),
+            guard: None,
+            look_again: None,
+            quiet_at: None,
             pace: Pace::default(),
         };
+        writer.note_activity();
         writer.publish();
         writer
+    }
+
+    /// Watches over the room on the disk.
+    pub(crate) fn guarded_by(mut self, guard: DiskGuard) -> Self {
+        self.guard = Some(guard);
+        self
     }
 
     /// Serves until told to close, or until nobody is left who could ask.
@@ -140,7 +160,10 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 None => self.commands.recv().await,
                 Some(at) => match tokio::time::timeout_at(at.into(), self.commands.recv()).await {
                     Ok(command) => command,
-                    Err(_) => Some(Command::Noted),
+                    Err(_) => {
+                        self.compact_if_quiet();
+                        Some(Command::Noted)
+                    }
                 },
             };
             let Some(command) = command else { break };
@@ -178,7 +201,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 let over_since = self.trouble.as_ref().and_then(|trouble| trouble.over_since);
                 let well = over_since.map(|since| since + WELL_AFTER);
                 let erasing = self.next_erasing();
-                alone.into_iter().chain(well).chain(erasing).min()
+                let others = [well, erasing, self.look_again, self.quiet_at];
+                alone.into_iter().chain(others.into_iter().flatten()).min()
             }
         }
     }
@@ -187,6 +211,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     fn serve(&mut self, command: Command, waiting: &mut Vec<Waiting>) -> bool {
         self.try_reopen();
         self.end_trouble(WELL_AFTER);
+        self.look_again_at_disk();
         self.collect_progress();
         let mut stamp = self.clock.stamp();
         let mut staging = self.core.stage(stamp);
@@ -254,8 +279,56 @@ impl<S: Storage, C: Clock> Writer<S, C> {
 
     /// Whether an append found the journal full and no room has been made since.
     fn is_full(&self) -> bool {
-        self.full_at
-            .is_some_and(|bytes| self.core.held_bytes() >= bytes)
+        let held = self.core.held_bytes();
+        self.look_again.is_some() || self.full_at.is_some_and(|bytes| held >= bytes)
+    }
+
+    /// Finds out whether the disk has room for what is to be appended.
+    fn look_at_disk(&mut self) {
+        let Some(guard) = &mut self.guard else { return };
+        let written = self.core.store().meter().bytes_written.get();
+        let low = guard.look(self.core.held_bytes(), written);
+        self.core.set_low_disk(low);
+    }
+
+    /// Finds out whether the disk has room again, where an append was refused for want of it.
+    fn look_again_at_disk(&mut self) {
+        let now = Instant::now();
+        if self.look_again.is_none_or(|at| now < at) {
+            return;
+        }
+        self.look_at_disk();
+        self.look_again = self.core.has_low_disk().then(|| now + LOOK_AGAIN_AFTER);
+        self.publish();
+    }
+
+    /// Something was committed: the journal is not quiet before its time.
+    fn note_activity(&mut self) {
+        let is_worth_it = self.core.is_worth_compacting();
+        self.quiet_at = is_worth_it.then(|| Instant::now() + QUIET);
+    }
+
+    /// Gives back to the disk what the file has to spare, where nothing has happened for a while and
+    /// nothing is on its way. Otherwise the next commit asks for it again.
+    fn compact_if_quiet(&mut self) {
+        if self.quiet_at.is_none_or(|at| Instant::now() < at)
+            || matches!(self.health, Health::Broken { .. })
+        {
+            return;
+        }
+        self.quiet_at = None;
+        self.collect_progress();
+        if self.core.is_delivering() {
+            return;
+        }
+        let begin = Instant::now();
+        match self.core.compact(self.clock.stamp()) {
+            Ok(given_back) => {
+                tracing::info!(given_back, took = %Lasted(begin.elapsed()), "the journal is compacted");
+            }
+            Err(fault) => self.broken(&fault),
+        }
+        self.publish();
     }
 
     fn overdue(&self) -> bool {
@@ -273,9 +346,10 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 request,
                 reply,
                 budget,
-            } => match self.core.append(staging, request) {
+            } => match self.append(staging, request) {
                 Ok(places) => {
                     self.full_at = None;
+                    self.look_again = None;
                     waiting.push(Waiting::Append {
                         reply,
                         places,
@@ -285,6 +359,10 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 Err(error) => {
                     if matches!(error, AppendError::Full { .. }) && self.core.is_full(staging) {
                         self.full_at = Some(self.core.held_bytes());
+                        self.publish();
+                    }
+                    if matches!(error, AppendError::DiskFull { .. }) && self.look_again.is_none() {
+                        self.look_again = Some(Instant::now() + LOOK_AGAIN_AFTER);
                         self.publish();
                     }
                     drop(reply.send(Err(error)));
@@ -322,6 +400,15 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             | Command::Settle { .. }
             | Command::Close => {}
         }
+    }
+
+    fn append(
+        &mut self,
+        staging: &mut Staging,
+        request: Vec<Sealed>,
+    ) -> Result<Vec<Appended>, AppendError> {
+        self.look_at_disk();
+        self.core.append(staging, request)
     }
 
     /// Whether a task has the sink's place.
@@ -385,12 +472,14 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             let (Ok(finish) | Err(finish)) = job(None);
             return finish(End::NotTaken);
         }
+        self.look_at_disk();
         let staging = self.core.stage(stamp);
         match self
             .core
             .transact(staging, |transaction| job(Some(transaction)))
         {
             Ok(finish) => {
+                self.note_activity();
                 self.publish();
                 finish(End::Committed);
             }
@@ -458,6 +547,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     answered: waiting.len(),
                     took: begin.elapsed(),
                 };
+                self.note_activity();
                 self.publish();
                 waiting.drain(..).for_each(Waiting::answer);
             }
@@ -491,6 +581,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     }
 
     fn broken(&mut self, fault: &Fault) {
+        if let Some(guard) = &mut self.guard {
+            guard.write_failed(fault);
+        }
         match &mut self.trouble {
             Some(trouble) => trouble.over_since = None,
             None => {
@@ -533,6 +626,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 self.reopened += 1;
             }
             Err(fault) => {
+                if let Some(guard) = &mut self.guard {
+                    guard.write_failed(&fault);
+                }
                 let pause = (pause * 2).min(REOPEN_MOST);
                 self.health = Health::Broken {
                     next: Instant::now() + pause,
@@ -598,6 +694,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             journal.first_held = self.core.first_held();
             journal.commits = self.core.commits();
             journal.reopened = self.reopened;
+            journal.dropped = self.core.store().meter().dropped.get();
             journal.state = match available {
                 true if self.is_full() => JournalState::Full,
                 true => JournalState::Open,

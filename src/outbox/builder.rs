@@ -20,8 +20,8 @@ use crate::{
     hardware::Hardware,
     ingest::Door,
     journal::{
-        Core, FileStorage, Identity, Limits, NewBoard, QUEUE_COMMANDS, Reader, Writer, sync_dir,
-        system_entropy, try_open,
+        Core, DiskGuard, FileStorage, Identity, Limits, NewBoard, QUEUE_COMMANDS, Reader,
+        Retention, WhenFull, Writer, sync_dir, system_entropy, try_open,
     },
     signing::{DeviceKey, KeyError, KeyId},
     status::{ClockStatus, JournalState, JournalStatus, Status},
@@ -40,6 +40,12 @@ pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
 /// The largest payload unless told otherwise: 256 KiB.
 pub const DEFAULT_MAX_PAYLOAD_BYTES: usize = 256 * 1024;
 
+/// Bytes that stay free on the disk unless told otherwise: 16 MiB.
+pub const DEFAULT_MIN_FREE: u64 = 16 << 20;
+
+/// The ballast unless told otherwise: 2 MiB.
+pub const DEFAULT_BALLAST: u64 = 2 << 20;
+
 /// redb's page cache unless told otherwise.
 const DEFAULT_CACHE_BYTES: usize = 1024 * 1024;
 
@@ -55,6 +61,8 @@ pub struct OutboxBuilder {
     may_begin_epoch: bool,
     hardware: Option<Hardware>,
     limits: Limits,
+    min_free: u64,
+    ballast: u64,
     linger: Duration,
     erase_on_request: bool,
     cache_bytes: usize,
@@ -72,7 +80,11 @@ impl OutboxBuilder {
             limits: Limits {
                 max_bytes: DEFAULT_MAX_BYTES,
                 max_payload_bytes: DEFAULT_MAX_PAYLOAD_BYTES,
+                retention: Retention::DEFAULT,
+                low_disk: None,
             },
+            min_free: DEFAULT_MIN_FREE,
+            ballast: DEFAULT_BALLAST,
             linger: Duration::ZERO,
             erase_on_request: false,
             cache_bytes: DEFAULT_CACHE_BYTES,
@@ -142,6 +154,40 @@ impl OutboxBuilder {
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.limits.max_bytes = bytes;
+        self
+    }
+
+    /// What happens to an append that finds no room under the quota or on the disk. Default: it is
+    /// refused.
+    #[must_use]
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.limits.retention.when_full = when_full;
+        self
+    }
+
+    /// What is kept although every required sink has it: so many bytes of events, and each event
+    /// for so long, counted from when it was taken in, by the time since boot, or over a restart by
+    /// a clock that is set. Either is enough to be kept; the last quarter of the quota is not for it.
+    /// Default: nothing, but for up to 1,023 events.
+    #[must_use]
+    pub fn keep_delivered(mut self, bytes: u64, time: Duration) -> Self {
+        self.limits.retention.keep_bytes = bytes;
+        self.limits.retention.keep_for = time;
+        self
+    }
+
+    /// Bytes that stay free on the disk: with less, the journal does not grow. Default: 16 MiB.
+    #[must_use]
+    pub fn min_free(mut self, bytes: u64) -> Self {
+        self.min_free = bytes;
+        self
+    }
+
+    /// Bytes of a file beside the journal that is given up where the disk is full to the last block,
+    /// so that events can leave; 0 for none. Default: 2 MiB.
+    #[must_use]
+    pub fn ballast(mut self, bytes: u64) -> Self {
+        self.ballast = bytes;
         self
     }
 
@@ -245,6 +291,10 @@ impl OutboxBuilder {
             may_begin_epoch: self.may_begin_epoch,
             new_board,
         };
+        // Whoever only looks changes nothing.
+        let guard = self
+            .may_begin_epoch
+            .then(|| DiskGuard::new(&self.dir, self.min_free, self.ballast));
         let mut core = Core::open(
             FileStorage::new(&self.dir),
             identity,
@@ -276,6 +326,7 @@ impl OutboxBuilder {
                 state: JournalState::Open,
                 commits: core.commits(),
                 reopened: 0,
+                dropped: 0,
                 last_error: None,
             },
             clock: ClockStatus {
@@ -288,6 +339,10 @@ impl OutboxBuilder {
         });
         let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
         let writer = Writer::new(core, clock, queue, self.linger, board.clone());
+        let writer = match guard {
+            Some(guard) => writer.guarded_by(guard),
+            None => writer,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()

@@ -32,7 +32,7 @@ const MAX_GROUP_BYTES: u64 = 512 * 1024;
 
 /// Events that are trimmed at once: rarely enough that an online, quiet device writes no more
 /// pages for it.
-const TRIM_EVENTS: u64 = 1_024;
+pub(super) const TRIM_EVENTS: u64 = 1_024;
 
 /// Share of the quota from which events are trimmed one by one.
 const TRIM_AT_ONCE_NUMERATOR: u64 = 3;
@@ -46,6 +46,8 @@ pub(super) struct Written {
     pub(super) last_row: Seq,
     pub(super) held_bytes: u64,
     pub(super) checkpoint: Checkpoint,
+    /// Events that were given up.
+    pub(super) dropped: u64,
 }
 
 impl<S: Storage> Core<S> {
@@ -64,12 +66,16 @@ impl<S: Storage> Core<S> {
         )?;
         let mut held_bytes = self.state.held_bytes.saturating_sub(freed + staging.shrunk);
         let mut first_held = self.state.first_held;
-        if let Some(keep_from) = self.trim_point(&groups, &staging.cursors)? {
+        let mut dropped = 0;
+        let trimmed = self.trim_point(&groups, staging)?;
+        if let Some(keep_from) = trimmed.max(staging.keep_from()) {
             let kept = self.keep_dead_letters(transaction, &groups, staging, keep_from)?;
             held_bytes = (held_bytes + kept.added).saturating_sub(kept.freed);
+            let delivered = trim_limit(&staging.cursors);
+            self.skip_optional_sinks(staging, keep_from.min(delivered.next()));
+            dropped = self.give_up(transaction, &groups, staging, (delivered, keep_from))?;
             held_bytes = held_bytes.saturating_sub(trim(&mut groups, keep_from)?);
             first_held = keep_from;
-            self.skip_optional_sinks(staging, keep_from);
         }
         let tail = staging.tail();
         for (name, attachment) in self.sinks.iter().filter(|(_, sink)| sink.caught_up) {
@@ -94,6 +100,7 @@ impl<S: Storage> Core<S> {
             last_row: self.state.last_row,
             held_bytes,
             checkpoint: checkpoint.clone(),
+            dropped,
         };
         let mut first = self.state.tail.next();
         let mut rest = staging.events.as_slice();
@@ -206,7 +213,7 @@ impl<S: Storage> Core<S> {
         }
         let keep_from = self.store.read(|transaction| {
             let groups = transaction.open_table(GROUPS).map_err(fault)?;
-            self.trim_point(&groups, &staging.cursors)
+            self.trim_point(&groups, staging)
         })?;
         Ok(keep_from.is_some())
     }
@@ -215,9 +222,9 @@ impl<S: Storage> Core<S> {
     fn trim_point(
         &self,
         groups: &impl ReadableTable<u64, &'static [u8]>,
-        cursors: &Cursors,
+        staging: &Staging,
     ) -> Result<Option<Seq>, Fault> {
-        let limit = trim_limit(cursors);
+        let limit = trim_limit(&staging.cursors);
         let count = limit.next().since(self.state.first_held);
         // A request that is large for the quota is refused before the share is reached.
         let pressed = self.is_short_of_room()
@@ -226,6 +233,10 @@ impl<S: Storage> Core<S> {
         if count < TRIM_EVENTS && !(pressed && count > 0) {
             return Ok(None);
         }
+        let most = self.limits.max_bytes / TRIM_AT_ONCE_DENOMINATOR * TRIM_AT_ONCE_NUMERATOR;
+        let Some(limit) = self.not_kept(groups, limit, most, staging.stamp)? else {
+            return Ok(None);
+        };
         // Whole groups only, and never the last: it holds tail, head and checkpoint.
         let keep = groups
             .range(..=limit.next().get())

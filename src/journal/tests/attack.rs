@@ -290,7 +290,7 @@ impl Clock for Ticking {
     }
 }
 
-fn empty_status() -> Status {
+pub(super) fn empty_status() -> Status {
     let now = stamp();
     Status {
         device: String::new(),
@@ -307,6 +307,7 @@ fn empty_status() -> Status {
             state: JournalState::Open,
             commits: 0,
             reopened: 0,
+            dropped: 0,
             last_error: None,
         },
         clock: ClockStatus {
@@ -325,7 +326,7 @@ fn serving(core: Core<FaultyStorage>) -> (mpsc::Sender<Command>, JoinHandle<()>)
 }
 
 /// The same, with a board to read.
-fn serving_with(
+pub(super) fn serving_with(
     core: Core<FaultyStorage>,
     board: StatusBoard,
 ) -> (mpsc::Sender<Command>, JoinHandle<()>) {
