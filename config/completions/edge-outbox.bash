@@ -28,6 +28,9 @@ _edge__outbox() {
             edge__outbox,drain)
                 cmd="edge__outbox__subcmd__drain"
                 ;;
+            edge__outbox,erase)
+                cmd="edge__outbox__subcmd__erase"
+                ;;
             edge__outbox,help)
                 cmd="edge__outbox__subcmd__help"
                 ;;
@@ -87,6 +90,9 @@ _edge__outbox() {
                 ;;
             edge__outbox__subcmd__help,drain)
                 cmd="edge__outbox__subcmd__help__subcmd__drain"
+                ;;
+            edge__outbox__subcmd__help,erase)
+                cmd="edge__outbox__subcmd__help__subcmd__erase"
                 ;;
             edge__outbox__subcmd__help,help)
                 cmd="edge__outbox__subcmd__help__subcmd__help"
@@ -152,7 +158,7 @@ _edge__outbox() {
 
     case "${cmd}" in
         edge__outbox)
-            opts="-h -V --config --data-dir --help --version run append status tail drain sinks verify identity init config doctor help"
+            opts="-h -V --config --data-dir --help --version run append status tail drain sinks erase verify identity init config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -405,8 +411,34 @@ _edge__outbox() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__erase)
+            opts="-h --id --json --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__help)
-            opts="run append status tail drain sinks verify identity init config doctor help"
+            opts="run append status tail drain sinks erase verify identity init config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -504,6 +536,20 @@ _edge__outbox() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__help__subcmd__drain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__erase)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -29,8 +29,9 @@
 //! and thereby written over:
 //!
 //! - The file is closed and opened first. Closing frees every page that still waits to be freed
-//!   and cuts off what is free at the end, so that fillers do not turn holes of a sparse file into
-//!   blocks. It waits for reads to end, so none holds on to an old page.
+//!   and cuts off what is free at the end. redb doubles a file that was cut as soon as it needs a
+//!   page, so the fillers take once more what is in use, and not the holes of a file that once
+//!   was large. It waits for reads to end, so none holds on to an old page.
 //! - A filler needs one page of the smallest size, which redb takes from the smallest free run
 //!   that there is. It makes the file longer only when there is no free page at all. A file that
 //!   grew *while a filler was inserted* is therefore full of live pages and fillers. One that grew
@@ -38,7 +39,11 @@
 //! - Within a commit redb takes and frees pages that it never writes. A few such pages are free
 //!   again after each commit, and are the smallest runs then: so some more commits with more
 //!   fillers than that follow, while redb takes its own pages from where the file has grown.
-//! - The fillers go, and the file is closed and opened again, which gives back what it grew.
+//! - The fillers go, and the file is closed and opened again, which gives back what is free at its
+//!   end.
+//!
+//! So for a while the file takes up to twice the room of what is in use. Where the disk has not
+//! got that, the step fails, and is tried again later.
 //!
 //! Pages in use hold no old bytes beside what is in them: redb builds a page that it replaces anew,
 //! from zeros. The exception is a value that becomes shorter on a page which the same
