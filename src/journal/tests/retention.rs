@@ -162,7 +162,7 @@ fn a_full_journal_gives_up_its_oldest_and_the_ledger_says_which() {
         undelivered,
         in_doubt,
     };
-    assert_eq!(newest.sinks, [at(&lab, last - 20, 0), at(&hub, last, 10)]);
+    assert_eq!(newest.sinks, [at(&hub, last, 10), at(&lab, last - 20, 0)]);
     for cursor in core.cursors().values() {
         assert_eq!(
             (cursor.acked, cursor.confirmed),
