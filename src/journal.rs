@@ -9,6 +9,7 @@
 //! | `edge_outbox.ids` | first seq of 1,024 | the ids of these events (`ids`) |
 //! | `edge_outbox.dead_letters` | sink, seq | reason code (`letters`) |
 //! | `edge_outbox.dead_letter_notes` | sink, seq | what else is known of it |
+//! | `edge_outbox.dead_letters_discarded` | sink, seq | reason code of what was discarded |
 //! | `edge_outbox.dead_letter_rows` | first seq of the group | what is kept of it once it is trimmed |
 //! | `edge_outbox.dropped` | – | seqs of the ledger's events on what was dropped, once there is one |
 //! | `edge_outbox.meta` | `format` | version of the file |

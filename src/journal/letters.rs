@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `edge_outbox.dead_letters` | sink, seq | reason code |
 //! | `edge_outbox.dead_letter_notes` | sink, seq | note: since when, how often, whether to be sent again |
+//! | `edge_outbox.dead_letters_discarded` | sink, seq | reason code, as long as ids are remembered |
 //! | `edge_outbox.dead_letter_rows` | first seq of the group | the group's row, with these events alone in it |
 //!
 //! A dead letter holds up no trimming. What is trimmed and a dead letter still is kept apart: its
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     cursor::SinkName,
     error::{Fault, ReadError, fault},
+    ids::REMEMBERED_IDS,
     row::{self, Group},
     store::{DEAD_LETTERS, GROUPS, META},
 };
@@ -37,6 +39,9 @@ use crate::{
 /// Notes by sink and seq.
 const NOTES: TableDefinition<'_, (&str, u64), &[u8]> =
     TableDefinition::new("edge_outbox.dead_letter_notes");
+/// Reason code by sink and seq of what was discarded: it was not delivered, whoever asks.
+const DISCARDED: TableDefinition<'_, (&str, u64), &str> =
+    TableDefinition::new("edge_outbox.dead_letters_discarded");
 /// Rows by the first seq of their group.
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("edge_outbox.dead_letter_rows");
 /// Under which key of the meta table the bytes of all rows kept stand.
@@ -488,6 +493,25 @@ fn list(
     Ok(found)
 }
 
+/// The reason code of what is, or was until it was discarded, a dead letter of this sink.
+pub(super) fn rejection(
+    transaction: &ReadTransaction,
+    sink: &SinkName,
+    seq: Seq,
+) -> Result<Option<String>, Fault> {
+    let key = (sink.as_str(), seq.get());
+    let letters = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+    if let Some(code) = letters.get(key).map_err(fault)? {
+        return Ok(Some(code.value().to_owned()));
+    }
+    let discarded = match transaction.open_table(DISCARDED) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        opened => opened.map_err(fault)?,
+    };
+    let code = discarded.get(key).map_err(fault)?;
+    Ok(code.map(|code| code.value().to_owned()))
+}
+
 /// The dead letters of this sink, or of all, as they are shown.
 pub(super) fn shown(
     transaction: &ReadTransaction,
@@ -584,12 +608,14 @@ pub(super) fn put(
     transaction: &WriteTransaction,
     changes: &[LetterChange],
     forgotten: Option<&SinkName>,
+    tail: Seq,
 ) -> Result<u64, Fault> {
     if changes.is_empty() && forgotten.is_none() {
         return Ok(0);
     }
     let mut letters = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
     let mut notes = transaction.open_table(NOTES).map_err(fault)?;
+    let mut discarded = transaction.open_table(DISCARDED).map_err(fault)?;
     let mut released = BTreeSet::new();
     if let Some(name) = forgotten {
         let span = (name.as_str(), u64::MIN)..=(name.as_str(), u64::MAX);
@@ -599,7 +625,8 @@ pub(super) fn put(
         letters
             .retain_in(span.clone(), |_, _| false)
             .map_err(fault)?;
-        notes.retain_in(span, |_, _| false).map_err(fault)?;
+        notes.retain_in(span.clone(), |_, _| false).map_err(fault)?;
+        discarded.retain_in(span, |_, _| false).map_err(fault)?;
     }
     for change in changes {
         let (name, seq) = (change.sink.as_str(), change.seq.get());
@@ -613,6 +640,9 @@ pub(super) fn put(
                 letters.remove((name, seq)).map_err(fault)?;
                 notes.remove((name, seq)).map_err(fault)?;
                 released.insert(seq);
+                if let (true, Some(letter)) = (change.is_discarded, &change.before) {
+                    bury(&mut discarded, name, seq, &letter.code, tail)?;
+                }
             }
         }
     }
@@ -645,6 +675,21 @@ pub(super) fn put(
     Ok(freed)
 }
 
+/// Remembers what was discarded, and forgets what nobody can ask for any more.
+fn bury(
+    discarded: &mut Table<'_, (&'static str, u64), &'static str>,
+    name: &str,
+    seq: u64,
+    code: &str,
+    tail: Seq,
+) -> Result<(), Fault> {
+    discarded.insert((name, seq), code).map_err(fault)?;
+    let forgotten = tail.get().saturating_sub(REMEMBERED_IDS as u64);
+    discarded
+        .retain_in((name, u64::MIN)..(name, forgotten), |_, _| false)
+        .map_err(fault)
+}
+
 /// What keeping rows did to the journal.
 #[derive(Default)]
 pub(super) struct Kept {
@@ -663,6 +708,7 @@ pub(super) fn keep(
     groups: &Table<'_, u64, &'static [u8]>,
     first_held: Seq,
     keep_from: Seq,
+    tail: Seq,
     max_bytes: u64,
 ) -> Result<Kept, Fault> {
     let mut kept = Kept::default();
@@ -714,6 +760,7 @@ pub(super) fn keep(
     }
     if !given_up.is_empty() {
         let mut notes = transaction.open_table(NOTES).map_err(fault)?;
+        let mut discarded = transaction.open_table(DISCARDED).map_err(fault)?;
         let taken = letters
             .extract_if(|(_, seq), _| given_up.iter().any(|group| group.contains(&seq)))
             .map_err(fault)?;
@@ -721,6 +768,7 @@ pub(super) fn keep(
             let (key, code) = entry.map_err(fault)?;
             let (name, seq) = key.value();
             notes.remove((name, seq)).map_err(fault)?;
+            bury(&mut discarded, name, seq, code.value(), tail)?;
             let Ok(sink) = SinkName::new(name) else {
                 continue;
             };

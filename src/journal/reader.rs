@@ -109,13 +109,12 @@ impl Reader {
         })?)
     }
 
-    /// The reason code, where this event is a dead letter of this sink.
+    /// The reason code, where this event is a dead letter of this sink, or was until it was
+    /// discarded.
     pub(crate) fn rejection(&self, sink: &SinkName, seq: Seq) -> Result<Option<String>, ReadError> {
-        Ok(self.store.read(|transaction| {
-            let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
-            let code = table.get((sink.as_str(), seq.get())).map_err(fault)?;
-            Ok(code.map(|code| code.value().to_owned()))
-        })?)
+        Ok(self
+            .store
+            .read(|transaction| letters::rejection(transaction, sink, seq))?)
     }
 
     /// The dead letters of this sink, or of all.

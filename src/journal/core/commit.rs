@@ -63,6 +63,7 @@ impl<S: Storage> Core<S> {
             transaction,
             &staging.dead_letters,
             staging.forgotten.as_ref(),
+            staging.tail(),
         )?;
         let mut held_bytes = self.state.held_bytes.saturating_sub(freed + staging.shrunk);
         let mut first_held = self.state.first_held;
@@ -262,7 +263,14 @@ impl<S: Storage> Core<S> {
         }
         let max_bytes = letters::max_row_bytes(self.limits.max_bytes);
         let first_held = self.state.first_held;
-        let mut kept = letters::keep(transaction, groups, first_held, keep_from, max_bytes)?;
+        let mut kept = letters::keep(
+            transaction,
+            groups,
+            first_held,
+            keep_from,
+            staging.tail(),
+            max_bytes,
+        )?;
         let mut discarded: BTreeMap<SinkName, Vec<Seq>> = BTreeMap::new();
         for change in &kept.given_up {
             let seqs = discarded.entry(change.sink.clone()).or_default();

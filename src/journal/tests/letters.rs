@@ -240,7 +240,14 @@ fn discarding_is_one_commit_and_the_ledger_names_the_seqs() {
     assert_eq!(core.cursors()[&name].dead_letters, 0);
     assert_eq!(core.letters_of(&name).1, 3);
     drop(core);
-    assert!(shown(&open(&storage, LIMITS).unwrap()).is_empty());
+    let core = open(&storage, LIMITS).unwrap();
+    assert!(shown(&core).is_empty());
+    // It was not delivered, and whoever asks is told so.
+    let reader = Reader::new(core.store().clone());
+    for (seq, rejected) in [(3, true), (4, false), (5, true), (8, true)] {
+        let code = reader.rejection(&name, Seq::new(seq)).unwrap();
+        assert_eq!(code.is_some(), rejected, "{seq}");
+    }
 }
 
 #[test]
