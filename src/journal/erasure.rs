@@ -63,7 +63,10 @@ use super::{
     sealed::Sealed,
     store::META,
 };
-use crate::{envelope::Kind, seq::Seq};
+use crate::{
+    envelope::{Kind, Record},
+    seq::Seq,
+};
 
 /// Who is to be erased, by the last seq that it is about and the id; the value says when.
 pub(super) const ERASING: TableDefinition<'_, (u64, &str), u8> =
@@ -119,9 +122,19 @@ impl Person {
     /// Whether the event is this person's, as aggregate or subject, in whichever way the subject
     /// writes the UUID.
     pub(super) fn owns(&self, event: &EventV1<'_>) -> bool {
-        let Some((aggregate_id, subject_id)) = event.personal() else {
-            return false;
-        };
+        event
+            .personal()
+            .is_some_and(|(aggregate_id, subject_id)| self.is(aggregate_id, subject_id))
+    }
+
+    /// As [`Self::owns`], of an event as it is read.
+    pub(super) fn owns_record(&self, record: &Record<'_>) -> bool {
+        let private = record.private.as_ref();
+        record.statement.kind == Kind::Program
+            && private.is_some_and(|it| self.is(it.aggregate_id, it.subject_id))
+    }
+
+    fn is(&self, aggregate_id: Uuid, subject_id: &str) -> bool {
         let is_uuid = |uuid: Uuid| {
             uuid == aggregate_id || Uuid::try_parse(subject_id).is_ok_and(|subject| subject == uuid)
         };

@@ -791,7 +791,6 @@ pub(super) fn keep(
 /// Erases the personal part of every event that is kept for a dead letter and `is_wanted`, and
 /// gives which they were and by how many bytes the rows have shrunk. The row still verifies. In the
 /// groups of the journal a dead letter is an event like every other, and erased there.
-#[cfg_attr(not(test), allow(dead_code, reason = "for erasure on the device"))]
 pub(super) fn erase(
     transaction: &WriteTransaction,
     mut is_wanted: impl FnMut(&Record<'_>) -> bool,

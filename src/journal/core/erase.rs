@@ -9,7 +9,7 @@ use super::{
     super::{
         erasure::{ERASING, FILLERS, Person, SCRUB_KEY, Scrub, When, Wish},
         error::{Fault, fault},
-        row,
+        letters, row,
         storage::Storage,
         store::{GROUPS, META},
     },
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     clock::Stamp,
+    envelope::{Digest, Record},
     ledger::{ErasedEvent, EventsErased, LedgerEvent},
     seq::Seq,
 };
@@ -148,6 +149,10 @@ impl<S: Storage> Core<S> {
             self.erasure.scanned = Some((wish, next));
             return Ok(());
         }
+        let kept = self.erase_kept(&person, wish.0, stamp)?;
+        if let Some(erased) = self.erasure.erased.get_mut(&wish) {
+            *erased += kept;
+        }
         self.store.write(|transaction| {
             let mut table = transaction.open_table(ERASING).map_err(fault)?;
             table.remove((wish.0.get(), &*wish.1)).map_err(fault)?;
@@ -220,6 +225,39 @@ impl<S: Storage> Core<S> {
             Ok::<_, Fault>((written, staging, count))
         })?;
         self.adopt(written, staging);
+        Ok(count)
+    }
+
+    /// Erases a person from what is kept of dead letters whose events were trimmed, in one commit.
+    /// Gives the number of events.
+    fn erase_kept(&mut self, person: &Person, upto: Seq, stamp: Stamp) -> Result<u64, Fault> {
+        if self.state.letters.sinks().next().is_none() {
+            return Ok(0);
+        }
+        let store = self.store.clone();
+        let (adopted, count) = store.write(|transaction| {
+            let is_theirs =
+                |record: &Record<'_>| record.statement.seq <= upto && person.owns_record(record);
+            let (events, shrunk) = letters::erase(transaction, is_theirs)?;
+            if events.is_empty() {
+                return Ok::<_, Fault>((None, 0));
+            }
+            let count = events.len() as u64;
+            let mut staging = self.stage(stamp);
+            staging.shrunk = shrunk;
+            let erased = |&(seq, digest): &(Seq, Digest)| ErasedEvent { seq, digest };
+            for some in events.chunks(ERASE_EVENTS) {
+                let events = some.iter().map(erased).collect();
+                let erased = LedgerEvent::EventsErased(EventsErased { events });
+                staging.add_ledger(&erased, &mut self.entropy);
+            }
+            let written = self.put(transaction, &mut staging, self.state.head)?;
+            Ok((Some((written, staging)), count))
+        })?;
+        if let Some((written, staging)) = adopted {
+            self.adopt(written, staging);
+            self.erasure.generation += 1;
+        }
         Ok(count)
     }
 
