@@ -14,6 +14,7 @@ mod failure;
 mod identity;
 mod init;
 mod output;
+mod recover;
 mod run;
 mod sinks;
 mod status;
@@ -71,6 +72,8 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Verify(verify::Args),
     #[command(after_help = EXIT_CODES)]
+    Recover(recover::Args),
+    #[command(after_help = EXIT_CODES)]
     Identity(identity::Args),
     #[command(after_help = EXIT_CODES)]
     Init(init::Args),
@@ -107,6 +110,7 @@ impl Cli {
             Command::Drain(args) => wait(drain::run(&args, &load()?)),
             Command::Sinks(args) => wait(sinks::run(args, &load()?)),
             Command::Verify(args) => wait(verify::run(args, &load)),
+            Command::Recover(args) => recover::run(&args, &load()?),
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
             Command::Init(args) => init::run(&args, &flags),
             Command::Config(args) => config::run(&args, load),

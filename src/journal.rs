@@ -36,12 +36,14 @@
 
 mod core;
 mod cursor;
+pub(crate) mod damage;
 mod error;
 mod held;
 mod ids;
 mod intake;
 mod read_view;
 mod reader;
+mod recovery;
 mod row;
 mod sealed;
 mod staging;
@@ -56,6 +58,7 @@ pub use redb;
 pub(crate) use self::{
     core::{Core, Identity, NewBoard, Wanted, try_open},
     reader::Reader,
+    recovery::recover,
     sealed::{Sealed, system_entropy},
     staging::Limits,
     storage::{FileStorage, sync_dir},
@@ -69,6 +72,7 @@ pub use self::{
     ids::REMEMBERED_IDS,
     read_view::ReadView,
     reader::Batch,
+    recovery::Recovery,
     staging::{Appended, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS},
     storage::Storage,
     transaction::{TableError, Transaction},

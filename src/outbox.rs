@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 pub use crate::journal::{
     AppendError, Appended, Batch, Cursor, ForgetError, Forgotten, Horizon, OpenError, Progress,
-    ReadError, ReadView, RegisterError, RejectError, Start, TableError, Transaction,
+    ReadError, ReadView, Recovery, RegisterError, RejectError, Start, TableError, Transaction,
 };
 use crate::{
     envelope::{DeviceName, Epoch},
@@ -297,6 +297,18 @@ impl Outbox {
     #[must_use]
     pub fn history(&self) -> History {
         self.shared.board.history()
+    }
+
+    /// Tells a fault in the status, as the last one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn tell_fault(&self, text: String) {
+        let board = &self.shared.board;
+        board.send_modify(|status| status.journal.last_error = Some(text));
+    }
+
+    /// Notes for the next start that the journal is damaged.
+    pub(crate) fn note_damage(&self, what: &str) {
+        journal::damage::remember(&self.shared.dir, what);
     }
 
     /// Says where the process listens, for the status.

@@ -94,6 +94,9 @@ impl Task {
 
     /// The journal failed; `Err` when it is closed.
     fn journal_failed(&mut self, error: RejectError) -> Result<(), End> {
+        if let RejectError::Journal(damage @ ReadError::Damaged { .. }) = &error {
+            self.handle.outbox().note_damage(&damage.to_string());
+        }
         self.fail(&journal_trouble(error)?);
         Ok(())
     }
@@ -437,7 +440,8 @@ fn journal_trouble(error: RejectError) -> Result<SinkError, End> {
     match error {
         RejectError::Journal(ReadError::Closed) => Err(End::Closed),
         RejectError::Journal(ReadError::Damaged { .. }) => {
-            let hint = "run `edge-outbox verify` and see what it says of the journal";
+            let hint = "stop the daemon and run `edge-outbox recover`; with `journal.recover` = \
+                        \"at-start\" the next start does it";
             Ok(SinkError::halt("journal_damaged", message).with_hint(hint))
         }
         RejectError::Ledger { .. } => {

@@ -8,6 +8,7 @@
 //! answered.
 
 mod commit;
+mod rebuild;
 
 use std::collections::BTreeMap;
 
@@ -236,6 +237,7 @@ impl<S: Storage> Core<S> {
             reason: EpochReason::FreshJournal,
             public_key: self.key.public_key(),
             previous: None,
+            missing: None,
         };
         staging.add_ledger(&LedgerEvent::EpochStarted(started), &mut self.entropy);
         let transaction = store::begin(&database)?;
@@ -345,6 +347,7 @@ impl<S: Storage> Core<S> {
                 cross_signature,
             }),
             public_key,
+            missing: None,
         };
         staging.epoch = epoch;
         staging.add_ledger(&LedgerEvent::EpochStarted(started), &mut self.entropy);

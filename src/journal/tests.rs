@@ -3,6 +3,7 @@
 mod attack;
 mod behaviour;
 mod crash;
+mod damage;
 mod storage;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -21,6 +21,7 @@ use self::waiting::Waiting;
 use super::{
     core::{Core, Interrupted, Wanted},
     cursor::{Forgotten, SinkName},
+    damage,
     error::{AppendError, Fault, ReadError},
     intake::Intake,
     staging::Staging,
@@ -472,6 +473,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     }
 
     fn broken(&mut self, fault: &Fault) {
+        self.note_damage(fault);
         match &mut self.trouble {
             Some(trouble) => trouble.over_since = None,
             None => {
@@ -491,6 +493,13 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             .send_modify(|status| status.journal.last_error = Some(fault.to_string()));
         self.publish();
         self.try_reopen();
+    }
+
+    /// Reopening mends no damage, and the next start may not come upon it.
+    fn note_damage(&self, fault: &Fault) {
+        if matches!(fault, Fault::Damaged(_) | Fault::Row { .. }) {
+            damage::remember(&self.board.borrow().journal.dir, &fault.to_string());
+        }
     }
 
     fn try_reopen(&mut self) {
@@ -514,6 +523,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 self.reopened += 1;
             }
             Err(fault) => {
+                self.note_damage(&fault);
                 let pause = (pause * 2).min(REOPEN_MOST);
                 self.health = Health::Broken {
                     next: Instant::now() + pause,
