@@ -281,12 +281,16 @@ impl Round<'_> {
             .read_back(&question)
             .await
             .map_err(Failed::Session)?;
+        let mut foreign: Option<(Seq, _)> = None;
         for (seq, digest) in answer.foreign {
-            if !doubt::is_ours(&reads, seq, digest, tail).await? {
-                handle.foreign(seq, digest).await?;
-                // One is proof enough, and begins the new epoch.
-                break;
+            let is_earlier = foreign.is_none_or(|(first, _)| seq < first);
+            if is_earlier && !doubt::is_ours(&reads, seq, digest, tail).await? {
+                foreign = Some((seq, digest));
             }
+        }
+        if let Some((seq, digest)) = foreign {
+            // One is proof enough, and the earliest is where the histories part.
+            handle.foreign(seq, digest).await?;
         }
         Ok(answer.found)
     }

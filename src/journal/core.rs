@@ -9,6 +9,7 @@
 
 mod commit;
 mod rebuild;
+mod rolled_back;
 
 use std::collections::BTreeMap;
 
@@ -309,14 +310,6 @@ impl<S: Storage> Core<S> {
         }
         self.store.show(database);
         Ok(())
-    }
-
-    /// Begins a new epoch: a sink has shown that this journal is not the newest of its device.
-    pub(crate) fn begin_epoch(&mut self, reason: EpochReason, stamp: Stamp) -> Result<(), Fault> {
-        let mut staging = self.stage_cursors(stamp);
-        let prev = self.start_epoch(&mut staging, reason, self.key_id, None);
-        staging.anchor_clock(&mut self.entropy);
-        self.write(staging, prev)
     }
 
     /// Puts the first event of a new epoch into the commit, and gives its `prev`. The key before

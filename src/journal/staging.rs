@@ -71,6 +71,8 @@ pub(super) struct Staging {
     pub(super) dead_letters: Vec<(SinkName, Seq, &'static str)>,
     /// A sink whose dead letters go.
     pub(super) forgotten: Option<SinkName>,
+    /// From this seq on, rows go: their events are among `events` again.
+    pub(super) taken_back: Option<Seq>,
     pub(super) unanchored_boot: Uuid,
     /// The first seq of `events`.
     first: Seq,
@@ -87,6 +89,7 @@ impl Staging {
             cursors,
             dead_letters: Vec::new(),
             forgotten: None,
+            taken_back: None,
             unanchored_boot: state.checkpoint.unanchored_boot,
             first: state.tail.next(),
             ids: HashMap::new(),

@@ -1,5 +1,7 @@
 //! Putting a staged commit into a transaction: trimming, chaining, signing, rows, ids, checkpoint.
 
+use std::ops::RangeBounds;
+
 use redb::{ReadableTable, Table, WriteTransaction};
 use uuid::Uuid;
 
@@ -56,8 +58,14 @@ impl<S: Storage> Core<S> {
         let mut groups = transaction.open_table(GROUPS).map_err(fault)?;
         let mut held_bytes = self.state.held_bytes;
         let mut first_held = self.state.first_held;
+        if let Some(from) = staging.taken_back {
+            held_bytes = held_bytes.saturating_sub(remove(&mut groups, from.get()..)?);
+            if from <= first_held {
+                first_held = self.state.tail.next();
+            }
+        }
         if let Some(keep_from) = self.trim_point(&groups, &staging.cursors)? {
-            held_bytes = held_bytes.saturating_sub(trim(&mut groups, keep_from)?);
+            held_bytes = held_bytes.saturating_sub(remove(&mut groups, ..keep_from.get())?);
             first_held = keep_from;
             self.skip_optional_sinks(staging, keep_from);
         }
@@ -333,11 +341,14 @@ fn group_length(events: &[Sealed]) -> usize {
         .max(1)
 }
 
-/// Removes every row before `keep_from`; gives their bytes.
-fn trim(groups: &mut Table<'_, u64, &'static [u8]>, keep_from: Seq) -> Result<u64, Fault> {
+/// Removes these rows; gives their bytes.
+fn remove(
+    groups: &mut Table<'_, u64, &'static [u8]>,
+    firsts: impl RangeBounds<u64>,
+) -> Result<u64, Fault> {
     let mut bytes = 0;
     groups
-        .retain_in(..keep_from.get(), |_, row| {
+        .retain_in(firsts, |_, row| {
             bytes += row.len() as u64;
             false
         })
