@@ -126,7 +126,9 @@ async fn a_card_that_was_set_back_begins_a_new_epoch_before_anything_leaves() {
     assert_eq!(daemon.stop().0, 0);
 
     let stream = stream(&messages(events).await);
-    let missing: Vec<u64> = (0..35).filter(|n| !stream.numbers.contains(&id(*n))).collect();
+    let missing: Vec<u64> = (0..35)
+        .filter(|n| !stream.numbers.contains(&id(*n)))
+        .collect();
     assert_eq!(missing, [] as [u64; 0]);
     let [fresh, rolled_back] = &stream.starts[..] else {
         panic!("{:?}", stream.starts);
@@ -177,8 +179,14 @@ async fn a_copied_card_goes_on_as_another_device() {
     assert_eq!((daemon.stop().0, copied.stop().0), (0, 0));
     let stream = stream(&messages(events).await);
     let expected = (0..15).chain(20..30).chain(40..50);
-    let missing: Vec<u64> = expected.filter(|n| !stream.numbers.contains(&id(*n))).collect();
+    let missing: Vec<u64> = expected
+        .filter(|n| !stream.numbers.contains(&id(*n)))
+        .collect();
     assert_eq!(missing, [] as [u64; 0]);
-    let reasons: Vec<&str> = stream.starts.iter().filter_map(|it| it["reason"].as_str()).collect();
+    let reasons: Vec<&str> = stream
+        .starts
+        .iter()
+        .filter_map(|it| it["reason"].as_str())
+        .collect();
     assert_eq!(reasons, ["fresh_journal", "hardware_changed"]);
 }
