@@ -187,3 +187,34 @@ async fn damage_that_a_sink_comes_upon_is_mended_by_the_next_start() {
     assert!(home.status()["journal"]["last_error"].is_null());
     assert_eq!(daemon.stop().0, 0);
 }
+
+/// The file has lost its end, and with it the newest events and the cursors.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_file_that_was_cut_off_is_delivered_and_marked() {
+    let server = NatsServer::start();
+    let stream = server.create_stream(|_| {}).await;
+    let mut home = Home::with_config("[journal]\nrecover = \"at-start\"\n");
+    for from in (0..3_000).step_by(100) {
+        assert_eq!(home.run_with(&["append"], lines(from..from + 100)).code, 0);
+    }
+    let file = OpenOptions::new().write(true).open(journal(&home)).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.set_len(length / 3).unwrap();
+    home.set("NATS_URL", &server.url());
+    let daemon = home.daemon();
+    let fault = home.status()["journal"]["last_error"].clone();
+    assert!(fault.as_str().unwrap().contains("is recovered"), "{fault}");
+    home.wait_for(|status| status["sinks"]["nats"]["pending"] == 0);
+    assert_eq!(daemon.stop().0, 0);
+    let mut epochs = BTreeSet::new();
+    let mut delivered = 0;
+    for message in messages(stream).await {
+        let text: Value = serde_json::from_slice(&message).unwrap();
+        epochs.insert(text["epoch"].as_str().unwrap().to_owned());
+        // What is known to have left is a lower bound: all of it may have.
+        assert_eq!(text["redelivered"], epochs.len() == 1, "{text}");
+        delivered += 1;
+    }
+    assert_eq!(epochs.len(), 2);
+    assert!(delivered > 100, "{delivered}");
+}
