@@ -27,7 +27,7 @@
 //!
 //! # Limits
 //!
-//! About 250 bytes of memory for each group found, and 16 MiB. A group that was signed, never
+//! About 350 bytes of memory for each group found, and 16 MiB. A group that was signed, never
 //! acknowledged, and stands right below a hole cannot be told from one that was.
 
 mod checksum;
@@ -170,9 +170,10 @@ pub(crate) fn recover<S: Replace>(
         tree.fall_behind();
     }
     let newest = groups.last().copied();
-    let writer = newest.or(scan.groups.last()).map(|found| found.key_id);
-    if let Some(journal) = writer.filter(|writer| *writer != own.id()) {
-        let given = own.id();
+    let given = own.id();
+    let writer = newest.map(|found| found.key_id);
+    let writer = writer.or_else(|| writer_of_all(&scan.groups));
+    if let Some(journal) = writer.filter(|writer| *writer != given) {
         return Err(Fault::OtherKey { journal, given });
     }
     let (checkpoint, is_end) = newest_checkpoint(&*bytes, &groups, &scan, &tree, newest)?;
@@ -250,6 +251,14 @@ fn keys(own: &PublicKey, groups: &[Found]) -> HashMap<KeyId, PublicKey> {
     let starts = groups.iter().filter_map(|group| group.start.as_ref());
     let named = starts.map(|start| (start.public_key.id(), start.public_key.clone()));
     named.chain([(own.id(), own.clone())]).collect()
+}
+
+/// The key that groups of which none verifies have in common. One by itself says nothing: its key may
+/// be what was hit.
+fn writer_of_all(groups: &[Found]) -> Option<KeyId> {
+    let (first, rest) = groups.split_first()?;
+    let alike = rest.iter().all(|group| group.key_id == first.key_id);
+    (alike && !rest.is_empty()).then_some(first.key_id)
 }
 
 fn is_signed(found: &Found, row: &[u8], key: &PublicKey) -> bool {

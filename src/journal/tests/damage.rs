@@ -283,7 +283,7 @@ fn used(bytes: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-fn flip(sample: &Sample, bit: usize, bytes: &mut Vec<u8>, tally: &mut Tally) {
+fn flip(sample: &Sample, bit: usize, bytes: &mut [u8], tally: &mut Tally) {
     bytes[bit / 8] ^= 1 << (bit % 8);
     try_all(sample, bytes, bit / 8..bit / 8 + 1, tally);
     bytes[bit / 8] ^= 1 << (bit % 8);
