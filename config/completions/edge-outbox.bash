@@ -37,6 +37,9 @@ _edge__outbox() {
             edge__outbox,init)
                 cmd="edge__outbox__subcmd__init"
                 ;;
+            edge__outbox,recover)
+                cmd="edge__outbox__subcmd__recover"
+                ;;
             edge__outbox,run)
                 cmd="edge__outbox__subcmd__run"
                 ;;
@@ -97,6 +100,9 @@ _edge__outbox() {
             edge__outbox__subcmd__help,init)
                 cmd="edge__outbox__subcmd__help__subcmd__init"
                 ;;
+            edge__outbox__subcmd__help,recover)
+                cmd="edge__outbox__subcmd__help__subcmd__recover"
+                ;;
             edge__outbox__subcmd__help,run)
                 cmd="edge__outbox__subcmd__help__subcmd__run"
                 ;;
@@ -152,7 +158,7 @@ _edge__outbox() {
 
     case "${cmd}" in
         edge__outbox)
-            opts="-h -V --config --data-dir --help --version run append status tail drain sinks verify identity init config doctor help"
+            opts="-h -V --config --data-dir --help --version run append status tail drain sinks verify recover identity init config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -406,7 +412,7 @@ _edge__outbox() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__help)
-            opts="run append status tail drain sinks verify identity init config doctor help"
+            opts="run append status tail drain sinks verify recover identity init config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -546,6 +552,20 @@ _edge__outbox() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__recover)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -726,6 +746,28 @@ _edge__outbox() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__recover)
+            opts="-h --json --anyway --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
