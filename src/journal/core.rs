@@ -717,6 +717,14 @@ pub(crate) fn try_open<S: Storage>(
     })
 }
 
+impl<S> Drop for Core<S> {
+    /// What redb says to being closed over damaged bytes is no panic of whoever lets go of the
+    /// journal.
+    fn drop(&mut self) {
+        self.store.close();
+    }
+}
+
 impl<S> Core<S> {
     /// The way for readers.
     pub(crate) fn store(&self) -> &Store {
