@@ -146,7 +146,7 @@ pub(crate) fn recover<S: Replace>(
         .open()?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no journal"))?;
     let bytes = Arc::new(bytes);
-    let mut tree = look(&bytes, cache_bytes)?;
+    let mut tree = look(&bytes, cache_bytes, damage.is_none())?;
     let mut scan = scan::scan(&*bytes)?;
     for (first, head) in &tree.groups {
         scan.mark(*first, *head);
@@ -224,12 +224,16 @@ pub(crate) fn recover<S: Replace>(
 }
 
 /// What redb finds in the bytes, without a change to them.
-fn look<B: StorageBackend>(bytes: &Arc<B>, cache_bytes: usize) -> Result<Tree, Fault> {
+fn look<B: StorageBackend>(
+    bytes: &Arc<B>,
+    cache_bytes: usize,
+    on_trial: bool,
+) -> Result<Tree, Fault> {
     let untouched = Untouched(Arc::clone(bytes));
     let database = store::guarded(|| Ok(Store::new(cache_bytes).load_held(untouched)?.0));
     match database {
         Ok(database) => {
-            let tree = Tree::read(&database);
+            let tree = Tree::read(&database, on_trial);
             // Closing writes, which may fail over what is damaged.
             let closed: Result<(), Fault> = store::guarded(|| {
                 drop(database);

@@ -51,11 +51,13 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Reads what can be read.
+    /// Reads what can be read, and with `on_trial` sees whether redb can write, too. Where damage is
+    /// known already there is no need: a panic of redb's in a commit may be followed by another one
+    /// while it unwinds, which ends the process.
     ///
     /// # Errors
     /// A later version wrote it.
-    pub(super) fn read(database: &Database) -> Result<Self, Fault> {
+    pub(super) fn read(database: &Database, on_trial: bool) -> Result<Self, Fault> {
         let mut tree = Self::default();
         match store::guarded(|| state::end(database)) {
             Ok(end) => tree.end = Some(end),
@@ -69,7 +71,7 @@ impl Tree {
         tree.step(database, Self::read_ids);
         tree.step(database, Self::read_dead_letters);
         tree.step(database, Self::read_names);
-        if let Err(fault) = store::guarded(|| commit_on_trial(database)) {
+        if on_trial && let Err(fault) = store::guarded(|| commit_on_trial(database)) {
             tree.note(&fault);
         }
         Ok(tree)
