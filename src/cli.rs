@@ -16,6 +16,7 @@ mod failure;
 mod identity;
 mod init;
 mod output;
+mod recover;
 mod run;
 mod sinks;
 mod status;
@@ -77,6 +78,8 @@ enum Command {
     #[command(after_help = EXIT_CODES)]
     Verify(verify::Args),
     #[command(after_help = EXIT_CODES)]
+    Recover(recover::Args),
+    #[command(after_help = EXIT_CODES)]
     Identity(identity::Args),
     #[command(after_help = EXIT_CODES)]
     Init(init::Args),
@@ -115,6 +118,7 @@ impl Cli {
             Command::DeadLetters(args) => wait(dead_letters::run(args, &load()?)),
             Command::Erase(args) => wait(erase::run(&args, &load()?)),
             Command::Verify(args) => wait(verify::run(args, &load)),
+            Command::Recover(args) => recover::run(&args, &load()?),
             Command::Identity(args) => wait(identity::run(&args, &load()?)),
             Command::Init(args) => init::run(&args, &flags),
             Command::Config(args) => config::run(&args, load),

@@ -152,6 +152,18 @@ pub struct JournalConfig {
     pub erase_on_request: bool,
     /// redb's page cache, in bytes.
     pub cache_bytes: usize,
+    /// When a damaged journal is recovered.
+    pub recover: RecoverWhen,
+}
+
+words! {
+    /// When a damaged journal is recovered.
+    pub enum RecoverWhen {
+        /// When somebody says so: `edge-outbox recover`.
+        Manual = "manual",
+        /// Before the daemon opens it.
+        AtStart = "at-start",
+    }
 }
 
 /// The listeners' part of a [`Config`].
@@ -319,6 +331,15 @@ impl Config {
         Ok(builder)
     }
 
+    /// The sinks' names, and whether trimming waits for each.
+    #[cfg(feature = "cli")]
+    pub(crate) fn sink_names(&self) -> Vec<(String, bool)> {
+        let names = self.sinks.iter();
+        names
+            .map(|sink| (sink.name.clone(), sink.required))
+            .collect()
+    }
+
     /// The sinks, ready to connect.
     ///
     /// # Errors
@@ -416,6 +437,7 @@ impl JournalConfig {
             ByteSize(MIB),
             ByteSize(MIB)..=ByteSize(1024 * MIB),
         );
+        let recover = section.get("recover", RecoverWhen::Manual);
         section.finish();
         Self {
             max_bytes: max_bytes.0,
@@ -431,6 +453,7 @@ impl JournalConfig {
             linger: linger.0,
             erase_on_request,
             cache_bytes: bytes(cache),
+            recover,
         }
     }
 }

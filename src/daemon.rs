@@ -28,9 +28,10 @@ use self::{
     socket::{SocketFile, SocketLink},
 };
 use crate::{
-    config::{Config, ConfigError, Environment, SOCKET_FILE},
+    config::{Config, ConfigError, Environment, RecoverWhen, SOCKET_FILE},
     forwarder::{ForwardError, Forwarder, SinkSpec},
     http::{self, HttpOptions, Listener},
+    journal::damage,
     outbox::{OpenError, Outbox},
     status::{SinkState, Status},
 };
@@ -117,13 +118,44 @@ pub(crate) fn run(config: &Config, environment: &Environment) -> Result<(), Daem
     done
 }
 
-/// Opens the outbox, after a command that has it open for a moment.
+/// Opens the outbox, after a command that has it open for a moment. A damaged journal is recovered
+/// before, once, where that is configured.
 fn open(config: &Config) -> Result<Outbox, DaemonError> {
     let deadline = Instant::now() + IN_USE_LIMIT;
+    let mut may_recover = config.journal.recover == RecoverWhen::AtStart;
+    // Found while it was in use, in a place where opening does not look.
+    let mut damage = damage::remembered(&config.data_dir).filter(|_| may_recover);
+    let mut recovered = None;
     loop {
+        if let Some(found) = damage.take() {
+            tracing::error!(damage = %found, "the journal is damaged; recovering it");
+            let done = config
+                .outbox()?
+                .recover(&config.sink_names(), Some(found.clone()));
+            match done {
+                Err(OpenError::InUse(_)) if Instant::now() < deadline => {
+                    damage = Some(found);
+                    sleep(IN_USE_PAUSE);
+                    continue;
+                }
+                Ok(recovery) => recovered = recovery,
+                // What can be opened all the same is worth more than nothing.
+                Err(error) => tracing::error!(%error, "the journal could not be recovered"),
+            }
+            may_recover = false;
+        }
         match config.outbox()?.open() {
             Err(OpenError::InUse(_)) if Instant::now() < deadline => sleep(IN_USE_PAUSE),
-            opened => return Ok(opened?),
+            Err(error @ OpenError::Damaged { .. }) if may_recover => {
+                damage = Some(error.to_string());
+            }
+            opened => {
+                let outbox = opened?;
+                if let Some(recovery) = recovered {
+                    outbox.tell_fault(recovery.text());
+                }
+                return Ok(outbox);
+            }
         }
     }
 }

@@ -44,6 +44,7 @@
 
 mod core;
 mod cursor;
+pub(crate) mod damage;
 mod disk_guard;
 mod erasure;
 mod error;
@@ -55,6 +56,7 @@ mod intake;
 mod letters;
 mod read_view;
 mod reader;
+mod recovery;
 mod retention;
 mod row;
 mod sealed;
@@ -71,6 +73,7 @@ pub(crate) use self::{
     core::{Core, Identity, NewBoard, Wanted, try_open},
     disk_guard::DiskGuard,
     reader::Reader,
+    recovery::recover,
     retention::Retention,
     sealed::{Sealed, system_entropy},
     staging::Limits,
@@ -90,6 +93,7 @@ pub use self::{
     },
     read_view::ReadView,
     reader::Batch,
+    recovery::Recovery,
     retention::WhenFull,
     staging::{Appended, MAX_REQUEST_BYTES, MAX_REQUEST_EVENTS},
     storage::Storage,

@@ -33,6 +33,8 @@ pub enum EpochReason {
     HardwareChanged,
     /// The journal is older than what this device has already sent or acknowledged.
     RolledBack,
+    /// The journal was damaged: what could still be read of it was taken over into a new file.
+    Recovered,
 }
 
 /// `outbox.epoch_started.v1`: the first event of each epoch.
@@ -45,6 +47,9 @@ pub struct EpochStarted {
     /// What came before; absent in a fresh journal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousEpoch>,
+    /// What a recovered journal has lost of the seqs up to the last one known; absent in others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Vec<SeqRange>>,
 }
 
 /// Where the epoch before ended, as far as this device knows.
@@ -62,6 +67,27 @@ pub struct PreviousEpoch {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cross_signature: Option<Signature>,
 }
+
+/// `outbox.events_lost.v1`: seqs whose events are gone, where the start of a recovered epoch has no
+/// room for all of them.
+#[derive(Clone, Debug, Serialize)]
+pub struct EventsLost {
+    /// Which.
+    pub ranges: Vec<SeqRange>,
+    /// Why.
+    pub reason: LossReason,
+}
+
+/// Why events are gone that no sink has given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossReason {
+    /// The journal was damaged.
+    Damaged,
+}
+
+/// The type of [`EventRejected`].
+pub(crate) const EVENT_REJECTED: &str = "outbox.event_rejected.v1";
 
 /// `outbox.event_rejected.v1`: one sink refused an event for good.
 #[derive(Clone, Debug, Serialize)]
@@ -184,6 +210,8 @@ pub struct ErasedEvent {
 pub enum LedgerEvent<'a> {
     /// See [`EpochStarted`].
     EpochStarted(EpochStarted),
+    /// See [`EventsLost`].
+    EventsLost(EventsLost),
     /// See [`EventRejected`].
     EventRejected(EventRejected<'a>),
     /// See [`SinkSkipped`].
@@ -208,7 +236,8 @@ impl LedgerEvent<'_> {
     pub fn event_type(&self) -> &'static str {
         match self {
             Self::EpochStarted(_) => "outbox.epoch_started.v1",
-            Self::EventRejected(_) => "outbox.event_rejected.v1",
+            Self::EventsLost(_) => "outbox.events_lost.v1",
+            Self::EventRejected(_) => EVENT_REJECTED,
             Self::SinkSkipped(_) => "outbox.sink_skipped.v1",
             Self::SinkForgotten(_) => "outbox.sink_forgotten.v1",
             Self::DeadLetterDelivered(_) => "outbox.dead_letter_delivered.v1",
@@ -226,6 +255,7 @@ impl LedgerEvent<'_> {
     pub fn payload(&self) -> serde_json::Result<Vec<u8>> {
         match self {
             Self::EpochStarted(event) => serde_json::to_vec(event),
+            Self::EventsLost(event) => serde_json::to_vec(event),
             Self::EventRejected(event) => serde_json::to_vec(event),
             Self::SinkSkipped(event) => serde_json::to_vec(event),
             Self::SinkForgotten(event) => serde_json::to_vec(event),

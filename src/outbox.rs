@@ -20,8 +20,8 @@ use uuid::Uuid;
 pub use crate::journal::{
     AppendError, Appended, Batch, Chosen, Claim, Cursor, DeadLetter, DeadLetterError,
     DeadLettersChanged, EraseError, Erased, ForgetError, Forgotten, Horizon, MAX_DEAD_LETTERS,
-    OpenError, Progress, ReadError, ReadView, RegisterError, RejectError, Retry, RetryState,
-    Settled, Start, TableError, Transaction, WhenFull,
+    OpenError, Progress, ReadError, ReadView, Recovery, RegisterError, RejectError, Retry,
+    RetryState, Settled, Start, TableError, Transaction, WhenFull,
 };
 use crate::{
     envelope::{DeviceName, Epoch},
@@ -303,6 +303,18 @@ impl Outbox {
     #[must_use]
     pub fn history(&self) -> History {
         self.shared.board.history()
+    }
+
+    /// Tells a fault in the status, as the last one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn tell_fault(&self, text: String) {
+        let board = &self.shared.board;
+        board.send_modify(|status| status.journal.last_error = Some(text));
+    }
+
+    /// Notes for the next start that the journal is damaged.
+    pub(crate) fn note_damage(&self, what: &str) {
+        journal::damage::remember(&self.shared.dir, what);
     }
 
     /// Says where the process listens, for the status.

@@ -40,6 +40,9 @@ _edge__outbox() {
             edge__outbox,init)
                 cmd="edge__outbox__subcmd__init"
                 ;;
+            edge__outbox,recover)
+                cmd="edge__outbox__subcmd__recover"
+                ;;
             edge__outbox,run)
                 cmd="edge__outbox__subcmd__run"
                 ;;
@@ -102,6 +105,9 @@ _edge__outbox() {
                 ;;
             edge__outbox__subcmd__help,init)
                 cmd="edge__outbox__subcmd__help__subcmd__init"
+                ;;
+            edge__outbox__subcmd__help,recover)
+                cmd="edge__outbox__subcmd__help__subcmd__recover"
                 ;;
             edge__outbox__subcmd__help,run)
                 cmd="edge__outbox__subcmd__help__subcmd__run"
@@ -605,6 +611,20 @@ _edge__outbox() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__recover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__help__subcmd__run)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -772,6 +792,28 @@ _edge__outbox() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__recover)
+            opts="-h --json --anyway --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -36,6 +36,7 @@ complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "drain" -d '
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "sinks" -d 'List the sinks, or forget one that is no longer configured'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "erase" -d 'Erase a person from the journal'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "verify" -d 'Verify the journal, or envelopes on standard input, one a line (CloudEvents in JSON, too)'
+complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "recover" -d 'Save what can be read of a damaged journal into a new one'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "identity" -d 'Show the device\'s name and public key; makes them where there are none yet'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "init" -d 'Write a configuration: by asking, or from flags where --sink is given'
 complete -c edge-outbox -n "__fish_edge_outbox_needs_command" -f -a "config" -d 'Check the configuration, show what is in force, or print the tables of a Postgres sink'
@@ -88,6 +89,11 @@ complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l confi
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -l alone -d 'Check each envelope by itself only: they are a selection'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand recover" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand recover" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand recover" -l json -d 'As JSON'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand recover" -l anyway -d 'Make a new journal even where no damage is found'
+complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand recover" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l qr-svg -d 'Writes the QR code to this file as SVG, to be printed; `-` is standard output' -r -F
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l config -d 'Configuration file [also: EDGE_OUTBOX_CONFIG; default: /etc/edge-outbox/edge-outbox.toml where it exists]' -r
 complete -c edge-outbox -n "__fish_edge_outbox_using_subcommand identity" -l data-dir -d 'Directory of journal and signing key [also: EDGE_OUTBOX_DATA_DIR, STATE_DIRECTORY; default: ./edge-outbox-data]' -r

@@ -35,6 +35,11 @@ impl EventType {
         Self(text.into())
     }
 
+    /// A type that is held already: it has passed the door, or is the outbox's own.
+    pub(crate) fn held(text: &str) -> Self {
+        Self(text.into())
+    }
+
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -102,6 +102,9 @@ impl Task {
 
     /// The journal failed; `Err` when it is closed.
     fn journal_failed(&mut self, error: RejectError) -> Result<(), End> {
+        if let RejectError::Journal(damage @ ReadError::Damaged { .. }) = &error {
+            self.handle.outbox().note_damage(&damage.to_string());
+        }
         self.fail(&journal_trouble(error)?);
         Ok(())
     }
@@ -312,12 +315,16 @@ impl Round<'_> {
             .read_back(&question)
             .await
             .map_err(Failed::Session)?;
+        let mut foreign: Option<(Seq, _)> = None;
         for (seq, digest) in answer.foreign {
-            if !doubt::is_ours(&reads, seq, digest, tail).await? {
-                handle.foreign(seq, digest).await?;
-                // One is proof enough, and begins the new epoch.
-                break;
+            let is_earlier = foreign.is_none_or(|(first, _)| seq < first);
+            if is_earlier && !doubt::is_ours(&reads, seq, digest, tail).await? {
+                foreign = Some((seq, digest));
             }
+        }
+        if let Some((seq, digest)) = foreign {
+            // One is proof enough, and the earliest is where the histories part.
+            handle.foreign(seq, digest).await?;
         }
         Ok(answer.found)
     }
@@ -559,7 +566,8 @@ fn journal_trouble(error: RejectError) -> Result<SinkError, End> {
     match error {
         RejectError::Journal(ReadError::Closed) => Err(End::Closed),
         RejectError::Journal(ReadError::Damaged { .. }) => {
-            let hint = "run `edge-outbox verify` and see what it says of the journal";
+            let hint = "stop the daemon and run `edge-outbox recover`; with `journal.recover` = \
+                        \"at-start\" the next start does it";
             Ok(SinkError::halt("journal_damaged", message).with_hint(hint))
         }
         RejectError::Ledger { .. } => {

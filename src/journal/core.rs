@@ -11,7 +11,9 @@ mod commit;
 mod compaction;
 mod erase;
 mod letters;
+mod rebuild;
 mod retention;
+mod rolled_back;
 
 use std::collections::BTreeMap;
 
@@ -249,6 +251,7 @@ impl<S: Storage> Core<S> {
             reason: EpochReason::FreshJournal,
             public_key: self.key.public_key(),
             previous: None,
+            missing: None,
         };
         staging.add_ledger(&LedgerEvent::EpochStarted(started), &mut self.entropy);
         let transaction = store::begin(&database)?;
@@ -324,14 +327,6 @@ impl<S: Storage> Core<S> {
         Ok(database)
     }
 
-    /// Begins a new epoch: a sink has shown that this journal is not the newest of its device.
-    pub(crate) fn begin_epoch(&mut self, reason: EpochReason, stamp: Stamp) -> Result<(), Fault> {
-        let mut staging = self.stage_cursors(stamp);
-        let prev = self.start_epoch(&mut staging, reason, self.key_id, None);
-        staging.anchor_clock(&mut self.entropy);
-        self.write(staging, prev)
-    }
-
     /// Puts the first event of a new epoch into the commit, and gives its `prev`. The key before
     /// vouches for the one in use where it is at hand.
     fn start_epoch(
@@ -360,6 +355,7 @@ impl<S: Storage> Core<S> {
                 cross_signature,
             }),
             public_key,
+            missing: None,
         };
         staging.epoch = epoch;
         staging.add_ledger(&LedgerEvent::EpochStarted(started), &mut self.entropy);
@@ -691,6 +687,14 @@ pub(crate) fn try_open<S: Storage>(
         let (database, _held) = Store::new(cache_bytes).load_held(backend)?;
         Ok(Some(State::load(&database)?.1.key_id))
     })
+}
+
+impl<S> Drop for Core<S> {
+    /// What redb says to being closed over damaged bytes is no panic of whoever lets go of the
+    /// journal.
+    fn drop(&mut self) {
+        self.store.close();
+    }
 }
 
 impl<S> Core<S> {

@@ -244,11 +244,14 @@ impl OpenError {
                     .into(),
             ),
             Self::Key(error) => error.hint(),
-            Self::Damaged { .. } => Some(
-                "keep the file, events may be recovered from it; until then start with another \
-                 directory (--data-dir)"
-                    .into(),
-            ),
+            Self::Damaged { path, .. } => {
+                let dir = Path::new(path).parent().unwrap_or(path.as_ref());
+                Some(format!(
+                    "`edge-outbox recover --data-dir {}` saves what can be read and keeps the \
+                     file; with `journal.recover` = \"at-start\" the daemon does it by itself",
+                    dir.display()
+                ))
+            }
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => {
                     Some("run this as the user that it belongs to, or set `data_dir`".into())

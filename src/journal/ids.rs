@@ -103,6 +103,21 @@ impl Ids {
         });
     }
 
+    /// Forgets the id of this seq, which has gone to another one.
+    pub(super) fn forget(&mut self, seq: Seq) {
+        let Some(id) = self.get(seq).copied() else {
+            return;
+        };
+        let hash = self.hasher.hash_one(id);
+        if let Ok(entry) = self.slots.find_entry(hash, |&other| other == slot_of(seq)) {
+            entry.remove();
+        }
+        let index = usize::try_from(seq.since(self.first)).ok();
+        if let Some(held) = index.and_then(|index| self.ring.get_mut(index)) {
+            *held = Uuid::nil();
+        }
+    }
+
     fn forget_oldest(&mut self) {
         let Some(id) = self.ring.front().copied() else {
             return;

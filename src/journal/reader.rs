@@ -6,7 +6,7 @@ use super::{
     cursor::SinkName,
     error::{Fault, ReadError, fault},
     letters::{self, DeadLetter},
-    row::Group,
+    row::{self, Group},
     store::{DEAD_LETTERS, GROUPS, Store},
 };
 use crate::{
@@ -68,7 +68,12 @@ impl Reader {
                 let value = value.value();
                 let full = first.since(from) as usize >= max_events || bytes >= max_bytes;
                 if full && !rows.is_empty() {
-                    break;
+                    if rows.last().is_some_and(|row| row.reaches(from)) {
+                        break;
+                    }
+                    // Seqs that a recovery left out, or lost: what lies before them is not asked for.
+                    rows.clear();
+                    bytes = 0;
                 }
                 bytes += value.len();
                 rows.push(Row {
@@ -155,6 +160,14 @@ impl Reader {
 struct Row {
     first: Seq,
     bytes: Box<[u8]>,
+}
+
+impl Row {
+    /// Whether it holds the event with this seq, or a later one. One that does not decode is for
+    /// whoever reads it to find out.
+    fn reaches(&self, seq: Seq) -> bool {
+        self.first >= seq || row::taken_in(self.first, &self.bytes).map_or(true, |it| it.0 >= seq)
+    }
 }
 
 /// Events read from the journal, as they were stored.

@@ -218,6 +218,19 @@ impl<'a> Group<'a> {
         self.first
     }
 
+    /// The digest before the first event.
+    pub(super) fn prev(&self) -> Digest {
+        Digest(self.body.prev)
+    }
+
+    /// How many of its events are erased.
+    pub(super) fn erased(&self) -> usize {
+        let contents = self.body.events.iter().map(|event| &event.content);
+        contents
+            .filter(|content| matches!(content, ContentV1::Erased { .. }))
+            .count()
+    }
+
     /// The last event's seq.
     pub(crate) fn last(&self) -> Seq {
         self.first.plus(self.body.events.len() as u64 - 1)
@@ -341,6 +354,30 @@ fn decode_body(first: Seq, row: &[u8]) -> Result<GroupV1<'_>, RowError> {
         Ok(_) => Err(RowError::Malformed("bytes are left over")),
         Err(_) => Err(RowError::Malformed("not a group")),
     }
+}
+
+/// What a row says of itself before anything of it is checked.
+pub(super) struct Outline {
+    /// Its bytes.
+    pub(super) length: usize,
+    /// A seq not far below its own, where it carries a checkpoint.
+    pub(super) near: Option<Seq>,
+}
+
+/// The outline of the row that begins with these bytes, if one does.
+pub(super) fn outline(bytes: &[u8]) -> Option<Outline> {
+    let (version, body) = bytes.split_first()?;
+    if *version != ROW_VERSION {
+        return None;
+    }
+    let (body, rest) = postcard::take_from_bytes::<GroupV1<'_>>(body).ok()?;
+    let is_group = (1..=MAX_GROUP_EVENTS).contains(&body.events.len());
+    let length = bytes.len() - rest.len() + CRC_BYTES;
+    let is_whole = is_group && body.signature.0.len() == 64 && length <= bytes.len();
+    is_whole.then(|| Outline {
+        length,
+        near: body.checkpoint.map(|checkpoint| checkpoint.ids_upto),
+    })
 }
 
 /// The last event of the row, and the wall clock when its events were taken in, without recomputing

@@ -79,6 +79,32 @@ impl Sealed {
         Ok(Self::new(Kind::Ledger, id, event, entropy))
     }
 
+    /// Seals an event again as it is held, salt and private digest included. `None` for one that is
+    /// erased.
+    pub(super) fn of_record(record: &Record<'_>) -> Option<Self> {
+        let (statement, private) = (&record.statement, record.private?);
+        let event = Event {
+            event_type: EventType::held(statement.event_type),
+            event_version: statement.event_version,
+            id: Some(statement.id),
+            original_id: statement.original_id.map(Into::into),
+            aggregate_id: private.aggregate_id,
+            subject_id: Some(private.subject_id)
+                .filter(|subject| !subject.is_empty())
+                .map(Into::into),
+            occurred_at: Some(statement.occurred_at),
+            source: Some(statement.source.into()),
+            payload: private.payload.into(),
+        };
+        Some(Self {
+            kind: statement.kind,
+            id: statement.id,
+            salt: private.salt,
+            private_digest: record.statement.private_digest,
+            event,
+        })
+    }
+
     fn new(kind: Kind, id: Uuid, event: Event, entropy: &mut Entropy) -> Self {
         let mut salt = [0; 16];
         entropy(&mut salt);

@@ -82,6 +82,8 @@ pub(super) struct Staging {
     pub(super) dead_letters: Vec<LetterChange>,
     /// A sink whose dead letters go.
     pub(super) forgotten: Option<SinkName>,
+    /// From this seq on, rows go: their events are among `events` again.
+    pub(super) taken_back: Option<Seq>,
     pub(super) unanchored_boot: Uuid,
     /// Bytes by which rows of earlier commits have become shorter.
     pub(super) shrunk: u64,
@@ -102,6 +104,7 @@ impl Staging {
             cursors,
             dead_letters: Vec::new(),
             forgotten: None,
+            taken_back: None,
             unanchored_boot: state.checkpoint.unanchored_boot,
             shrunk: 0,
             dropping: None,

@@ -132,6 +132,24 @@ impl State {
     }
 }
 
+/// The last event and the newest checkpoint, and nothing else: the rest may be damaged.
+pub(super) fn end(database: &Database) -> Result<(Seq, Checkpoint), Fault> {
+    let transaction = database.begin_read().map_err(fault)?;
+    check_format(&transaction)?;
+    let groups = transaction.open_table(GROUPS).map_err(fault)?;
+    let last = groups.last().map_err(fault)?;
+    let (key, row) = last.ok_or_else(|| Fault::Damaged("it holds no event".into()))?;
+    let seq = Seq::new(key.value());
+    let in_row = |source| Fault::Row { seq, source };
+    let group = Group::decode(seq, row.value()).map_err(in_row)?;
+    let in_last = group.checkpoint();
+    let alone = read_checkpoint(&transaction)?;
+    let newest = in_last.into_iter().cloned().chain(alone);
+    let newest = newest.max_by_key(|checkpoint| checkpoint.revision);
+    let newest = newest.ok_or_else(|| in_row(RowError::Malformed("no checkpoint")))?;
+    Ok((group.last(), newest))
+}
+
 /// Refuses a newer format before anything is read or written.
 fn check_format(transaction: &ReadTransaction) -> Result<(), Fault> {
     let found = match transaction.open_table(META) {
@@ -170,6 +188,15 @@ fn unframe<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
         return Err(Fault::Newer(*version));
     }
     postcard::from_bytes(body).map_err(|_| damaged())
+}
+
+/// The checkpoint that begins with these bytes, if one does: what follows it does not matter.
+pub(super) fn checkpoint_at(bytes: &[u8]) -> Option<Checkpoint> {
+    let body = bytes.strip_prefix(&[CHECKPOINT_VERSION])?;
+    let (checkpoint, rest) = postcard::take_from_bytes::<Checkpoint>(body).ok()?;
+    let (crc, _) = rest.split_first_chunk::<4>()?;
+    let covered = bytes.get(..bytes.len() - rest.len())?;
+    (crc32fast::hash(covered).to_le_bytes() == *crc).then_some(checkpoint)
 }
 
 fn read_checkpoint(transaction: &ReadTransaction) -> Result<Option<Checkpoint>, Fault> {

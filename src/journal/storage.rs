@@ -1,5 +1,7 @@
 //! Where the journal's bytes live.
 
+mod replace;
+
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
@@ -14,6 +16,7 @@ use std::{
 
 use redb::{BackendError, StorageBackend, backends::FileBackend};
 
+pub(crate) use self::replace::Replace;
 use crate::meter::Meter;
 
 /// The name of the journal's file in the data directory.
@@ -88,23 +91,12 @@ impl Storage for FileStorage {
         // From the first byte to the final name one process makes a journal, and nobody who found
         // none before: what he would empty may be in place already. The file's own lock is not
         // enough, for redb gives it up before the file has its name.
-        let dir = File::open(self.dir())?;
-        if let Err(TryLockError::WouldBlock) = dir.try_lock() {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
+        let dir = self.locked_dir()?;
         if self.path.try_exists()? {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         self.making = Some(dir);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&self.unfinished)?;
-        file.set_len(0)?;
-        backend(file)
+        self.begin_unfinished()
     }
 
     fn adopt(&mut self) -> io::Result<()> {
@@ -119,6 +111,28 @@ impl Storage for FileStorage {
 }
 
 impl FileStorage {
+    /// The directory, which no other process has locked.
+    fn locked_dir(&self) -> io::Result<File> {
+        let dir = File::open(self.dir())?;
+        match dir.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(dir),
+        }
+    }
+
+    /// An empty file under the name of what is being made.
+    fn begin_unfinished(&self) -> io::Result<FileBackend> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&self.unfinished)?;
+        file.set_len(0)?;
+        backend(file)
+    }
+
     fn dir(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }

@@ -3,6 +3,7 @@
 mod attack;
 mod behaviour;
 mod crash;
+mod damage;
 mod erase;
 mod letters;
 mod retention;

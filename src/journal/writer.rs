@@ -26,6 +26,7 @@ use self::{erasing::Erasing, waiting::Waiting};
 use super::{
     core::{Core, Interrupted, Wanted},
     cursor::{Forgotten, SinkName},
+    damage,
     disk_guard::{DiskGuard, LOOK_AGAIN_AFTER},
     error::{AppendError, Fault, ReadError},
     intake::Intake,
@@ -240,9 +241,13 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     drop(reply.send(self.forget(&name, stamp)));
                     staging = self.core.stage(stamp);
                 }
-                Command::BeginEpoch { reason, reply } => {
+                Command::BeginEpoch {
+                    reason,
+                    from,
+                    reply,
+                } => {
                     self.flush(staging, waiting);
-                    self.begin_epoch(reason, reply, stamp);
+                    self.begin_epoch(reason, from, reply, stamp);
                     staging = self.core.stage(stamp);
                 }
                 Command::Erase { id, reply } => {
@@ -515,15 +520,24 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     fn begin_epoch(
         &mut self,
         reason: EpochReason,
+        from: Seq,
         reply: oneshot::Sender<Result<(), ReadError>>,
         stamp: Stamp,
     ) {
         let answer = match self.health {
             Health::Broken { .. } => Err(ReadError::Unavailable),
-            Health::Open => self.core.begin_epoch(reason, stamp).map_err(|fault| {
-                self.broken(&fault);
-                ReadError::Unavailable
-            }),
+            Health::Open => match self.core.begin_epoch(reason, from, stamp) {
+                Ok(took_back) => {
+                    if took_back {
+                        self.start_over();
+                    }
+                    Ok(())
+                }
+                Err(fault) => {
+                    self.broken(&fault);
+                    Err(ReadError::Unavailable)
+                }
+            },
         };
         self.publish();
         drop(reply.send(answer));
@@ -581,6 +595,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     }
 
     fn broken(&mut self, fault: &Fault) {
+        self.note_damage(fault);
         if let Some(guard) = &mut self.guard {
             guard.write_failed(fault);
         }
@@ -605,6 +620,13 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         self.try_reopen();
     }
 
+    /// Reopening mends no damage, and the next start may not come upon it.
+    fn note_damage(&self, fault: &Fault) {
+        if matches!(fault, Fault::Damaged(_) | Fault::Row { .. }) {
+            damage::remember(&self.board.borrow().journal.dir, &fault.to_string());
+        }
+    }
+
     fn try_reopen(&mut self) {
         let Health::Broken { next, pause } = self.health else {
             return;
@@ -617,15 +639,12 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 if let Some(trouble) = &mut self.trouble {
                     trouble.over_since = Some(Instant::now());
                 }
-                // After a rollback no task has its place any more; a horizon that ends says so.
-                let core = &self.core;
-                self.ports.retain(|name, _| core.is_attached(name));
+                self.start_over();
                 self.health = Health::Open;
-                // Seqs may come again, with other events.
-                self.intake = Intake::new(core.tail());
                 self.reopened += 1;
             }
             Err(fault) => {
+                self.note_damage(&fault);
                 if let Some(guard) = &mut self.guard {
                     guard.write_failed(&fault);
                 }
@@ -639,6 +658,14 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             }
         }
         self.publish();
+    }
+
+    /// After a rollback no task has its place any more; a horizon that ends says so.
+    fn start_over(&mut self) {
+        let core = &self.core;
+        self.ports.retain(|name, _| core.is_attached(name));
+        // Seqs may come again, with other events.
+        self.intake = Intake::new(core.tail());
     }
 
     /// Says that the trouble is over where there was none for so long.

@@ -1,5 +1,7 @@
 //! Opening an outbox.
 
+mod recover;
+
 use std::{
     fs::{DirBuilder, File, TryLockError},
     io,

@@ -182,6 +182,7 @@ impl SinkHandle {
         tracing::error!(sink = %self.name, %seq, ?digest, "the sink holds another event under a seq of ours: this journal is not the newest of its device");
         self.ask(|reply| Command::BeginEpoch {
             reason: EpochReason::RolledBack,
+            from: seq,
             reply,
         })
         .await?

@@ -1,6 +1,6 @@
 //! Putting a staged commit into a transaction: trimming, chaining, signing, rows, ids, checkpoint.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeBounds};
 
 use redb::{ReadableTable, Table, WriteTransaction};
 use uuid::Uuid;
@@ -67,6 +67,12 @@ impl<S: Storage> Core<S> {
         )?;
         let mut held_bytes = self.state.held_bytes.saturating_sub(freed + staging.shrunk);
         let mut first_held = self.state.first_held;
+        if let Some(from) = staging.taken_back {
+            held_bytes = held_bytes.saturating_sub(remove(&mut groups, from.get()..)?);
+            if from <= first_held {
+                first_held = self.state.tail.next();
+            }
+        }
         let mut dropped = 0;
         let trimmed = self.trim_point(&groups, staging)?;
         if let Some(keep_from) = trimmed.max(staging.keep_from()) {
@@ -75,7 +81,7 @@ impl<S: Storage> Core<S> {
             let delivered = trim_limit(&staging.cursors);
             self.skip_optional_sinks(staging, keep_from.min(delivered.next()));
             dropped = self.give_up(transaction, &groups, staging, (delivered, keep_from))?;
-            held_bytes = held_bytes.saturating_sub(trim(&mut groups, keep_from)?);
+            held_bytes = held_bytes.saturating_sub(remove(&mut groups, ..keep_from.get())?);
             first_held = keep_from;
         }
         let tail = staging.tail();
@@ -382,11 +388,14 @@ fn group_length(events: &[Sealed]) -> usize {
         .max(1)
 }
 
-/// Removes every row before `keep_from`; gives their bytes.
-fn trim(groups: &mut Table<'_, u64, &'static [u8]>, keep_from: Seq) -> Result<u64, Fault> {
+/// Removes these rows; gives their bytes.
+fn remove(
+    groups: &mut Table<'_, u64, &'static [u8]>,
+    firsts: impl RangeBounds<u64>,
+) -> Result<u64, Fault> {
     let mut bytes = 0;
     groups
-        .retain_in(..keep_from.get(), |_, row| {
+        .retain_in(firsts, |_, row| {
             bytes += row.len() as u64;
             false
         })

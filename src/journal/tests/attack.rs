@@ -407,6 +407,7 @@ fn a_rollback_ends_the_horizon_of_every_sink() {
     storage.restore_at_fault(older);
     let settled = ask(&commands, |reply| Command::BeginEpoch {
         reason: EpochReason::RolledBack,
+        from: Seq::FIRST,
         reply,
     });
     assert!(settled.blocking_recv().unwrap().is_err());

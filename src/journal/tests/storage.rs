@@ -7,12 +7,16 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
 use redb::StorageBackend;
 
-use super::{super::storage::Storage, next_random};
+use super::{
+    super::storage::{Replace, Storage},
+    next_random,
+};
 
 const SECTOR: usize = 512;
 
@@ -257,6 +261,25 @@ impl Storage for FaultyStorage {
         disk.call()?;
         disk.journal = disk.unfinished.take();
         Ok(())
+    }
+}
+
+impl Replace for FaultyStorage {
+    fn lock(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn make_room(&mut self, _: u64) -> io::Result<()> {
+        self.0.lock().unwrap().call()
+    }
+
+    fn create_beside(&mut self) -> io::Result<FaultyBackend> {
+        self.create()
+    }
+
+    fn replace(&mut self) -> io::Result<PathBuf> {
+        self.adopt()?;
+        Ok("aside".into())
     }
 }
 

@@ -105,6 +105,8 @@ pub(crate) enum Command {
     },
     BeginEpoch {
         reason: EpochReason,
+        /// A seq that another state of the journal has given to another event.
+        from: Seq,
         reply: oneshot::Sender<Result<(), ReadError>>,
     },
     Close,

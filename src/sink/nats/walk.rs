@@ -94,7 +94,9 @@ impl Walked {
         // The digest covers the epoch: what is in doubt may be older than the current one.
         if ours.get(&event.seq) == Some(&event.digest) {
             self.found.entry(event.seq).or_insert(message.position());
-        } else if event.epoch == doubt.epoch && self.foreign.len() < MAX_FOREIGN {
+        } else if event.epoch == doubt.epoch {
+            // The journal may know the first ones after all; the last one tells how far it is behind.
+            self.foreign.truncate(MAX_FOREIGN - 1);
             self.foreign.push((event.seq, event.digest));
         }
     }

@@ -1,0 +1,372 @@
+//! A journal that is damaged: what of it still verifies, taken over into a new one.
+//!
+//! # What is taken
+//!
+//! Every group whose row matches its checksum and whose events are vouched for: by the group's
+//! signature, under the device's key or one that the start of an epoch names, or by the chain from
+//! such a group back to it. Groups are looked for in the whole file ([`scan`]), with or without redb
+//! ([`tree`]), so a page, a tree or a header that is damaged costs no event but those whose own row
+//! was hit. The rows are copied as they are: an event keeps epoch, seq, digest and signature.
+//!
+//! Cursors come from the newest checkpoint that matches its checksum. Where the end of the journal is
+//! not known for sure, everything after `acked` counts as in doubt, and is marked when it is sent
+//! again. Ids and dead letters are taken as far as they can be read; a dead letter of something in
+//! doubt only where the ledger has it, too, for nothing else protects it from a changed bit. A
+//! program's own tables cannot be copied without their types: they stay in the damaged file.
+//!
+//! # What is new
+//!
+//! An epoch. Its first event, `outbox.epoch_started.v1`, has the reason `recovered`, where the epoch
+//! before ended as far as that is known, and which seqs are missing. Where the end is not known, its seq
+//! lies [`GAP`] beyond the last one that anything tells of.
+//!
+//! # What a crash leaves
+//!
+//! The damaged journal in its place, until the new one is whole and durable and takes it: one rename.
+//! The damaged file stays beside it. Nothing writes to it.
+//!
+//! # Limits
+//!
+//! About 350 bytes of memory for each group found, and 16 MiB. A group that was signed, never
+//! acknowledged, and stands right below a hole cannot be told from one that was.
+
+mod checksum;
+mod found;
+mod line;
+mod scan;
+mod tree;
+mod untouched;
+
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc};
+
+use redb::StorageBackend;
+
+pub(super) use self::{found::Found, tree::Letter};
+use self::{
+    line::{Floor, Line},
+    scan::Scan,
+    tree::Tree,
+    untouched::Untouched,
+};
+use super::{
+    core::{Core, Identity},
+    cursor::{Checkpoint, Cursor, SinkName},
+    error::Fault,
+    row::Group,
+    sealed::Entropy,
+    staging::Limits,
+    storage::Replace,
+    store::{self, Store},
+};
+use crate::{
+    clock::Stamp,
+    envelope::{Epoch, EpochEnd},
+    seq::{Seq, SeqRange},
+    signing::{KeyId, PublicKey},
+};
+
+/// So many seqs are left out where the end of the journal is not known: the largest window of a sink,
+/// beyond which nothing that was not confirmed can have been sent.
+const GAP: u64 = 16_384;
+
+/// What a recovery saved, and what it did not.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// What was wrong first.
+    pub damage: String,
+    /// Events that were taken over.
+    pub events: u64,
+    /// The first and the last of them; none where none was.
+    pub held: Option<SeqRange>,
+    /// Seqs whose events are gone.
+    pub missing: Vec<SeqRange>,
+    /// Whether the last of them was the journal's last. If not, later ones may be gone, too.
+    pub end_is_known: bool,
+    /// Dead letters that were taken over.
+    pub dead_letters: u64,
+    /// A program's own tables, which were not; by name, as far as they can be read.
+    pub tables_left_behind: Vec<String>,
+    /// The new epoch.
+    pub epoch: Epoch,
+    /// Where the damaged journal is kept.
+    pub kept_as: PathBuf,
+}
+
+impl Recovery {
+    /// As it is told in the log and in the status.
+    pub(crate) fn text(&self) -> String {
+        let gone: u64 = self.missing.iter().map(|range| range.len()).sum();
+        let end = match self.end_is_known {
+            true => "",
+            false => ", perhaps more after them",
+        };
+        format!(
+            "the journal was damaged ({}) and is recovered: {} events saved, {gone} gone{end}; the \
+             damaged file is kept as {}",
+            self.damage,
+            self.events,
+            self.kept_as.display()
+        )
+    }
+}
+
+/// A new journal, to be written.
+pub(super) struct Plan<'a> {
+    /// Ascending.
+    pub(super) groups: Vec<&'a Found>,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) ids: HashMap<Seq, Vec<uuid::Uuid>>,
+    pub(super) dead_letters: Vec<Letter>,
+    pub(super) missing: Vec<SeqRange>,
+    /// The last event known, and who signed it.
+    pub(super) end: Option<(EpochEnd, KeyId)>,
+    /// The first seq of the new epoch.
+    pub(super) next: Seq,
+}
+
+/// Recovers the journal. `None` where nothing is wrong with it and no `damage` is known: then nothing
+/// is changed. `sinks` are those that may have a place in it, and whether trimming waits for them.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what opens a journal, and what is known of it"
+)]
+pub(crate) fn recover<S: Replace>(
+    mut storage: S,
+    identity: Identity,
+    sinks: &[(SinkName, bool)],
+    damage: Option<String>,
+    limits: Limits,
+    cache_bytes: usize,
+    entropy: Entropy,
+    stamp: Stamp,
+) -> Result<Option<Recovery>, Fault> {
+    storage.lock()?;
+    let bytes = storage
+        .open()?
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no journal"))?;
+    let bytes = Arc::new(bytes);
+    let mut tree = look(&bytes, cache_bytes, damage.is_none())?;
+    let mut scan = scan::scan(&*bytes)?;
+    for (first, head) in &tree.groups {
+        scan.mark(*first, *head);
+    }
+    let own = identity.key.public_key();
+    let keys = keys(&own, &scan.groups);
+    let verifies = |found: &Found| match (keys.get(&found.key_id), read_row(&*bytes, found)) {
+        (Some(key), Ok(row)) => is_signed(found, &row, key),
+        _ => false,
+    };
+    let revision = tree.end.as_ref().map(|(_, checkpoint)| checkpoint.revision);
+    let mut line = Line::find(&scan.groups, revision, verifies);
+    let groups = line.groups(&scan.groups);
+    let is_behind = |found: Option<u64>| revision.is_some() && found > revision;
+    let alone = scan
+        .checkpoint
+        .as_ref()
+        .map(|checkpoint| checkpoint.revision);
+    let carried = groups.iter().map(|group| group.revision).max().flatten();
+    if is_behind(alone) || is_behind(carried) {
+        tree.fall_behind();
+    }
+    let newest = groups.last().copied();
+    let given = own.id();
+    let writer = newest.map(|found| found.key_id);
+    let writer = writer.or_else(|| writer_of_all(&scan.groups));
+    if let Some(journal) = writer.filter(|writer| *writer != given) {
+        return Err(Fault::OtherKey { journal, given });
+    }
+    let (checkpoint, is_end) = newest_checkpoint(&*bytes, &groups, &scan, &tree, newest)?;
+    let floor = Floor {
+        confirmed: confirmed(&checkpoint),
+        first_held: match tree.has_all_groups {
+            true => tree.groups.first().map(|(first, _)| *first),
+            false => None,
+        },
+    };
+    line.cut(&scan.groups, floor);
+    let groups = line.groups(&scan.groups);
+    let Some(damage) = damage.or(tree.damage.take()) else {
+        return Ok(None);
+    };
+    let missing = line::missing(&groups, floor);
+    let plan = plan(
+        groups, checkpoint, is_end, missing, scan.ids, &mut tree, sinks,
+    );
+    let events = plan.groups.iter().map(|group| count(group)).sum();
+    let held = plan.groups.first().zip(plan.groups.last());
+    let held = held.and_then(|(first, last)| SeqRange::new(first.first, last.last));
+    let missing = plan.missing.clone();
+    let row = |found: &Found| read_row(&*bytes, found);
+    let rebuilt = store::guarded(|| {
+        Core::rebuild(
+            storage,
+            identity,
+            limits,
+            cache_bytes,
+            entropy,
+            stamp,
+            plan,
+            row,
+        )
+    })?;
+    Ok(Some(Recovery {
+        damage,
+        events,
+        held,
+        missing,
+        end_is_known: is_end,
+        dead_letters: rebuilt.dead_letters,
+        tables_left_behind: tree.program_tables,
+        epoch: rebuilt.epoch,
+        kept_as: rebuilt.kept_as,
+    }))
+}
+
+/// What redb finds in the bytes, without a change to them.
+fn look<B: StorageBackend>(
+    bytes: &Arc<B>,
+    cache_bytes: usize,
+    on_trial: bool,
+) -> Result<Tree, Fault> {
+    let untouched = Untouched(Arc::clone(bytes));
+    let database = store::guarded(|| Ok(Store::new(cache_bytes).load_held(untouched)?.0));
+    match database {
+        Ok(database) => {
+            let tree = Tree::read(&database, on_trial);
+            // Closing writes, which may fail over what is damaged.
+            let closed: Result<(), Fault> = store::guarded(|| {
+                drop(database);
+                Ok(())
+            });
+            if let Err(fault) = closed {
+                tracing::debug!(%fault, "the damaged journal does not close");
+            }
+            tree
+        }
+        Err(Fault::InUse) => Err(Fault::InUse),
+        Err(newer) if tree::is_newer(&newer) => Err(newer),
+        Err(fault) => Ok(Tree::absent(&fault)),
+    }
+}
+
+/// The device's key, and those that the starts of its epochs name.
+fn keys(own: &PublicKey, groups: &[Found]) -> HashMap<KeyId, PublicKey> {
+    let starts = groups.iter().filter_map(|group| group.start.as_ref());
+    let named = starts.map(|start| (start.public_key.id(), start.public_key.clone()));
+    named.chain([(own.id(), own.clone())]).collect()
+}
+
+/// The key that groups of which none verifies have in common. One by itself says nothing: its key may
+/// be what was hit.
+fn writer_of_all(groups: &[Found]) -> Option<KeyId> {
+    let (first, rest) = groups.split_first()?;
+    let alike = rest.iter().all(|group| group.key_id == first.key_id);
+    (alike && !rest.is_empty()).then_some(first.key_id)
+}
+
+fn is_signed(found: &Found, row: &[u8], key: &PublicKey) -> bool {
+    Group::decode(found.first, row).is_ok_and(|group| {
+        let (size, root, signature) = group.seal();
+        group.head() == found.head && key.verify_group(size, &root, &signature)
+    })
+}
+
+fn read_row<B: StorageBackend>(bytes: &B, found: &Found) -> io::Result<Vec<u8>> {
+    let mut row = vec![0; found.length];
+    bytes.read(found.offset, &mut row)?;
+    Ok(row)
+}
+
+fn count(group: &Found) -> u64 {
+    group.last.since(group.first) + 1
+}
+
+/// The newest checkpoint, and whether it is the journal's last and `newest` its last group.
+fn newest_checkpoint<B: StorageBackend>(
+    bytes: &B,
+    groups: &[&Found],
+    scan: &Scan,
+    tree: &Tree,
+    newest: Option<&Found>,
+) -> Result<(Checkpoint, bool), Fault> {
+    let tail = newest.map_or(Seq::NONE, |group| group.last);
+    if let Some((end, checkpoint)) = &tree.end
+        && *end == tail
+        && newest.is_some_and(|group| group.in_tree)
+    {
+        return Ok((checkpoint.clone(), true));
+    }
+    let carrier = groups.iter().max_by_key(|group| group.revision);
+    let alone = scan.checkpoint.clone();
+    let found = tree.end.as_ref().map(|(_, checkpoint)| checkpoint.clone());
+    let carried = match carrier {
+        Some(group) => {
+            let row = read_row(bytes, group)?;
+            let decoded = Group::decode(group.first, &row);
+            decoded.ok().and_then(|group| group.checkpoint().cloned())
+        }
+        None => None,
+    };
+    let all = [alone, found, carried].into_iter().flatten();
+    let newest = all.max_by_key(|checkpoint| checkpoint.revision);
+    Ok((newest.unwrap_or_else(Checkpoint::fresh), false))
+}
+
+/// What every required sink has confirmed; nothing where there is none.
+fn confirmed(checkpoint: &Checkpoint) -> Seq {
+    let required = checkpoint.cursors.values().filter(|cursor| cursor.required);
+    let confirmed = required.map(|cursor| cursor.confirmed).min();
+    confirmed.unwrap_or(Seq::NONE)
+}
+
+fn plan<'a>(
+    groups: Vec<&'a Found>,
+    mut checkpoint: Checkpoint,
+    is_end: bool,
+    missing: Vec<SeqRange>,
+    mut ids: HashMap<Seq, Vec<uuid::Uuid>>,
+    tree: &mut Tree,
+    sinks: &[(SinkName, bool)],
+) -> Plan<'a> {
+    let newest = groups.last();
+    let end = newest.map(|group| {
+        let end = EpochEnd {
+            epoch: group.epoch,
+            seq: group.last,
+            digest: group.head,
+        };
+        (end, group.key_id)
+    });
+    let tail = newest.map_or(Seq::NONE, |group| group.last);
+    let next = match is_end {
+        true => tail.next(),
+        false => {
+            let first = groups.first().map_or(Seq::NONE, |group| group.first.prev());
+            for (name, required) in sinks {
+                // One that no checkpoint knows may have been sent everything.
+                let new = || Cursor::after(first, *required);
+                checkpoint.cursors.entry(name.clone()).or_insert_with(new);
+            }
+            for cursor in checkpoint.cursors.values_mut() {
+                cursor.claimed = cursor.claimed.max(tail);
+            }
+            let claimed = checkpoint.cursors.values().map(|cursor| cursor.claimed);
+            let told = tree.groups.last().map(|(first, _)| *first);
+            let known = claimed.chain(told).chain([tail, checkpoint.ids_upto]).max();
+            known.unwrap_or(tail).plus(GAP).next()
+        }
+    };
+    for (first, row) in std::mem::take(&mut tree.ids) {
+        ids.insert(first, row);
+    }
+    Plan {
+        groups,
+        checkpoint,
+        ids,
+        dead_letters: std::mem::take(&mut tree.dead_letters),
+        missing,
+        end,
+        next,
+    }
+}

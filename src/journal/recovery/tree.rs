@@ -1,0 +1,209 @@
+//! What redb still finds in a damaged journal.
+
+use std::collections::BTreeMap;
+
+use redb::{
+    Database, MultimapTableHandle, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, TableHandle,
+};
+use uuid::Uuid;
+
+use crate::{
+    envelope::Digest,
+    journal::{
+        cursor::{Checkpoint, SinkName},
+        error::{Fault, fault},
+        ids,
+        row::{Group, RowError},
+        state::{self, State},
+        store::{self, CHECKPOINT, DEAD_LETTERS, GROUPS, IDS},
+    },
+    seq::Seq,
+};
+
+/// Tables that are taken over, or made anew.
+const OURS: [&str; 5] = [
+    "edge_outbox.groups",
+    "edge_outbox.checkpoint",
+    "edge_outbox.ids",
+    "edge_outbox.dead_letters",
+    "edge_outbox.meta",
+];
+
+/// A dead letter: sink, seq, reason code.
+pub(in crate::journal) type Letter = (SinkName, Seq, String);
+
+/// What redb finds, as far as it came.
+#[derive(Default)]
+pub(super) struct Tree {
+    /// The groups' first seqs and last digests, ascending.
+    pub(super) groups: Vec<(Seq, Digest)>,
+    /// Tail and newest checkpoint.
+    pub(super) end: Option<(Seq, Checkpoint)>,
+    pub(super) ids: BTreeMap<Seq, Vec<Uuid>>,
+    pub(super) dead_letters: Vec<Letter>,
+    /// A program's tables, by name.
+    pub(super) program_tables: Vec<String>,
+    /// Whether every group could be read, and there are as many as redb has counted.
+    pub(super) has_all_groups: bool,
+    /// The first thing that was wrong.
+    pub(super) damage: Option<String>,
+}
+
+impl Tree {
+    /// Reads what can be read, and with `on_trial` sees whether redb can write, too. Where damage is
+    /// known already there is no need: a panic of redb's in a commit may be followed by another one
+    /// while it unwinds, which ends the process.
+    ///
+    /// # Errors
+    /// A later version wrote it.
+    pub(super) fn read(database: &Database, on_trial: bool) -> Result<Self, Fault> {
+        let mut tree = Self::default();
+        match store::guarded(|| state::end(database)) {
+            Ok(end) => tree.end = Some(end),
+            Err(newer) if is_newer(&newer) => return Err(newer),
+            Err(fault) => tree.note(&fault),
+        }
+        if let Err(fault) = store::guarded(|| State::load(database)) {
+            tree.note(&fault);
+        }
+        tree.step(database, Self::read_groups);
+        tree.step(database, Self::read_ids);
+        tree.step(database, Self::read_dead_letters);
+        tree.step(database, Self::read_names);
+        if on_trial && let Err(fault) = store::guarded(|| commit_on_trial(database)) {
+            tree.note(&fault);
+        }
+        Ok(tree)
+    }
+
+    /// Of a journal that redb does not open.
+    pub(super) fn absent(fault: &Fault) -> Self {
+        let mut tree = Self::default();
+        tree.note(fault);
+        tree
+    }
+
+    /// There is a later state than what redb shows.
+    pub(super) fn fall_behind(&mut self) {
+        self.note(&Fault::Damaged("redb shows an older state of it".into()));
+        self.end = None;
+        self.has_all_groups = false;
+    }
+
+    fn note(&mut self, fault: &Fault) {
+        self.damage.get_or_insert_with(|| fault.to_string());
+    }
+
+    /// One part, of which what was read before a fault stays.
+    fn step(
+        &mut self,
+        database: &Database,
+        read: impl FnOnce(&mut Self, &ReadTransaction) -> Result<(), Fault>,
+    ) {
+        let done = store::guarded(|| read(self, &database.begin_read().map_err(fault)?));
+        if let Err(fault) = done {
+            self.note(&fault);
+        }
+    }
+
+    fn read_groups(&mut self, transaction: &ReadTransaction) -> Result<(), Fault> {
+        let table = transaction.open_table(GROUPS).map_err(fault)?;
+        let mut damage = None;
+        let mut last = Seq::NONE;
+        let mut count = 0;
+        for entry in table.iter().map_err(fault)? {
+            let (key, value) = entry.map_err(fault)?;
+            let first = Seq::new(key.value());
+            count += 1;
+            if first <= last {
+                return Err(Fault::Damaged("its groups are out of order".into()));
+            }
+            match Group::decode(first, value.value()) {
+                Ok(group) => {
+                    last = group.last();
+                    self.groups.push((first, group.head()));
+                }
+                Err(source) => {
+                    last = first;
+                    damage.get_or_insert(Fault::Row { seq: first, source });
+                }
+            }
+        }
+        if count != table.len().map_err(fault)? {
+            return Err(Fault::Damaged("it does not find all its groups".into()));
+        }
+        self.has_all_groups = damage.is_none();
+        damage.map_or(Ok(()), Err)
+    }
+
+    fn read_ids(&mut self, transaction: &ReadTransaction) -> Result<(), Fault> {
+        let table = transaction.open_table(IDS).map_err(fault)?;
+        let mut whole = true;
+        for entry in table.iter().map_err(fault)? {
+            let (key, value) = entry.map_err(fault)?;
+            let first = Seq::new(key.value());
+            match ids::decode_row(first, value.value()) {
+                Some(row) => drop(self.ids.insert(first, row.collect())),
+                None => whole = false,
+            }
+        }
+        match whole {
+            true => Ok(()),
+            false => Err(Fault::Damaged(
+                "a row of ids does not match its checksum".into(),
+            )),
+        }
+    }
+
+    fn read_dead_letters(&mut self, transaction: &ReadTransaction) -> Result<(), Fault> {
+        let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+        for entry in table.iter().map_err(fault)? {
+            let (key, value) = entry.map_err(fault)?;
+            let (name, seq) = key.value();
+            let name = SinkName::new(name)
+                .map_err(|_| Fault::Damaged("a dead letter is of no sink".into()))?;
+            self.dead_letters
+                .push((name, Seq::new(seq), value.value().to_owned()));
+        }
+        Ok(())
+    }
+
+    fn read_names(&mut self, transaction: &ReadTransaction) -> Result<(), Fault> {
+        let tables = transaction.list_tables().map_err(fault)?;
+        let mut names: Vec<String> = tables.map(|table| table.name().to_owned()).collect();
+        let multimaps = transaction.list_multimap_tables().map_err(fault)?;
+        names.extend(multimaps.map(|table| table.name().to_owned()));
+        names.retain(|name| !OURS.contains(&name.as_str()));
+        self.program_tables = names;
+        Ok(())
+    }
+}
+
+/// What redb keeps for itself can be damaged, too: free pages, the state of its allocator. That shows
+/// when it writes. What it writes here goes nowhere.
+fn commit_on_trial(database: &Database) -> Result<(), Fault> {
+    for trial in [&[0_u8; 9_000][..], &[1; 64]] {
+        let transaction = store::begin(database)?;
+        let mut table = transaction.open_table(GROUPS).map_err(fault)?;
+        table.insert(u64::MAX, trial).map_err(fault)?;
+        drop(table);
+        let mut table = transaction.open_table(CHECKPOINT).map_err(fault)?;
+        table.insert((), trial).map_err(fault)?;
+        drop(table);
+        transaction.commit().map_err(fault)?;
+    }
+    Ok(())
+}
+
+/// Whether a later version wrote it: then it is not damaged.
+pub(super) fn is_newer(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Newer(_)
+            | Fault::Row {
+                source: RowError::Newer(_),
+                ..
+            }
+    )
+}

@@ -1,0 +1,702 @@
+//! Journals in which bits have changed, or whose end is gone: nothing loops, nothing panics, nothing
+//! wrong is read, and whatever was not hit is recovered.
+//!
+//! `every_bit` and `a_large_journal` take long, and want a release build:
+//! `cargo test --release --lib journal::tests::damage -- --ignored --nocapture`. With
+//! `EDGE_OUTBOX_EVERY_NTH_BIT=100` it is every hundredth bit.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use redb::ReadableTable as _;
+
+use super::{storage::Fault as DiskFault, *};
+use crate::{
+    envelope::{Digest, Epoch},
+    journal::{Reader, Recovery, cursor::Progress, recover, row},
+    seq::{Incarnation, Position, Seq},
+};
+
+/// Whatever is done to one journal is done by then.
+const LIMIT: Duration = Duration::from_secs(20);
+
+const PAGE: usize = 4096;
+
+/// A journal, and what is in it.
+struct Sample {
+    bytes: Vec<u8>,
+    events: BTreeMap<Seq, (Epoch, Digest)>,
+    /// Where the rows stand: offset, length, seqs.
+    rows: Vec<(usize, usize, Vec<Seq>)>,
+    tail: Seq,
+    claimed: Seq,
+}
+
+/// What is held, with every digest; or the first error.
+fn held(core: &Core<FaultyStorage>) -> (BTreeMap<Seq, (Epoch, Digest)>, Option<String>) {
+    let reader = Reader::new(core.store().clone());
+    let mut held = BTreeMap::new();
+    let mut from = Seq::FIRST;
+    while from <= core.tail() {
+        let batch = match reader.batch(from, 100, 64 << 10) {
+            Ok(batch) => batch,
+            Err(error) => return (held, Some(error.to_string())),
+        };
+        let before = from;
+        for record in batch.records() {
+            match record {
+                Ok(record) => {
+                    let seq = record.statement.seq;
+                    assert!(seq >= from, "{seq} comes again");
+                    held.insert(seq, (record.statement.epoch, record.digest));
+                    from = seq.next();
+                }
+                Err(error) => return (held, Some(error.to_string())),
+            }
+        }
+        if from == before {
+            return (held, Some(format!("nothing from {from} on")));
+        }
+    }
+    (held, None)
+}
+
+fn sample(commits: u64, events: u64) -> Sample {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), wanted(true, 1024));
+    core.commit(staging).unwrap();
+    let mut number = 0;
+    for _ in 0..commits {
+        let batch = (0..events).map(|_| {
+            number += 1;
+            let payload = format!(
+                "{{\"answer\":\"{}\"}}",
+                "x".repeat(20 + number as usize % 50)
+            );
+            sealed(number, &payload)
+        });
+        append(&mut core, batch.collect()).unwrap().unwrap();
+    }
+    let mut staging = core.stage(stamp());
+    core.claim(&mut staging, &nats(), Seq::new(4));
+    core.commit(staging).unwrap();
+    core.note_progress(&nats(), progress(2));
+    let staging = core.stage(stamp());
+    core.commit(staging).unwrap();
+    let (events, error) = held(&core);
+    assert_eq!(error, None);
+    let (tail, claimed) = (core.tail(), core.cursors()[&nats()].claimed);
+    drop(core);
+    let bytes = storage.snapshot();
+    let rows = rows(&bytes, tail);
+    Sample {
+        bytes,
+        events,
+        rows,
+        tail,
+        claimed,
+    }
+}
+
+fn progress(acked: u64) -> Progress {
+    Progress {
+        acked: Seq::new(acked),
+        floor: Position(acked),
+        incarnation: Incarnation(1),
+    }
+}
+
+/// Finds the rows by redb, and where they stand by their bytes.
+fn rows(bytes: &[u8], tail: Seq) -> Vec<(usize, usize, Vec<Seq>)> {
+    let storage = FaultyStorage::new(1);
+    storage.restore(bytes.to_vec());
+    let core = open(&storage, LIMITS).unwrap();
+    let values = core.store().read(|transaction| {
+        let table = transaction
+            .open_table(crate::journal::store::GROUPS)
+            .unwrap();
+        let entries = table.iter().unwrap().map(|entry| {
+            let (key, value) = entry.unwrap();
+            (Seq::new(key.value()), value.value().to_vec())
+        });
+        Ok(entries.collect::<Vec<_>>())
+    });
+    let mut rows = Vec::new();
+    for (first, value) in values.unwrap() {
+        let (last, _) = row::taken_in(first, &value).unwrap();
+        // Opening has written to it; what is looked at here was there before.
+        if last <= tail {
+            let seqs: Vec<Seq> = (first.get()..=last.get()).map(Seq::new).collect();
+            for at in find_all(bytes, &value) {
+                rows.push((at, value.len(), seqs.clone()));
+            }
+        }
+    }
+    rows
+}
+
+fn find_all(bytes: &[u8], value: &[u8]) -> Vec<usize> {
+    let starts = value[..40].to_vec();
+    let mut found = Vec::new();
+    for at in 0..=bytes.len() - value.len() {
+        if bytes[at] == starts[0]
+            && bytes[at..].starts_with(&starts)
+            && bytes[at..].starts_with(value)
+        {
+            found.push(at);
+        }
+    }
+    found
+}
+
+fn recover_from(
+    storage: &FaultyStorage,
+    damage: Option<String>,
+) -> Result<Option<Recovery>, Fault> {
+    let sinks = [(nats(), true)];
+    recover(
+        storage.clone(),
+        identity(),
+        &sinks,
+        damage,
+        LIMITS,
+        1 << 20,
+        entropy(77),
+        stamp(),
+    )
+}
+
+/// What became of one damaged journal.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    tried: u64,
+    refused_at_open: u64,
+    damage_read: u64,
+    untouched: u64,
+    recovered: u64,
+    called_newer: u64,
+}
+
+/// Everything that is done to a journal, on these bytes; `hit` are the offsets that were changed.
+fn try_all(sample: &Sample, bytes: &[u8], hit: std::ops::Range<usize>, tally: &mut Tally) {
+    let what = || format!("bytes {hit:?} changed");
+    tally.tried += 1;
+    let begun = Instant::now();
+    let storage = FaultyStorage::new(1);
+    storage.restore(bytes.to_vec());
+    match open(&storage, LIMITS) {
+        Ok(mut core) => {
+            let (found, error) = held(&core);
+            assert_not_wrong(sample, &found, &what());
+            tally.damage_read += u64::from(error.is_some());
+            // Whether it is taken or not: it must not hang, nor end the process.
+            let _ = append(&mut core, vec![sealed(9_000, "\"after\"")]);
+            let _ = core.reopen(stamp());
+            let (found, _) = held(&core);
+            assert_not_wrong(sample, &found, &what());
+        }
+        Err(_) => tally.refused_at_open += 1,
+    }
+
+    storage.restore(bytes.to_vec());
+    match recover_from(&storage, None) {
+        Ok(None) => tally.untouched += 1,
+        Ok(Some(_)) => tally.recovered += 1,
+        // The number of a later format, as far as anybody can tell.
+        Err(Fault::Newer(_)) => {
+            tally.called_newer += 1;
+            return;
+        }
+        Err(fault) => panic!("{}: {fault}", what()),
+    }
+    let core = open(&storage, LIMITS).unwrap_or_else(|fault| panic!("{}: {fault}", what()));
+    let (found, error) = held(&core);
+    assert_eq!(error, None, "{}", what());
+    assert_not_wrong(sample, &found, &what());
+    let lies_in = |(at, length): (usize, usize)| hit.start < at + length && hit.end > at;
+    for seq in sample.events.keys() {
+        let copies = sample.rows.iter().filter(|(.., seqs)| seqs.contains(seq));
+        let mut copies = copies.map(|(at, length, _)| (*at, *length));
+        let was_hit = copies.all(lies_in);
+        assert!(
+            was_hit || found.contains_key(seq),
+            "{}: {seq} is lost",
+            what()
+        );
+    }
+    let cursor = core.cursors().get(&nats()).copied();
+    let cursor = cursor.unwrap_or_else(|| panic!("{}: the cursor is lost", what()));
+    assert!(cursor.acked <= Seq::new(2), "{}: {cursor:?}", what());
+    // What may have left is in doubt, as far as it is there.
+    let newest = sample.events.keys().rfind(|seq| found.contains_key(seq));
+    let may_have_left = newest.map_or(Seq::NONE, |newest| sample.claimed.min(*newest));
+    assert!(cursor.claimed >= may_have_left, "{}: {cursor:?}", what());
+    assert!(cursor.claimed <= core.tail(), "{}: {cursor:?}", what());
+    assert!(begun.elapsed() < LIMIT, "{}", what());
+}
+
+/// Nothing but what was there, or what began a new epoch since.
+#[track_caller]
+fn assert_not_wrong(sample: &Sample, found: &BTreeMap<Seq, (Epoch, Digest)>, what: &str) {
+    let epochs: Vec<Epoch> = sample.events.values().map(|(epoch, _)| *epoch).collect();
+    for (seq, (epoch, digest)) in found {
+        match sample.events.get(seq) {
+            Some(known) => assert_eq!(*known, (*epoch, *digest), "{what}: {seq} is another event"),
+            // Appended by the test itself, or the start of an epoch.
+            None => assert!(
+                *seq > sample.tail || !epochs.contains(epoch),
+                "{what}: {seq}"
+            ),
+        }
+    }
+}
+
+/// Runs it where it is seen when it hangs.
+fn watched(work: impl FnOnce() -> Tally + Send + 'static, limit: Duration) -> Tally {
+    let (done, ended) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        let tally = work();
+        done.send(tally).unwrap();
+    });
+    match ended.recv_timeout(limit) {
+        Ok(tally) => tally,
+        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
+        Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => unreachable!("it ended without a word"),
+        },
+    }
+}
+
+/// The offsets of pages that hold anything.
+fn used(bytes: &[u8]) -> Vec<usize> {
+    let pages = bytes.chunks(PAGE).enumerate();
+    pages
+        .filter(|(_, page)| page.iter().any(|byte| *byte != 0))
+        .flat_map(|(index, page)| (0..page.len()).map(move |at| index * PAGE + at))
+        .collect()
+}
+
+fn flip(sample: &Sample, bit: usize, bytes: &mut [u8], tally: &mut Tally) {
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    try_all(sample, bytes, bit / 8..bit / 8 + 1, tally);
+    bytes[bit / 8] ^= 1 << (bit % 8);
+}
+
+#[test]
+fn a_journal_that_is_whole_is_left_as_it_is() {
+    let sample = sample(5, 3);
+    let mut tally = Tally::default();
+    try_all(&sample, &sample.bytes, 0..0, &mut tally);
+    assert_eq!(tally.untouched, 1, "{tally:?}");
+    println!(
+        "{} bytes, {} in pages that are not empty, {} rows",
+        sample.bytes.len(),
+        used(&sample.bytes).len(),
+        sample.rows.len()
+    );
+}
+
+/// Random bits: anywhere in pages that hold anything, and in rows.
+fn flip_some(sample: &Sample, anywhere: usize, in_rows_too: usize, mut random: u64) -> Tally {
+    let mut tally = Tally::default();
+    let mut bytes = sample.bytes.clone();
+    let used = used(&bytes);
+    let in_rows: Vec<usize> = sample
+        .rows
+        .iter()
+        .flat_map(|(at, length, _)| *at..at + length)
+        .collect();
+    for (places, count) in [(&used, anywhere), (&in_rows, in_rows_too)] {
+        for _ in 0..count {
+            let at = places[next_random(&mut random) as usize % places.len()];
+            let bit = at * 8 + next_random(&mut random) as usize % 8;
+            flip(sample, bit, &mut bytes, &mut tally);
+        }
+    }
+    tally
+}
+
+#[test]
+fn a_bit_that_changed_costs_no_more_than_the_group_it_hit() {
+    let tally = watched(
+        || flip_some(&sample(5, 3), 40, 60, 5),
+        Duration::from_secs(300),
+    );
+    println!("{tally:?}");
+    assert!(tally.recovered > 20 && tally.untouched > 20, "{tally:?}");
+}
+
+#[test]
+fn a_page_that_is_gone_costs_no_more_than_the_groups_in_it() {
+    let tally = watched(
+        || {
+            let sample = sample(40, 3);
+            let mut tally = Tally::default();
+            for start in (0..sample.bytes.len()).step_by(PAGE) {
+                let page = start..start + PAGE;
+                if sample.bytes[page.clone()].iter().any(|byte| *byte != 0) {
+                    let mut bytes = sample.bytes.clone();
+                    bytes[page.clone()].fill(0);
+                    try_all(&sample, &bytes, page, &mut tally);
+                }
+            }
+            tally
+        },
+        Duration::from_secs(300),
+    );
+    println!("{tally:?}");
+    assert!(tally.recovered > 5, "{tally:?}");
+}
+
+#[test]
+fn a_journal_that_is_cut_off_is_recovered_up_to_there() {
+    let tally = watched(
+        || {
+            let sample = sample(40, 3);
+            let mut tally = Tally::default();
+            let mut random = 7;
+            let length = sample.bytes.len();
+            let cuts = (0..25).map(|_| next_random(&mut random) as usize % length);
+            let edges = [length - 1, length - PAGE, length / 2, 4 * PAGE];
+            for cut in cuts.chain(edges) {
+                try_all(&sample, &sample.bytes[..cut], cut..length, &mut tally);
+            }
+            tally
+        },
+        Duration::from_secs(300),
+    );
+    println!("{tally:?}");
+    assert!(tally.recovered > 20, "{tally:?}");
+}
+
+/// As every other test here, with each bit of every page that holds anything.
+#[test]
+#[ignore = "minutes, in a release build"]
+fn every_bit() {
+    let sample = Arc::new(sample(5, 3));
+    let used = Arc::new(used(&sample.bytes));
+    let workers = thread::available_parallelism().unwrap().get();
+    let nth = std::env::var("EDGE_OUTBOX_EVERY_NTH_BIT").map_or(1, |text| text.parse().unwrap());
+    let tallies: Vec<_> = (0..workers)
+        .map(|worker| {
+            let (sample, used) = (Arc::clone(&sample), Arc::clone(&used));
+            thread::spawn(move || {
+                let mut tally = Tally::default();
+                let mut bytes = sample.bytes.clone();
+                let bits = used.iter().flat_map(|at| at * 8..at * 8 + 8);
+                for bit in bits.skip(worker * nth).step_by(workers * nth) {
+                    flip(&sample, bit, &mut bytes, &mut tally);
+                }
+                tally
+            })
+        })
+        .collect();
+    for tally in tallies {
+        println!("{:?}", tally.join().unwrap());
+    }
+}
+
+#[test]
+#[ignore = "minutes, in a release build"]
+fn a_large_journal() {
+    println!("{:?}", flip_some(&sample(3_000, 4), 500, 1_500, 11));
+}
+
+/// A journal with the last rows gone: its end is not known.
+#[test]
+fn where_the_end_is_not_known_everything_after_the_cursor_is_in_doubt() {
+    let sample = sample(40, 1);
+    let mut bytes = sample.bytes.clone();
+    let last = |seqs: &[Seq]| seqs.last() >= Some(&Seq::new(30));
+    for (at, length, _) in sample.rows.iter().filter(|(.., seqs)| last(seqs)) {
+        bytes[*at..at + length].fill(0);
+    }
+    let storage = FaultyStorage::new(1);
+    storage.restore(bytes);
+    let recovery = recover_from(&storage, None).unwrap().unwrap();
+    assert!(!recovery.end_is_known);
+    assert_eq!(recovery.missing, []);
+    let held = recovery.held.unwrap();
+    assert_eq!((held.first(), held.last()), (Seq::FIRST, Seq::new(29)));
+    let mut core = open(&storage, LIMITS).unwrap();
+    let cursor = core.cursors()[&nats()];
+    assert!(cursor.acked <= Seq::new(2) && cursor.claimed >= Seq::new(29));
+    assert_eq!(core.tail(), Seq::new(29 + 16_384 + 1));
+    assert_eq!(core.epoch(), recovery.epoch);
+    // What is known of their ids still is, and new ones are taken.
+    let repeat = append(&mut core, vec![sealed_as(5)]).unwrap().unwrap();
+    assert!(repeat[0].repeated);
+    assert_eq!(repeat[0].seq, Seq::new(6));
+    let fresh = append(&mut core, vec![sealed_as(39)]).unwrap().unwrap();
+    assert!(!fresh[0].repeated);
+}
+
+/// As `sample` makes it.
+fn sealed_as(number: u64) -> Sealed {
+    let payload = format!(
+        "{{\"answer\":\"{}\"}}",
+        "x".repeat(20 + number as usize % 50)
+    );
+    sealed(number, &payload)
+}
+
+#[test]
+fn the_new_epoch_says_what_is_gone() {
+    let sample = sample(20, 2);
+    let mut bytes = sample.bytes.clone();
+    let (at, _, seqs) = sample
+        .rows
+        .iter()
+        .find(|(.., seqs)| seqs[0] == Seq::new(10))
+        .unwrap();
+    bytes[at + 50] ^= 4;
+    let storage = FaultyStorage::new(1);
+    storage.restore(bytes);
+    let recovery = recover_from(&storage, None).unwrap().unwrap();
+    assert!(recovery.end_is_known);
+    let gone = crate::seq::SeqRange::new(seqs[0], *seqs.last().unwrap()).unwrap();
+    assert_eq!(recovery.missing, [gone]);
+    let core = open(&storage, LIMITS).unwrap();
+    let started = sample.tail.next();
+    let reader = Reader::new(core.store().clone());
+    let said = reader.record(started, |record| {
+        let payload = record.private.unwrap().payload;
+        let said: serde_json::Value = serde_json::from_slice(payload).unwrap();
+        (
+            record.statement.event_type.to_owned(),
+            record.statement.prev,
+            said,
+        )
+    });
+    let (event_type, prev, said) = said.unwrap().unwrap();
+    assert_eq!(
+        (event_type.as_str(), prev),
+        ("outbox.epoch_started.v1", Digest::ZERO)
+    );
+    assert_eq!(said["reason"], "recovered");
+    assert_eq!(said["previous"]["seq"], sample.tail.get());
+    assert_eq!(
+        said["missing"],
+        serde_json::json!([{ "first": 10, "last": 11 }])
+    );
+    assert_eq!(core.cursors()[&nats()].acked, Seq::new(2));
+    assert_eq!(core.cursors()[&nats()].claimed, sample.claimed);
+    // It is a journal like any other, and can be recovered again.
+    drop(core);
+    assert_eq!(recover_from(&storage, None).unwrap(), None);
+    let again = recover_from(&storage, Some("a test".into()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(again.missing, [gone]);
+}
+
+#[test]
+fn a_power_cut_at_every_call_of_a_recovery_leaves_the_old_journal_or_the_new() {
+    let sample = sample(10, 2);
+    let mut bytes = sample.bytes.clone();
+    let (at, ..) = sample
+        .rows
+        .iter()
+        .find(|(.., seqs)| seqs[0] == Seq::new(8))
+        .unwrap();
+    bytes[at + 50] ^= 4;
+    for call in 1.. {
+        let storage = FaultyStorage::new(call);
+        storage.restore(bytes.clone());
+        storage.fail_after(call, DiskFault::PowerCut);
+        let first = recover_from(&storage, None);
+        let ended = storage.fault_is_ahead();
+        storage.crash();
+        if storage.snapshot() == bytes {
+            assert!(first.is_err(), "call {call}");
+            recover_from(&storage, None).unwrap().unwrap();
+        }
+        let core = open(&storage, LIMITS).unwrap();
+        let (found, error) = held(&core);
+        assert_eq!(error, None, "call {call}");
+        assert_not_wrong(&sample, &found, "power cut");
+        let lost: Vec<&Seq> = sample
+            .events
+            .keys()
+            .filter(|seq| !found.contains_key(seq))
+            .collect();
+        assert_eq!(lost, [&Seq::new(8), &Seq::new(9)], "call {call}");
+        if ended {
+            assert!(call > 30, "{call}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_journal_of_another_key_is_refused_and_left_as_it_is() {
+    let sample = sample(3, 1);
+    let mut bytes = sample.bytes.clone();
+    let (at, ..) = sample.rows[1];
+    bytes[at + 50] ^= 4;
+    let storage = FaultyStorage::new(1);
+    storage.restore(bytes.clone());
+    let other = Identity {
+        key: DeviceKey::from_pkcs8_base64(OTHER_KEY).unwrap(),
+        ..identity()
+    };
+    let refused = recover(
+        storage.clone(),
+        other,
+        &[],
+        None,
+        LIMITS,
+        1 << 20,
+        entropy(1),
+        stamp(),
+    );
+    assert!(
+        matches!(refused, Err(Fault::OtherKey { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(storage.snapshot(), bytes);
+}
+
+/// What was erased must not come back from a page that redb has not cleared.
+#[test]
+fn an_erased_event_stays_erased() {
+    let sample = sample(10, 2);
+    let storage = FaultyStorage::new(1);
+    storage.restore(sample.bytes.clone());
+    let core = open(&storage, LIMITS).unwrap();
+    let first = Seq::new(6);
+    core.store()
+        .write(|transaction| -> Result<(), Fault> {
+            let mut table = transaction
+                .open_table(crate::journal::store::GROUPS)
+                .unwrap();
+            let whole = table.get(first.get()).unwrap().unwrap().value().to_vec();
+            let mut erased = Vec::new();
+            let mut body: row::GroupV1<'_> =
+                postcard::from_bytes(&whole[1..whole.len() - 4]).unwrap();
+            let group = row::Group::decode(first, &whole).unwrap();
+            let private = group.record(first).unwrap().statement.private_digest;
+            body.events[0].content = row::ContentV1::Erased {
+                private_digest: private.0,
+            };
+            row::encode(first, &body, &mut erased).unwrap();
+            table.insert(first.get(), erased.as_slice()).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    drop(core);
+    let mut bytes = storage.snapshot();
+    let whole = sample
+        .rows
+        .iter()
+        .find(|(.., seqs)| seqs[0] == first)
+        .unwrap();
+    let whole = &sample.bytes[whole.0..whole.0 + whole.1];
+    // A page that was freed, on which redb finds nothing any more.
+    bytes[..PAGE].fill(0);
+    bytes.extend(whole);
+    storage.restore(bytes);
+    recover_from(&storage, None).unwrap().unwrap();
+    let core = open(&storage, LIMITS).unwrap();
+    let reader = Reader::new(core.store().clone());
+    let is_erased = |seq| reader.record(seq, |record| record.private.is_none());
+    assert_eq!(is_erased(first).unwrap(), Some(true));
+    assert_eq!(is_erased(first.next()).unwrap(), Some(false));
+    assert!(find_all(&storage.snapshot(), whole).is_empty());
+}
+
+/// A commit that a crash took back was signed, too; its seq went to another event.
+#[test]
+fn of_two_events_of_one_seq_the_one_in_the_chain_is_taken() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    append(&mut core, vec![sealed(1, "1")]).unwrap().unwrap();
+    let before = storage.snapshot();
+    append(&mut core, vec![sealed(2, "\"taken back\"")])
+        .unwrap()
+        .unwrap();
+    let stale = rows(&storage.snapshot(), core.tail());
+    let (at, length, _) = stale
+        .iter()
+        .find(|(.., seqs)| seqs[0] == Seq::new(3))
+        .unwrap();
+    let stale = storage.snapshot()[*at..at + length].to_vec();
+    drop(core);
+    storage.restore(before);
+    let mut core = open(&storage, LIMITS).unwrap();
+    append(&mut core, vec![sealed(3, "\"kept\"")])
+        .unwrap()
+        .unwrap();
+    append(&mut core, vec![sealed(4, "4")]).unwrap().unwrap();
+    let (expected, _) = held(&core);
+    drop(core);
+    let mut bytes = storage.snapshot();
+    bytes[..PAGE].fill(0);
+    bytes.extend(stale);
+    storage.restore(bytes);
+    let recovery = recover_from(&storage, None).unwrap().unwrap();
+    assert_eq!(recovery.missing, []);
+    let (found, _) = held(&open(&storage, LIMITS).unwrap());
+    for (seq, event) in expected {
+        assert_eq!(found.get(&seq), Some(&event), "{seq}");
+    }
+}
+
+#[test]
+fn dead_letters_are_taken_and_what_is_the_programs_is_named() {
+    const SCORES: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("scores");
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), wanted(true, 16));
+    core.commit(staging).unwrap();
+    for number in 1..9 {
+        append(&mut core, vec![sealed(number, "{}")])
+            .unwrap()
+            .unwrap();
+    }
+    let mut staging = core.stage(stamp());
+    core.claim(&mut staging, &nats(), Seq::new(6));
+    core.reject(&mut staging, &nats(), Seq::new(4), "too_large")
+        .unwrap();
+    core.commit(staging).unwrap();
+    core.store()
+        .write(|transaction| -> Result<(), Fault> {
+            let mut table = transaction.open_table(SCORES).unwrap();
+            table.insert(1, 2).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    drop(core);
+    let recovery = recover_from(&storage, Some("a test".into()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(recovery.tables_left_behind, ["scores"]);
+    assert_eq!(recovery.dead_letters, 1);
+    let core = open(&storage, LIMITS).unwrap();
+    let reader = Reader::new(core.store().clone());
+    let code = reader.rejection(&nats(), Seq::new(4)).unwrap();
+    assert_eq!(code.as_deref(), Some("too_large"));
+    assert_eq!(core.cursors()[&nats()].dead_letters, 1);
+}
+
+/// Nothing is left of it but its name.
+#[test]
+fn of_a_file_without_an_event_a_journal_is_made_that_says_so() {
+    for bytes in [Vec::new(), vec![0; 5_000], vec![0xA5; 70_000]] {
+        let storage = FaultyStorage::new(1);
+        storage.restore(bytes);
+        let recovery = recover_from(&storage, None).unwrap().unwrap();
+        assert_eq!((recovery.events, recovery.held), (0, None));
+        let mut core = open(&storage, LIMITS).unwrap();
+        assert_eq!(core.tail(), Seq::new(16_385));
+        append(&mut core, vec![sealed(1, "1")]).unwrap().unwrap();
+    }
+}
