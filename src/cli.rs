@@ -140,11 +140,12 @@ impl Command {
     }
 }
 
-/// What a damaged journal makes of redb is told as an error; its backtrace helps nobody there.
+/// What a damaged journal makes of redb is told as an error; its backtrace helps nobody there. Where
+/// a panic ends the process, it is all that is told.
 fn quieten_guarded_panics() {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !is_guarded() {
+        if cfg!(panic = "abort") || !is_guarded() {
             print(panic);
         }
     }));

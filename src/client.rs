@@ -1,6 +1,12 @@
 //! The command line's way to a running daemon, or to any program that serves its outbox on the
 //! same socket: HTTP/1.1 over the Unix socket.
 
+#[cfg(not(feature = "http"))]
+#[path = "client/no_transport.rs"]
+mod transport;
+#[cfg(feature = "http")]
+mod transport;
+
 use std::{
     io::{self, ErrorKind},
     path::{Path, PathBuf},
@@ -8,19 +14,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::Incoming,
-    client::conn::http1::{SendRequest, handshake},
-    header::{CONTENT_TYPE, HOST},
-};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
+use tokio::{net::UnixStream, time::timeout};
 use uuid::Uuid;
 
+use self::transport::{Answer, Method, Transport};
 use crate::{
     journal::{Chosen, DeadLetter, DeadLettersChanged, Erased, Forgotten, SinkName},
     seq::Seq,
@@ -37,8 +36,7 @@ const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// A connection to a daemon.
 pub(crate) struct Client {
-    requests: SendRequest<Full<Bytes>>,
-    connection: JoinHandle<()>,
+    transport: Transport,
     socket: PathBuf,
 }
 
@@ -65,6 +63,9 @@ impl ClientError {
         match self {
             Self::Connect { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
                 Some("run this as the daemon's user or as a member of the socket's group".into())
+            }
+            Self::Connect { source, .. } if source.kind() == ErrorKind::Unsupported => {
+                Some("use a program that was built with the feature http".into())
             }
             Self::Stranger { .. } => Some("somebody may be posing as the daemon".into()),
             Self::Refused(problem) => problem.hint.clone(),
@@ -146,13 +147,9 @@ impl Client {
                 uid,
             });
         }
-        let shaken = handshake(TokioIo::new(stream)).await;
-        let (requests, connection) = shaken.map_err(|error| failed(io::Error::other(error)))?;
-        // How the connection ends is told by the request in hand.
-        let connection = tokio::spawn(async move { drop(connection.await) });
+        let transport = Transport::open(stream).await.map_err(failed)?;
         Ok(Some(Self {
-            requests,
-            connection,
+            transport,
             socket: socket.to_owned(),
         }))
     }
@@ -239,7 +236,7 @@ impl Client {
         let path = format!("/v1/events?from={from}&follow={follow}");
         let answer = self.ask(Method::GET, &path, Bytes::new()).await?;
         Ok(Events {
-            body: answer.into_body(),
+            answer,
             client: self,
         })
     }
@@ -249,7 +246,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<Response<Incoming>, ClientError> {
+    ) -> Result<Answer, ClientError> {
         self.ask_within(ANSWER_LIMIT, method, path, body).await
     }
 
@@ -259,38 +256,27 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<Response<Incoming>, ClientError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, "localhost")
-            .header(CONTENT_TYPE, "application/x-ndjson")
-            .body(Full::new(body))
-            .map_err(|error| self.lost(error))?;
-        let answer = timeout(limit, self.requests.send_request(request)).await;
+    ) -> Result<Answer, ClientError> {
+        let answer = timeout(limit, self.transport.send(method, path, body)).await;
         let answer = answer
             .map_err(|error| self.lost(error))?
             .map_err(|error| self.lost(error))?;
-        if answer.status().is_success() {
+        let Some(status) = answer.refusal() else {
             return Ok(answer);
-        }
-        let status = answer.status();
+        };
         let body = self.read(answer).await?;
-        let problem = serde_json::from_slice(&body).unwrap_or_else(|_| unnamed(status));
+        let problem = serde_json::from_slice(&body).unwrap_or_else(|_| unnamed(&status));
         Err(ClientError::Refused(problem))
     }
 
-    async fn read(&self, answer: Response<Incoming>) -> Result<Bytes, ClientError> {
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
-            .collect()
-            .await;
-        body.map(http_body_util::Collected::to_bytes)
-            .map_err(|error| self.lost(error))
+    async fn read(&self, answer: Answer) -> Result<Bytes, ClientError> {
+        let body = answer.read(MAX_ANSWER_BYTES).await;
+        body.map_err(|error| self.lost(error))
     }
 
     async fn read_json<T: serde::de::DeserializeOwned>(
         &self,
-        answer: Response<Incoming>,
+        answer: Answer,
     ) -> Result<T, ClientError> {
         let body = self.read(answer).await?;
         serde_json::from_slice(&body).map_err(|error| self.lost(error))
@@ -304,15 +290,9 @@ impl Client {
     }
 }
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
 /// Envelopes on their way from a daemon.
 pub(crate) struct Events {
-    body: Incoming,
+    answer: Answer,
     /// Holds the connection open.
     client: Client,
 }
@@ -320,13 +300,8 @@ pub(crate) struct Events {
 impl Events {
     /// The next bytes, not always whole lines; `None` at the end.
     pub(crate) async fn next_chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
-        while let Some(frame) = self.body.frame().await {
-            let frame = frame.map_err(|error| self.client.lost(error))?;
-            if let Ok(bytes) = frame.into_data() {
-                return Ok(Some(bytes));
-            }
-        }
-        Ok(None)
+        let chunk = self.answer.next_chunk().await;
+        chunk.map_err(|error| self.client.lost(error))
     }
 }
 
@@ -337,7 +312,7 @@ fn dead_letters_path(sink: &SinkName, chosen: Chosen) -> String {
     }
 }
 
-fn unnamed(status: StatusCode) -> Problem {
+fn unnamed(status: &str) -> Problem {
     Problem {
         title: format!("the daemon answered {status}"),
         detail: None,

@@ -11,6 +11,11 @@ mod environment;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(not(feature = "http"))]
+#[path = "config/no_http.rs"]
+mod http;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 #[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
@@ -20,6 +25,12 @@ mod nats;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod problem;
+#[cfg(any(
+    feature = "http",
+    feature = "nats",
+    feature = "mqtt",
+    feature = "postgres"
+))]
 mod secrets;
 mod section;
 mod sinks;
@@ -35,7 +46,6 @@ mod tests;
 use std::{
     fs,
     io::ErrorKind,
-    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -45,19 +55,18 @@ use toml::de::DeTable;
 pub use self::{
     draft::Draft,
     environment::Environment,
+    http::{HttpConfig, HttpOptions},
     problem::{ConfigError, Place, Problem},
     section::Setting,
     sinks::{SinkConfig, SinkKind},
 };
 use self::{
-    secrets::SecretSource,
     section::{Override, Reader, Section},
-    value::{ByteSize, Listen, Socket, Span, Value as _, words},
+    value::{ByteSize, Span, Value as _, words},
 };
 use crate::{
     event::{MAX_PAYLOAD_BYTES, check_name},
     forwarder::SinkSpec,
-    http::{HttpOptions, Token},
     identity::DeviceName,
     outbox::{
         DEFAULT_BALLAST, DEFAULT_MAX_BYTES, DEFAULT_MAX_PAYLOAD_BYTES, DEFAULT_MIN_FREE, Outbox,
@@ -69,9 +78,6 @@ use crate::{
 
 /// The file that is read where no other is named and this one exists.
 pub const DEFAULT_FILE: &str = "/etc/edge-outbox/edge-outbox.toml";
-/// Where the daemon listens by default.
-pub const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411);
 /// The data directory by default, below the working directory.
 const DEFAULT_DATA_DIR: &str = "edge-outbox-data";
 /// The socket's name in its directory.
@@ -164,18 +170,6 @@ words! {
         /// Before the daemon opens it.
         AtStart = "at-start",
     }
-}
-
-/// The listeners' part of a [`Config`].
-#[derive(Clone, Debug)]
-pub struct HttpConfig {
-    /// The TCP address; none: no TCP.
-    pub listen: Option<SocketAddr>,
-    /// The Unix socket; none: no socket.
-    pub socket: Option<PathBuf>,
-    /// Everything but the token.
-    options: HttpOptions,
-    token: Option<SecretSource>,
 }
 
 /// The log's part of a [`Config`].
@@ -354,12 +348,7 @@ impl Config {
     /// # Errors
     /// The token cannot be had, or is none.
     pub fn http_options(&self) -> Result<HttpOptions, ConfigError> {
-        let mut options = self.http.options.clone();
-        if let Some(source) = &self.http.token {
-            let token = Token::new(source.reveal()?.reveal());
-            options.token = Some(token.map_err(|error| source.problem(error))?);
-        }
-        Ok(options)
+        self.http.options()
     }
 
     /// Checks what [`Config::load`] leaves out: the files that hold secrets.
@@ -455,56 +444,6 @@ impl JournalConfig {
             cache_bytes: bytes(cache),
             recover,
         }
-    }
-}
-
-impl HttpConfig {
-    fn read(
-        mut section: Section<'_, '_>,
-        data_dir: &Path,
-        environment: &Environment,
-    ) -> Result<Self, ConfigError> {
-        const MINUTE: Duration = Duration::from_secs(60);
-        let listen = section.get("listen", Listen(Some(DEFAULT_LISTEN))).0;
-        let socket = match section.get("socket", Socket::Auto) {
-            Socket::Off => None,
-            Socket::At(path) => Some(section.resolve("socket", &path)),
-            Socket::Auto => Some(
-                runtime_dir(environment)?
-                    .unwrap_or(data_dir)
-                    .join(SOCKET_FILE),
-            ),
-        };
-        let default = HttpOptions::default();
-        let max_body = section.get_within(
-            "max_body",
-            ByteSize(default.max_body_bytes as u64),
-            ByteSize(1024)..=ByteSize(64 * 1024 * 1024),
-        );
-        let connections = u32::try_from(default.max_connections).unwrap_or(u32::MAX);
-        let max_connections = section.get_within("max_connections", connections, 1..=65_536);
-        let mut span = |key, default| {
-            let bounds = Span(Duration::from_millis(100))..=Span(60 * MINUTE);
-            section.get_within(key, Span(default), bounds).0
-        };
-        let options = HttpOptions {
-            max_body_bytes: usize::try_from(max_body.0).unwrap_or(usize::MAX),
-            max_connections: usize::try_from(max_connections).unwrap_or(usize::MAX),
-            header_timeout: span("header_timeout", default.header_timeout),
-            body_timeout: span("body_timeout", default.body_timeout),
-            stall_timeout: span("stall_timeout", default.stall_timeout),
-            allowed_hosts: section.get("allowed_hosts", default.allowed_hosts),
-            allowed_origins: section.get("allowed_origins", default.allowed_origins),
-            ..HttpOptions::default()
-        };
-        let token = SecretSource::read(&mut section, "token_file", "token_env", environment)?;
-        section.finish();
-        Ok(Self {
-            listen,
-            socket,
-            options,
-            token,
-        })
     }
 }
 
@@ -611,14 +550,6 @@ fn overrides(flags: &Flags, environment: &Environment) -> Result<Vec<Override>, 
         }
     }
     Ok(all)
-}
-
-/// The directory that the service manager made for sockets.
-fn runtime_dir(environment: &Environment) -> Result<Option<&Path>, Problem> {
-    let listed = environment.get("RUNTIME_DIRECTORY")?;
-    Ok(listed
-        .and_then(|listed| listed.split(':').next())
-        .map(Path::new))
 }
 
 fn syntax_problem(path: Option<&Path>, text: &str, error: &toml::de::Error) -> Problem {

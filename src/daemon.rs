@@ -1,20 +1,21 @@
 //! The daemon: opens the outbox, listens, forwards, and stops in time.
 
+#[cfg(feature = "http")]
+mod listeners;
+#[cfg(not(feature = "http"))]
+#[path = "daemon/no_listeners.rs"]
+mod listeners;
 mod log;
 mod service_manager;
-mod socket;
 
 use std::{
     future::pending,
     io,
-    net::SocketAddr,
-    path::PathBuf,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    net::TcpListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -24,16 +25,14 @@ use tokio::{
 
 pub(crate) use self::log::start as start_log;
 use self::{
+    listeners::{ListenError, Listeners},
     service_manager::ServiceManager,
-    socket::{SocketFile, SocketLink},
 };
 use crate::{
-    config::{Config, ConfigError, Environment, RecoverWhen, SOCKET_FILE},
+    config::{Config, ConfigError, Environment, HttpOptions, RecoverWhen},
     forwarder::{ForwardError, Forwarder, SinkSpec},
-    http::{self, HttpOptions, Listener},
     journal::damage,
     outbox::{OpenError, Outbox},
-    status::{SinkState, Status},
 };
 
 /// How long everything together may take to stop: a supervisor that was told 2 s is kept to it.
@@ -53,17 +52,8 @@ pub(crate) enum DaemonError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("listening on {address} failed: {source}")]
-    Tcp {
-        address: SocketAddr,
-        source: io::Error,
-    },
-    #[error("listening on {} failed: {source}", .path.display())]
-    Unix { path: PathBuf, source: io::Error },
-    #[error("{} is served by another process", .path.display())]
-    SocketInUse { path: PathBuf },
-    #[error("the listener failed: {0}")]
-    Serve(io::Error),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error(transparent)]
     Forward(#[from] ForwardError),
     #[error("starting failed: {0}")]
@@ -75,24 +65,10 @@ pub(crate) enum DaemonError {
 impl DaemonError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Tcp { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                "another program listens there: choose another port with --listen or http.listen; \
-                 port 0 picks a free one"
-            }
-            Self::Tcp { source, .. } if source.kind() == io::ErrorKind::AddrNotAvailable => {
-                "this machine has no such address: set --listen or http.listen"
-            }
-            Self::Unix { source, .. } if source.kind() == io::ErrorKind::InvalidInput => {
-                "the name is longer than what fits into the 107 bytes of a socket's path: set http.socket"
-            }
-            Self::Unix { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
-                "there is something else under that name: remove it, or set http.socket"
-            }
-            Self::SocketInUse { .. } => "each daemon needs a socket of its own: set http.socket",
-            _ => return None,
-        };
-        Some(hint.into())
+        match self {
+            Self::Listen(error) => error.hint().map(str::to_owned),
+            _ => None,
+        }
     }
 }
 
@@ -175,39 +151,22 @@ fn serve(
             ServiceManager::absent()
         });
         let (stop, stopping) = watch::channel(false);
-        let stopped = || {
+        let stopped = &|| {
             let mut stopping = stopping.clone();
             // An error means that the sender is gone, and with it the daemon.
             async move { drop(stopping.wait_for(|stop| *stop).await) }
         };
         let listeners = Listeners::bind(config).await?;
-        outbox.set_listening(listeners.addresses());
+        let listening = listeners.addresses();
+        outbox.set_listening(listening.clone());
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             device = %outbox.device(),
-            listening = %listeners.addresses().join(", "),
+            listening = %listening.join(", "),
             "started"
         );
         let mut tasks: JoinSet<Result<(), DaemonError>> = JoinSet::new();
-        let Listeners { tcp, unix, link } = listeners;
-        let (unix, socket_file) = unix.unzip();
-        let listeners = unix
-            .map(Listener::Unix)
-            .into_iter()
-            .chain(tcp.map(|(listener, _)| Listener::Tcp(listener)));
-        for listener in listeners {
-            let placed = all_placed(&outbox, &sinks);
-            let serve = http::serve(listener, outbox.clone(), options.clone(), stopped());
-            let stopped = stopped();
-            tasks.spawn(async {
-                // Whoever asked earlier could have a sink forgotten that is configured and has no
-                // task yet. Callers wait meanwhile, as for a connection.
-                tokio::select! {
-                    () = placed => serve.await.map_err(DaemonError::Serve),
-                    () = stopped => Ok(()),
-                }
-            });
-        }
+        let files = listeners.serve(&mut tasks, &outbox, &sinks, &options, stopped);
         let forward = Forwarder::new(outbox.clone(), sinks).run(stopped());
         tasks.spawn(async { Ok(forward.await?) });
 
@@ -223,7 +182,7 @@ fn serve(
         stop.send_replace(true);
         let all = async {
             while tasks.join_next().await.is_some() {}
-            drop((socket_file, link));
+            files.remove();
             outbox.close().await;
         };
         tokio::select! {
@@ -240,21 +199,6 @@ fn serve(
     })
 }
 
-/// Waits until each of these sinks has a task that holds its place.
-fn all_placed(outbox: &Outbox, sinks: &[SinkSpec]) -> impl Future<Output = ()> + use<> {
-    let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
-    let mut status = outbox.status();
-    async move {
-        let has_task = |status: &Status, name: &String| {
-            let sink = status.sinks.get(name);
-            sink.is_some_and(|sink| sink.state != SinkState::Absent)
-        };
-        let placed = |status: &Status| names.iter().all(|name| has_task(status, name));
-        // An error means that the outbox is gone, and with it the daemon.
-        drop(status.wait_for(placed).await);
-    }
-}
-
 /// What it means that a task ended by itself, which none does while all is well.
 fn first_to_end(
     ended: Option<Result<Result<(), DaemonError>, tokio::task::JoinError>>,
@@ -263,49 +207,6 @@ fn first_to_end(
         Some(Ok(outcome)) => outcome,
         Some(Err(error)) => Err(DaemonError::System(io::Error::other(error))),
         None => Ok(()),
-    }
-}
-
-/// The bound listeners.
-struct Listeners {
-    tcp: Option<(TcpListener, SocketAddr)>,
-    unix: Option<(tokio::net::UnixListener, SocketFile)>,
-    link: Option<SocketLink>,
-}
-
-impl Listeners {
-    async fn bind(config: &Config) -> Result<Self, DaemonError> {
-        let tcp = match config.http.listen {
-            None => None,
-            Some(address) => {
-                let failed = |source| DaemonError::Tcp { address, source };
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
-                let bound = listener.local_addr().map_err(failed)?;
-                Some((listener, bound))
-            }
-        };
-        let unix = match &config.http.socket {
-            None => None,
-            Some(path) => Some(socket::bind(path).await?),
-        };
-        let beside = config.data_dir.join(SOCKET_FILE);
-        let link = match &config.http.socket {
-            Some(path) if *path != beside => SocketLink::make(&beside, path)
-                .inspect_err(|error| tracing::warn!(%error, "no link to the socket was made"))
-                .ok(),
-            _ => None,
-        };
-        Ok(Self { tcp, unix, link })
-    }
-
-    /// As `status` shows them; the address on TCP without a scheme.
-    fn addresses(&self) -> Vec<String> {
-        let tcp = self.tcp.as_ref().map(|(_, address)| address.to_string());
-        let unix = self
-            .unix
-            .as_ref()
-            .map(|(_, file)| file.path().display().to_string());
-        tcp.into_iter().chain(unix).collect()
     }
 }
 

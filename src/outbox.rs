@@ -38,7 +38,7 @@ use crate::{
     status_board::StatusBoard,
 };
 
-#[cfg(feature = "http")]
+#[cfg(any(feature = "cli", feature = "http"))]
 pub(crate) use self::builder::JOURNAL_FILE;
 #[cfg(feature = "cli")]
 pub(crate) use self::builder::KEY_FILE;

@@ -7,6 +7,8 @@ use std::{collections::HashMap, fs, process::Command};
 
 use serde_json::Value;
 
+/// What is our own: the package, and what stands in for another in its builds.
+const OURS: [&str; 2] = [env!("CARGO_PKG_NAME"), "regex"];
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 fn rules() -> toml::Table {
@@ -50,13 +52,18 @@ impl Tree {
         tree
     }
 
-    /// Everything but this package itself.
+    /// Everything but what is our own, which has no source but this directory.
     fn foreign(&self) -> impl Iterator<Item = &Value> {
         let built = self
             .nodes
             .iter()
             .map(|node| &self.packages[&text(&node["id"])]);
-        built.filter(|package| package["name"] != env!("CARGO_PKG_NAME"))
+        built.filter(|package| {
+            let is_here = text(&package["manifest_path"]).starts_with(env!("CARGO_MANIFEST_DIR"));
+            !(is_here
+                && package["source"].is_null()
+                && OURS.iter().any(|it| package["name"] == *it))
+        })
     }
 
     /// Who depends on a package of this name.

@@ -187,9 +187,18 @@ fn journal(config: &Config, absent: Absent, purpose: Purpose) -> Result<Outbox, 
     }
     match builder.open() {
         Ok(outbox) => Ok(outbox),
-        Err(error @ OpenError::InUse(_)) => Err(Unopened::InUse(error.into())),
+        Err(error @ OpenError::InUse(_)) => Err(Unopened::InUse(in_use(error))),
         Err(error) => Err(error.into()),
     }
+}
+
+fn in_use(error: OpenError) -> Failure {
+    if cfg!(feature = "http") {
+        return error.into();
+    }
+    let hint =
+        "this program leaves HTTP out, so it cannot ask whoever has the journal: stop that first";
+    Failure::new(error.to_string()).hint(hint.to_owned())
 }
 
 /// Envelopes, a line each.

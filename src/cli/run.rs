@@ -11,7 +11,7 @@ use crate::{
 pub(super) struct Args {
     /// Address and port for HTTP, or `off`; port 0 picks a free one [also: EDGE_OUTBOX_LISTEN;
     /// default: 127.0.0.1:7411]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", hide = !cfg!(feature = "http"))]
     pub(super) listen: Option<String>,
 }
 

@@ -180,6 +180,12 @@ impl<'t> Section<'_, 't> {
     }
 
     /// A path without a default. One that the file writes relatively is relative to the file.
+    #[cfg(any(
+        feature = "http",
+        feature = "nats",
+        feature = "mqtt",
+        feature = "postgres"
+    ))]
     pub(super) fn optional_path(&mut self, key: &'static str) -> Option<PathBuf> {
         self.optional::<String>(key)
             .map(|path| self.resolve(key, &path))

@@ -1,13 +1,10 @@
 //! The kinds of value that a key can have, as they are written.
 
-use std::{net::SocketAddr, str::FromStr, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use toml::de::DeValue;
 
-use crate::{
-    http::{AllowedHost, AllowedOrigin},
-    identity::DeviceName,
-};
+use crate::identity::DeviceName;
 
 /// A kind of value.
 pub(super) trait Value: Clone {
@@ -160,45 +157,6 @@ impl Value for Vec<String> {
     }
 }
 
-impl Value for Vec<AllowedHost> {
-    const KIND: &'static str = "a list of host names or addresses, without scheme, port or path";
-    const EXAMPLE: &'static str = "[\"kiosk.school.lan\"]";
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        parsed(value)
-    }
-
-    fn show(&self) -> String {
-        shown(self)
-    }
-}
-
-impl Value for Vec<AllowedOrigin> {
-    const KIND: &'static str = "a list of origins: scheme, host and port alone, or null";
-    const EXAMPLE: &'static str = "[\"https://kiosk.school\", \"null\"]";
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        parsed(value)
-    }
-
-    fn show(&self) -> String {
-        shown(self)
-    }
-}
-
-fn parsed<T: FromStr>(value: &DeValue<'_>) -> Option<Vec<T>> {
-    let texts = Vec::<String>::read(value)?;
-    texts.iter().map(|text| text.parse().ok()).collect()
-}
-
-fn shown(items: &[impl ToString]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .show()
-}
-
 impl Value for DeviceName {
     const KIND: &'static str = "a device name: 1 to 64 of A-Z a-z 0-9 _ -";
     const EXAMPLE: &'static str = "\"kiosk-07\"";
@@ -209,64 +167,6 @@ impl Value for DeviceName {
 
     fn show(&self) -> String {
         quoted(self.as_str())
-    }
-}
-
-/// Where to listen on TCP, if at all.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Listen(pub(super) Option<SocketAddr>);
-
-/// What is written where a listener is not wanted.
-const OFF: &str = "off";
-
-impl Value for Listen {
-    const KIND: &'static str = "an address and a port, or \"off\"";
-    const EXAMPLE: &'static str = "\"127.0.0.1:7411\"";
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        match value.as_str()? {
-            OFF => Some(Self(None)),
-            text => text.parse().ok().map(|address| Self(Some(address))),
-        }
-    }
-
-    fn show(&self) -> String {
-        match self.0 {
-            None => quoted(OFF),
-            Some(address) => quoted(&address.to_string()),
-        }
-    }
-}
-
-/// Where the Unix socket is, if there is to be one.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Socket {
-    /// In `RUNTIME_DIRECTORY`, else in the data directory.
-    Auto,
-    /// Nowhere.
-    Off,
-    /// Here.
-    At(String),
-}
-
-impl Value for Socket {
-    const KIND: &'static str = "a path, \"auto\" or \"off\"";
-    const EXAMPLE: &'static str = "\"/run/edge-outbox/edge-outbox.sock\"";
-
-    fn read(value: &DeValue<'_>) -> Option<Self> {
-        match String::read(value)?.as_str() {
-            "auto" => Some(Self::Auto),
-            OFF => Some(Self::Off),
-            path => Some(Self::At(path.to_owned())),
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Auto => quoted("auto"),
-            Self::Off => quoted(OFF),
-            Self::At(path) => quoted(path),
-        }
     }
 }
 

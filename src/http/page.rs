@@ -18,21 +18,7 @@ use crate::encoding::push_base64;
 /// Where the page is.
 pub(super) const PATH: &str = "/";
 
-const STYLE: &str = include_str!("page/page.css");
-
 /// The words stand before the script that uses them.
-macro_rules! script {
-    () => {
-        concat!(
-            "\"use strict\";\nconst WORDS = ",
-            include_str!("page/words.json"),
-            ";\n",
-            include_str!("page/page.js")
-        )
-    };
-}
-const SCRIPT: &str = script!();
-
 const PAGE: &str = concat!(
     "<!doctype html>\n<html lang=\"en\">\n<head>\n",
     include_str!("page/head.html"),
@@ -40,8 +26,10 @@ const PAGE: &str = concat!(
     include_str!("page/page.css"),
     "</style>\n</head>\n",
     include_str!("page/body.html"),
-    "<script>",
-    script!(),
+    "<script>\"use strict\";\nconst WORDS = ",
+    include_str!("page/words.json"),
+    ";\n",
+    include_str!("page/page.js"),
     "</script>\n</html>\n"
 );
 
@@ -83,8 +71,8 @@ fn headers() -> Result<HeaderMap, InvalidHeaderValue> {
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; \
          img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        digest(STYLE),
-        digest(SCRIPT)
+        digest(between("<style>", "</style>")),
+        digest(between("<script>", "</script>"))
     );
     let mut headers = HeaderMap::new();
     for (name, value) in [
@@ -102,6 +90,14 @@ fn headers() -> Result<HeaderMap, InvalidHeaderValue> {
         headers.insert(name, HeaderValue::from_str(value)?);
     }
     Ok(headers)
+}
+
+/// What stands in the page between these, which are there once: a constant of its own would be in
+/// the program a second time.
+fn between(before: &str, after: &str) -> &'static str {
+    let (_, rest) = PAGE.split_once(before).unwrap_or_default();
+    let (between, _) = rest.split_once(after).unwrap_or_default();
+    between
 }
 
 /// The base64 of a SHA-256, as policies have it.
@@ -122,23 +118,25 @@ mod tests {
     /// Largest page: it is read over school networks, and by boards.
     const MOST_BYTES: usize = 40 * 1024;
 
-    /// What stands in the page between these, which are there once.
-    fn between(before: &str, after: &str) -> &'static str {
-        let mut parts = PAGE.split(before);
-        let (_, rest) = (parts.next().unwrap(), parts.next().unwrap());
-        assert!(parts.next().is_none(), "{before} is there more than once");
-        rest.split_once(after).unwrap().0
-    }
-
     #[test]
     fn the_policy_names_the_style_and_the_script_that_a_browser_finds() {
         let headers = headers().unwrap();
         let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
-        for (directive, found) in [
-            ("style-src", between("<style>", "</style>")),
-            ("script-src", between("<script>", "</script>")),
+        let style = include_str!("page/page.css");
+        let script = format!(
+            "\"use strict\";\nconst WORDS = {};\n{}",
+            include_str!("page/words.json"),
+            include_str!("page/page.js")
+        );
+        for (directive, tag, text) in [
+            ("style-src", "style", style),
+            ("script-src", "script", &script),
         ] {
-            let wanted = format!("; {directive} 'sha256-{}'; ", digest(found));
+            let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+            // What a browser finds, it finds once.
+            assert_eq!(PAGE.matches(&open).count(), 1, "{tag}");
+            assert!(PAGE.contains(&format!("{open}{text}{close}")), "{tag}");
+            let wanted = format!("; {directive} 'sha256-{}'; ", digest(text));
             assert!(policy.contains(&wanted), "{wanted} is not in {policy}");
         }
         assert!(!policy.contains("unsafe"), "{policy}");

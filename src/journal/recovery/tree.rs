@@ -16,19 +16,10 @@ use crate::{
         ids,
         row::{Group, RowError},
         state::{self, State},
-        store::{self, CHECKPOINT, DEAD_LETTERS, GROUPS, IDS},
+        store::{self, CHECKPOINT, DEAD_LETTERS, GROUPS, IDS, RESERVED_PREFIX},
     },
     seq::Seq,
 };
-
-/// Tables that are taken over, or made anew.
-const OURS: [&str; 5] = [
-    "edge_outbox.groups",
-    "edge_outbox.checkpoint",
-    "edge_outbox.ids",
-    "edge_outbox.dead_letters",
-    "edge_outbox.meta",
-];
 
 /// A dead letter: sink, seq, reason code.
 pub(in crate::journal) type Letter = (SinkName, Seq, String);
@@ -174,7 +165,7 @@ impl Tree {
         let mut names: Vec<String> = tables.map(|table| table.name().to_owned()).collect();
         let multimaps = transaction.list_multimap_tables().map_err(fault)?;
         names.extend(multimaps.map(|table| table.name().to_owned()));
-        names.retain(|name| !OURS.contains(&name.as_str()));
+        names.retain(|name| !name.starts_with(RESERVED_PREFIX));
         self.program_tables = names;
         Ok(())
     }

@@ -141,6 +141,12 @@ pub enum NatsOptionsError {
     /// There is no server, or one that is no URL of a NATS server.
     #[error("{0} is no server: write nats://HOST:PORT or tls://HOST:PORT")]
     Server(String),
+    /// A server's host has characters that no name in the DNS has.
+    #[error(
+        "the host {0:?} cannot be looked up: write its name in ASCII, as xn--bcher-kva.example for \
+         bücher.example"
+    )]
+    Host(String),
     /// The stream's name has characters that no stream can have.
     #[error("{0:?} cannot be a stream's name: it has no blanks, dots, wildcards or slashes")]
     StreamName(String),
@@ -177,7 +183,7 @@ impl NatsOptionsError {
     #[must_use]
     pub const fn key(&self) -> &'static str {
         match self {
-            Self::Server(_) => "servers",
+            Self::Server(_) | Self::Host(_) => "servers",
             Self::StreamName(_) | Self::StreamOfCore { named: true } => "stream",
             Self::UnnamedStream | Self::StreamOfCore { named: false } => "create_stream",
             Self::UncreatableSubject(_) | Self::Subject(_) => "subject",
@@ -197,6 +203,10 @@ impl Server {
     fn parse(entry: usize, url: &Secret) -> Result<Self, NatsOptionsError> {
         let parsed = url.reveal().parse::<ServerAddr>().ok();
         match parsed {
+            // The URL's parser translates no name under these schemes: it escapes it.
+            Some(addr) if addr.host().contains('%') => {
+                Err(NatsOptionsError::Host(percent_decoded(addr.host())))
+            }
             Some(addr) if matches!(addr.scheme(), "nats" | "tls") && !addr.host().is_empty() => {
                 Ok(Self(addr))
             }
@@ -323,6 +333,21 @@ mod tests {
             assert_eq!(error.key(), "servers");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_host_beyond_ascii_is_asked_for_in_its_ascii_form() {
+        let error = with_server("nats://ann:gehéim@bücher.example:4222").check();
+        let error = error.err().unwrap();
+        assert_eq!(error.key(), "servers");
+        assert_eq!(
+            error.to_string(),
+            "the host \"bücher.example\" cannot be looked up: write its name in ASCII, as \
+             xn--bcher-kva.example for bücher.example"
+        );
+        let same = with_server("nats://ann:gehéim@xn--bcher-kva.example");
+        let same = same.check().unwrap().remove(0);
+        assert_eq!(same.to_string(), "nats://xn--bcher-kva.example:4222");
     }
 
     #[test]

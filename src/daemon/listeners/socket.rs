@@ -9,7 +9,7 @@ use std::{
 use rustix::fs::Mode;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::DaemonError;
+use super::ListenError;
 use crate::socket_path::SocketPath;
 
 /// What the socket's mode leaves out: everything of others, and execution, which means nothing.
@@ -39,8 +39,8 @@ impl Drop for SocketFile {
 
 /// Binds the socket with mode 0660. The file of a daemon that was killed is replaced; one that
 /// somebody answers on, or that is no socket, is left alone.
-pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), DaemonError> {
-    let failed = |source| DaemonError::Unix {
+pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ListenError> {
+    let failed = |source| ListenError::Unix {
         path: path.to_owned(),
         source,
     };
@@ -51,7 +51,7 @@ pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile), Daem
             return Err(failed(io::ErrorKind::AlreadyExists.into()));
         }
         Ok(_) if UnixStream::connect(short.as_path()).await.is_ok() => {
-            return Err(DaemonError::SocketInUse {
+            return Err(ListenError::SocketInUse {
                 path: path.to_owned(),
             });
         }
@@ -131,7 +131,7 @@ mod tests {
         let (_listener, _file) = bind(&path).await.unwrap();
         assert!(matches!(
             bind(&path).await,
-            Err(DaemonError::SocketInUse { .. })
+            Err(ListenError::SocketInUse { .. })
         ));
         let path = dir.path().join("f");
         fs::write(&path, "mine").unwrap();
