@@ -564,11 +564,11 @@ pub(super) fn is_held(transaction: &ReadTransaction, seq: Seq) -> Result<bool, F
     Ok(kept(transaction, seq)?.is_some())
 }
 
+/// The first seq of a row, and its bytes.
+type KeptRow = (Seq, Box<[u8]>);
+
 /// The row that was kept apart for a dead letter, and the first seq of its group.
-pub(super) fn kept(
-    transaction: &ReadTransaction,
-    seq: Seq,
-) -> Result<Option<(Seq, Box<[u8]>)>, Fault> {
+pub(super) fn kept(transaction: &ReadTransaction, seq: Seq) -> Result<Option<KeptRow>, Fault> {
     let rows = match transaction.open_table(ROWS) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
         opened => opened.map_err(fault)?,
@@ -580,7 +580,7 @@ pub(super) fn kept(
 fn row_with(
     rows: &impl ReadableTable<u64, &'static [u8]>,
     seq: Seq,
-) -> Result<Option<(Seq, Box<[u8]>)>, Fault> {
+) -> Result<Option<KeptRow>, Fault> {
     let before = rows.range(..=seq.get()).map_err(fault)?.next_back();
     let Some((first, row)) = before.transpose().map_err(fault)? else {
         return Ok(None);
