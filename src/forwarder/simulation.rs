@@ -66,6 +66,10 @@ const DEFAULT_POINTS: u64 = 100_000;
 /// The first seed of the long run, so that another one tries others.
 const FIRST: &str = "EDGE_OUTBOX_SIM_FIRST";
 
+/// How thorough a run is, where it is to be another one's: see [`Effort`].
+const OPERATIONS: &str = "EDGE_OUTBOX_SIM_OPERATIONS";
+const EVERY: &str = "EDGE_OUTBOX_SIM_EVERY";
+
 /// Of the ordinary tests.
 const SHORT: Effort = Effort {
     operations: 120,
@@ -92,7 +96,14 @@ fn play(seed: u64, effort: Effort) -> Tally {
     let played = catch_unwind(AssertUnwindSafe(|| Run::new(seed, effort).play()));
     played.unwrap_or_else(|panic| {
         let history = take_history().join("\n");
-        eprintln!("{history}\n\nseed {seed}, {effort:?}\nagain: {SEED}={seed} tests/simulate");
+        let Effort {
+            operations,
+            probe_every,
+        } = effort;
+        eprintln!(
+            "{history}\n\nseed {seed}; again: {SEED}={seed} {OPERATIONS}={operations} \
+             {EVERY}={probe_every} tests/simulate"
+        );
         resume_unwind(panic)
     })
 }
@@ -146,14 +157,18 @@ fn a_seed_plays_the_same_again() {
 #[test]
 #[ignore = "takes minutes: tests/simulate"]
 fn power_cuts_without_end() {
+    let effort = Effort {
+        operations: number(OPERATIONS).unwrap_or(LONG.operations),
+        probe_every: number(EVERY).unwrap_or(LONG.probe_every),
+    };
     if let Some(seed) = number(SEED) {
-        println!("seed {seed}: {:?}", play(seed, LONG));
+        println!("seed {seed}: {:?}", play(seed, effort));
         return;
     }
     let points = number(POINTS).unwrap_or(DEFAULT_POINTS);
     let begin = Instant::now();
     let played = AtomicU64::new(0);
-    let tally = play_many(number(FIRST).unwrap_or(1), LONG, |seeds, tally| {
+    let tally = play_many(number(FIRST).unwrap_or(1), effort, |seeds, tally| {
         played.store(seeds, Ordering::Relaxed);
         tally.crash_points >= points
     });

@@ -103,7 +103,10 @@ impl Entry {
 /// Rows that were decoded before: the same bytes say the same again, and decoding costs as much as
 /// everything else together.
 #[derive(Default)]
-pub(crate) struct Decoded(HashMap<(u64, Box<[u8]>), Vec<Arc<Entry>>>);
+pub(crate) struct Decoded(HashMap<RowKey, Vec<Arc<Entry>>>);
+
+/// The first seq of a row, and its bytes.
+type RowKey = (u64, Box<[u8]>);
 
 impl Decoded {
     fn entries(&mut self, first: u64, row: &[u8]) -> &[Arc<Entry>] {

@@ -225,11 +225,11 @@ impl Disk {
         if self.dead {
             return Err(io::Error::other("no power"));
         }
-        if call != Call::Look {
-            if let Some(mut recorded) = self.recorded.take() {
-                recorded.push(self.clone());
-                self.recorded = Some(recorded);
-            }
+        if call != Call::Look
+            && let Some(mut recorded) = self.recorded.take()
+        {
+            recorded.push(self.clone());
+            self.recorded = Some(recorded);
         }
         let Some((at, fault)) = self.fault.filter(|(at, _)| *at <= self.calls) else {
             return Ok(());
