@@ -18,6 +18,8 @@ mod feed;
 mod rate;
 mod report;
 mod round;
+#[cfg(test)]
+mod simulation;
 mod window;
 
 use std::{

@@ -105,4 +105,4 @@ pub use self::{
 pub(crate) use self::{core::derived_name, store::is_guarded};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

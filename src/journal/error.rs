@@ -81,7 +81,8 @@ pub enum AppendError {
     /// id.
     #[error("the write failed, so the outcome is unknown; a retry with the same id is safe")]
     OutcomeUnknown,
-    /// The journal is being reopened after a failed write. Nothing was taken.
+    /// The journal is being reopened after a failed write, or the event that is known under the
+    /// same id could not be read just now. Nothing was taken.
     #[error("the journal is being reopened after a failed write")]
     Unavailable,
     /// The outbox is closed. Nothing was taken.

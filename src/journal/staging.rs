@@ -10,7 +10,7 @@ use self::room::Dropping;
 pub(crate) use self::room::LowDisk;
 use super::{
     cursor::{Cursors, SinkName},
-    error::AppendError,
+    error::{AppendError, Fault},
     letters::LetterChange,
     reader,
     retention::Retention,
@@ -158,7 +158,7 @@ impl Staging {
         index: usize,
     ) -> Result<Appended, AppendError> {
         let id = sealed.id;
-        if let Some((seq, epoch, agrees)) = self.known(view, &sealed) {
+        if let Some((seq, epoch, agrees)) = self.known(view, &sealed)? {
             return match agrees {
                 true => Ok(Appended {
                     id,
@@ -183,28 +183,35 @@ impl Staging {
     }
 
     /// Seq and epoch of an event with the same id, and whether it says the same.
-    fn known(&self, view: View<'_>, sealed: &Sealed) -> Option<(Seq, Epoch, bool)> {
+    fn known(
+        &self,
+        view: View<'_>,
+        sealed: &Sealed,
+    ) -> Result<Option<(Seq, Epoch, bool)>, AppendError> {
         if let Some(&seq) = self.ids.get(&sealed.id) {
-            let index = usize::try_from(seq.since(self.first)).ok()?;
-            return Some((
-                seq,
-                self.epoch,
-                sealed.says_the_same_as(&self.events[index]),
-            ));
+            let staged = usize::try_from(seq.since(self.first)).ok();
+            let staged = staged.and_then(|index| self.events.get(index));
+            return Ok(staged.map(|first| (seq, self.epoch, sealed.says_the_same_as(first))));
         }
-        let seq = view.state.ids.find(&sealed.id)?;
+        let Some(seq) = view.state.ids.find(&sealed.id) else {
+            return Ok(None);
+        };
         let held = view.store.read(|transaction| {
             reader::with_record(transaction, seq, |record| {
                 (record.statement.epoch, sealed.agrees_with(record))
             })
         });
         match held {
-            Ok(Some((epoch, agrees))) => Some((seq, epoch, agrees)),
+            Ok(Some((epoch, agrees))) => Ok(Some((seq, epoch, agrees))),
             // Trimmed since: known, and nothing left to compare with.
-            Ok(None) => Some((seq, view.state.epoch, true)),
+            Ok(None) => Ok(Some((seq, view.state.epoch, true))),
             Err(fault) => {
                 tracing::warn!(%seq, %fault, "a repeated event could not be compared with the first");
-                Some((seq, view.state.epoch, true))
+                match fault {
+                    // It may be read the next time: other content must not pass for a repeat.
+                    Fault::Io(_) | Fault::Unavailable => Err(AppendError::Unavailable),
+                    _ => Ok(Some((seq, view.state.epoch, true))),
+                }
             }
         }
     }

@@ -7,7 +7,8 @@ mod damage;
 mod erase;
 mod letters;
 mod retention;
-mod storage;
+pub(crate) mod scribe;
+pub(crate) mod storage;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -64,7 +65,7 @@ fn entropy(seed: u64) -> Entropy {
 }
 
 /// splitmix64.
-fn next_random(state: &mut u64) -> u64 {
+pub(crate) fn next_random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -503,3 +503,25 @@ fn a_full_journal_is_written_to_early_for_what_makes_room_alone() {
     drop((commands, sinks));
     writer.join().unwrap();
 }
+
+/// The first one cannot be read for a moment: what comes under its id is not taken for a repeat
+/// unseen, for it may say something else.
+#[test]
+fn other_content_is_no_repeat_though_the_first_cannot_be_read() {
+    for call in 1..10 {
+        let (storage, mut core) = fresh();
+        append(&mut core, vec![sealed(1, "1")]).unwrap().unwrap();
+        drop(core);
+        let mut core = open(&storage, LIMITS).unwrap();
+        storage.fail_after(call, storage::Fault::Once);
+        let mut staging = core.stage(stamp());
+        let answer = core.append(&mut staging, vec![sealed(1, "2")]);
+        assert!(
+            matches!(
+                answer,
+                Err(AppendError::Conflict { .. } | AppendError::Unavailable)
+            ),
+            "call {call}: {answer:?}"
+        );
+    }
+}

@@ -1,9 +1,24 @@
 //! Storage with a written fault model.
 //!
-//! Bytes exist twice: as the running process sees them, and as the medium holds them. A write
-//! reaches the first at once. A sync carries everything over. At a crash, each write since the
-//! last sync is, by the seed's choice, kept, lost, or torn at a sector of 512 bytes, in any order;
-//! a change of length likewise. Names are simpler: what `adopt` put in place stays in place.
+//! # The fault model
+//!
+//! Bytes exist twice: as programs see them, in the page cache, and as the medium holds them.
+//!
+//! - **A write or a change of length** reaches the cache at once, and the medium by a sync.
+//! - **A power cut** may come before, in or after any call. Each write since the last sync is then,
+//!   by the seed's choice, kept, lost, or torn at a sector of 512 bytes, in any order; a change of
+//!   length likewise. The write that was being made is one of them.
+//! - **A process that is killed** at any call leaves the cache as it was. What it wrote and never
+//!   synced is seen by the next one, is carried over by the next one's sync, and is lost to a power
+//!   cut before that.
+//! - **A call fails**, once or from then on until somebody mends it: any call with EIO, those that
+//!   write with ENOSPC. A write that fails may have been made in part.
+//! - **A sync that fails** has carried over what it liked, torn like at a power cut. The rest the
+//!   kernel takes for written: reads go on showing it, no later sync writes it, and it is gone once
+//!   the cache is dropped, which opening does, or the power is cut.
+//! - **A medium that lies** about a sync is modelled on request alone ([`FaultyStorage::restore`]):
+//!   nothing promises to survive it whole. Bytes that rot are not modelled here.
+//! - Names are simple: what `adopt` put in place stays in place.
 
 use std::{
     io,
@@ -20,44 +35,103 @@ use super::{
 
 const SECTOR: usize = 512;
 
+/// Bytes are shared between copies of a disk in pieces of this size.
+const PIECE: usize = 4096;
+
+/// The bytes of a file, cheap to copy.
+#[derive(Clone, Debug, Default)]
+struct Bytes {
+    pieces: Vec<Arc<[u8; PIECE]>>,
+    len: usize,
+}
+
+impl Bytes {
+    fn new(bytes: &[u8]) -> Self {
+        let mut new = Self::default();
+        new.write(0, bytes);
+        new
+    }
+
+    fn set_len(&mut self, len: usize) {
+        if len < self.len && !len.is_multiple_of(PIECE) {
+            // What is cut off reads as zeros should it come back.
+            Arc::make_mut(&mut self.pieces[len / PIECE])[len % PIECE..].fill(0);
+        }
+        let hole = Arc::new([0; PIECE]);
+        self.pieces.resize(len.div_ceil(PIECE), hole);
+        self.len = len;
+    }
+
+    fn read(&self, offset: usize, out: &mut [u8]) -> io::Result<()> {
+        if offset + out.len() > self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut done = 0;
+        while done < out.len() {
+            let (piece, from) = ((offset + done) / PIECE, (offset + done) % PIECE);
+            let count = (PIECE - from).min(out.len() - done);
+            out[done..done + count].copy_from_slice(&self.pieces[piece][from..from + count]);
+            done += count;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        self.set_len(self.len.max(offset + bytes.len()));
+        let mut done = 0;
+        while done < bytes.len() {
+            let (piece, from) = ((offset + done) / PIECE, (offset + done) % PIECE);
+            let count = (PIECE - from).min(bytes.len() - done);
+            Arc::make_mut(&mut self.pieces[piece])[from..from + count]
+                .copy_from_slice(&bytes[done..done + count]);
+            done += count;
+        }
+    }
+
+    fn to_vec(&self) -> Vec<u8> {
+        let mut all = self
+            .pieces
+            .iter()
+            .flat_map(|piece| **piece)
+            .collect::<Vec<u8>>();
+        all.truncate(self.len);
+        all
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Medium {
     /// What the process sees.
-    seen: Vec<u8>,
-    /// What survives a crash for certain.
-    durable: Vec<u8>,
-    /// What happened since the last sync.
+    seen: Bytes,
+    /// What survives a power cut for certain.
+    durable: Bytes,
+    /// What the cache holds and the next sync carries over.
     unsynced: Vec<Change>,
-}
-
-/// `Vec::resize` goes byte by byte where nothing is optimised, and these are megabytes.
-fn set_len(bytes: &mut Vec<u8>, length: usize) {
-    match length.checked_sub(bytes.len()) {
-        Some(more) => bytes.extend_from_slice(&vec![0; more]),
-        None => bytes.truncate(length),
-    }
 }
 
 #[derive(Clone, Debug)]
 enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
+    Write { offset: usize, bytes: Arc<[u8]> },
     Length(usize),
 }
 
 impl Medium {
-    fn apply(bytes: &mut Vec<u8>, change: &Change) {
+    fn holding(durable: &[u8]) -> Self {
+        let durable = Bytes::new(durable);
+        Self {
+            seen: durable.clone(),
+            durable,
+            unsynced: Vec::new(),
+        }
+    }
+
+    fn apply(bytes: &mut Bytes, change: &Change) {
         match change {
-            Change::Length(length) => set_len(bytes, *length),
+            Change::Length(length) => bytes.set_len(*length),
             Change::Write {
                 offset,
                 bytes: written,
-            } => {
-                let end = offset + written.len();
-                if bytes.len() < end {
-                    set_len(bytes, end);
-                }
-                bytes[*offset..end].copy_from_slice(written);
-            }
+            } => bytes.write(*offset, written),
         }
     }
 
@@ -72,7 +146,8 @@ impl Medium {
         }
     }
 
-    fn crash(&mut self, random: &mut u64) {
+    /// The medium takes what it likes of what is unsynced, and nothing else ever gets there.
+    fn sync_in_part(&mut self, random: &mut u64) {
         let mut unsynced = std::mem::take(&mut self.unsynced);
         // Reordered: a later write may reach the medium and an earlier one not, or after it.
         for last in (1..unsynced.len()).rev() {
@@ -86,30 +161,51 @@ impl Medium {
                 (1, Change::Write { offset, bytes }) => {
                     for (sector, part) in bytes.chunks(SECTOR).enumerate() {
                         if next_random(random).is_multiple_of(2) {
-                            let offset = offset + sector * SECTOR;
-                            let part = Change::Write {
-                                offset,
-                                bytes: part.to_vec(),
-                            };
-                            Self::apply(&mut self.durable, &part);
+                            self.durable.write(offset + sector * SECTOR, part);
                         }
                     }
                 }
                 (_, change) => Self::apply(&mut self.durable, &change),
             }
         }
+    }
+
+    fn crash(&mut self, random: &mut u64) {
+        self.sync_in_part(random);
         self.seen = self.durable.clone();
+    }
+
+    /// Reads come from the medium from here on, but for what is still to be written there.
+    fn drop_cache(&mut self) {
+        self.seen = self.durable.clone();
+        for change in &self.unsynced {
+            Self::apply(&mut self.seen, change);
+        }
     }
 }
 
 /// What goes wrong, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// The power goes at this call: it and every later one fails, until [`FaultyStorage::crash`].
+pub(crate) enum Fault {
+    /// The power goes, or the process is killed, at this call: it and every later one fails, until
+    /// [`FaultyStorage::crash`] or [`FaultyStorage::revive`].
     PowerCut,
-    /// This call fails, once. A sync that fails has synced nothing, and what was unsynced shows
-    /// in reads and is lost at a crash, for the kernel has marked it clean.
+    /// This call fails, once.
     Once,
+    /// This call fails, and every later one until [`FaultyStorage::mend`].
+    Lasting,
+    /// This call, or the next that writes, finds no room, once.
+    FullOnce,
+    /// So does every later one until [`FaultyStorage::mend`].
+    Full,
+}
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Look,
+    Change,
+    Sync,
 }
 
 #[derive(Clone, Debug)]
@@ -122,39 +218,52 @@ struct Disk {
     dead: bool,
     random: u64,
     /// What the medium holds once the fault has come.
-    older: Option<Vec<u8>>,
+    older: Option<Medium>,
+    /// The disk as it was before each call that could change it.
+    recorded: Option<Vec<Disk>>,
 }
 
 impl Disk {
-    fn call(&mut self) -> io::Result<()> {
+    fn call(&mut self, call: Call) -> io::Result<()> {
         self.calls += 1;
         if self.dead {
             return Err(io::Error::other("no power"));
         }
-        match self.fault {
-            Some((at, fault)) if at == self.calls => {
-                self.dead = fault == Fault::PowerCut;
-                if let Some(durable) = self.older.take() {
-                    self.journal = Some(Medium {
-                        seen: durable.clone(),
-                        durable,
-                        unsynced: Vec::new(),
-                    });
-                }
-                Err(io::Error::other("injected fault"))
-            }
-            _ => Ok(()),
+        if call != Call::Look
+            && let Some(mut recorded) = self.recorded.take()
+        {
+            recorded.push(self.clone());
+            self.recorded = Some(recorded);
+        }
+        let Some((at, fault)) = self.fault.filter(|(at, _)| *at <= self.calls) else {
+            return Ok(());
+        };
+        let full = matches!(fault, Fault::FullOnce | Fault::Full);
+        if full && call != Call::Change {
+            return Ok(());
+        }
+        if let Some(older) = self.older.take() {
+            self.journal = Some(older);
+        }
+        match fault {
+            Fault::PowerCut => self.dead = true,
+            Fault::Once | Fault::FullOnce => self.fault = None,
+            Fault::Lasting | Fault::Full => self.fault = Some((at, fault)),
+        }
+        match full {
+            true => Err(io::ErrorKind::StorageFull.into()),
+            false => Err(io::Error::other("injected fault")),
         }
     }
 }
 
 /// Storage over one simulated disk; clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct FaultyStorage(Arc<Mutex<Disk>>);
+pub(crate) struct FaultyStorage(Arc<Mutex<Disk>>);
 
 impl FaultyStorage {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(Disk {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self::over(Disk {
             journal: None,
             unfinished: None,
             calls: 0,
@@ -162,22 +271,27 @@ impl FaultyStorage {
             dead: false,
             random: seed,
             older: None,
-        })))
+            recorded: None,
+        })
+    }
+
+    fn over(disk: Disk) -> Self {
+        Self(Arc::new(Mutex::new(disk)))
     }
 
     /// Another disk that holds and will do the same: from one crash, many recoveries are tried.
-    pub(super) fn copy(&self) -> Self {
-        Self(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
+    pub(crate) fn copy(&self) -> Self {
+        Self::over(self.0.lock().unwrap().clone())
     }
 
     /// Lets the n-th call from now fail.
-    pub(super) fn fail_after(&self, calls: u64, fault: Fault) {
+    pub(crate) fn fail_after(&self, calls: u64, fault: Fault) {
         let mut disk = self.0.lock().unwrap();
         disk.fault = Some((disk.calls + calls, fault));
     }
 
     /// The power comes back; only what the medium holds is left.
-    pub(super) fn crash(&self) {
+    pub(crate) fn crash(&self) {
         let mut disk = self.0.lock().unwrap();
         let Disk {
             journal,
@@ -192,30 +306,82 @@ impl FaultyStorage {
         disk.dead = false;
     }
 
+    /// The same, and the seed decides what is left.
+    pub(crate) fn crash_with(&self, seed: u64) {
+        self.0.lock().unwrap().random = seed;
+        self.crash();
+    }
+
+    /// The process is killed: nothing that it still tries reaches the disk.
+    pub(crate) fn kill(&self) {
+        self.0.lock().unwrap().dead = true;
+    }
+
+    /// The next process starts, and the power was never gone.
+    pub(crate) fn revive(&self) {
+        let mut disk = self.0.lock().unwrap();
+        disk.fault = None;
+        disk.dead = false;
+    }
+
+    /// Whatever failed, or was still to fail, does not.
+    pub(crate) fn mend(&self) {
+        self.0.lock().unwrap().fault = None;
+    }
+
+    /// Lets nothing fail while `act` looks at what is there.
+    pub(crate) fn undisturbed<T>(&self, act: impl FnOnce() -> T) -> T {
+        let (fault, calls) = {
+            let mut disk = self.0.lock().unwrap();
+            (disk.fault.take(), disk.calls)
+        };
+        let value = act();
+        let mut disk = self.0.lock().unwrap();
+        disk.fault = fault;
+        disk.calls = calls;
+        value
+    }
+
+    /// Whether the power is gone, or the process.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.0.lock().unwrap().dead
+    }
+
+    /// Keeps, from now on, the disk as it was before each call that could change it.
+    pub(crate) fn record(&self) {
+        self.0.lock().unwrap().recorded = Some(Vec::new());
+    }
+
+    /// What was kept, in order, without any fault that was still to come; keeps nothing more.
+    pub(crate) fn recorded(&self) -> Vec<Self> {
+        let recorded = self.0.lock().unwrap().recorded.take();
+        let calm = |mut disk: Disk| {
+            disk.fault = None;
+            Self::over(disk)
+        };
+        recorded.into_iter().flatten().map(calm).collect()
+    }
+
     /// What the journal's medium holds.
     pub(super) fn snapshot(&self) -> Vec<u8> {
         let disk = self.0.lock().unwrap();
-        disk.journal.as_ref().unwrap().durable.clone()
+        disk.journal.as_ref().unwrap().durable.to_vec()
     }
 
     /// The medium lied when it was synced, or is another one: it holds this from now on.
     pub(super) fn restore(&self, durable: Vec<u8>) {
-        self.0.lock().unwrap().journal = Some(Medium {
-            seen: durable.clone(),
-            durable,
-            unsynced: Vec::new(),
-        });
+        self.0.lock().unwrap().journal = Some(Medium::holding(&durable));
     }
 
     /// The next call fails, and from then on the medium holds this.
     pub(super) fn restore_at_fault(&self, durable: Vec<u8>) {
         self.fail_after(1, Fault::Once);
-        self.0.lock().unwrap().older = Some(durable);
+        self.0.lock().unwrap().older = Some(Medium::holding(&durable));
     }
 
     /// Whatever fault was still to come does not.
     pub(super) fn crash_is_over(&self) {
-        self.0.lock().unwrap().fault = None;
+        self.mend();
     }
 
     /// Whether the fault has not come yet.
@@ -230,14 +396,11 @@ impl Storage for FaultyStorage {
 
     fn open(&mut self) -> io::Result<Option<FaultyBackend>> {
         let mut disk = self.0.lock().unwrap();
-        disk.call()?;
+        disk.call(Call::Look)?;
         let Some(journal) = &mut disk.journal else {
             return Ok(None);
         };
-        // Opened from the medium: after a failed sync the process must not be shown what the
-        // medium never took. Without a failure there is nothing unsynced at this point.
-        journal.seen = journal.durable.clone();
-        journal.unsynced.clear();
+        journal.drop_cache();
         drop(disk);
         Ok(Some(FaultyBackend {
             disk: self.0.clone(),
@@ -247,7 +410,7 @@ impl Storage for FaultyStorage {
 
     fn create(&mut self) -> io::Result<FaultyBackend> {
         let mut disk = self.0.lock().unwrap();
-        disk.call()?;
+        disk.call(Call::Change)?;
         disk.unfinished = Some(Medium::default());
         drop(disk);
         Ok(FaultyBackend {
@@ -258,7 +421,7 @@ impl Storage for FaultyStorage {
 
     fn adopt(&mut self) -> io::Result<()> {
         let mut disk = self.0.lock().unwrap();
-        disk.call()?;
+        disk.call(Call::Change)?;
         disk.journal = disk.unfinished.take();
         Ok(())
     }
@@ -270,7 +433,7 @@ impl Replace for FaultyStorage {
     }
 
     fn make_room(&mut self, _: u64) -> io::Result<()> {
-        self.0.lock().unwrap().call()
+        self.0.lock().unwrap().call(Call::Look)
     }
 
     fn create_beside(&mut self) -> io::Result<FaultyBackend> {
@@ -284,58 +447,88 @@ impl Replace for FaultyStorage {
 }
 
 #[derive(Debug)]
-pub(super) struct FaultyBackend {
+pub(crate) struct FaultyBackend {
     disk: Arc<Mutex<Disk>>,
     unfinished: bool,
 }
 
 impl FaultyBackend {
-    fn with<T>(&self, act: impl FnOnce(&mut Medium) -> io::Result<T>) -> io::Result<T> {
-        let mut disk = self.disk.lock().unwrap();
-        disk.call()?;
+    fn medium<'a>(&self, disk: &'a mut Disk) -> io::Result<&'a mut Medium> {
         let medium = match self.unfinished {
             true => disk.unfinished.as_mut(),
             false => disk.journal.as_mut(),
         };
-        act(medium.ok_or_else(|| io::Error::other("no such file"))?)
+        medium.ok_or_else(|| io::Error::other("no such file"))
+    }
+
+    fn look<T>(&self, look: impl FnOnce(&Medium) -> io::Result<T>) -> io::Result<T> {
+        let mut disk = self.disk.lock().unwrap();
+        disk.call(Call::Look)?;
+        look(self.medium(&mut disk)?)
+    }
+
+    /// Makes the change, and where it fails perhaps a part of it.
+    fn change(&self, change: Change) -> io::Result<()> {
+        let mut disk = self.disk.lock().unwrap();
+        let was_dead = disk.dead;
+        let Err(error) = disk.call(Call::Change) else {
+            self.medium(&mut disk)?.change(change);
+            return Ok(());
+        };
+        if was_dead {
+            return Err(error);
+        }
+        let chance = next_random(&mut disk.random);
+        // At a power cut the crash decides what becomes of it.
+        let done = match (change, disk.dead) {
+            (change, true) => Some(change),
+            (Change::Write { offset, bytes }, false) => {
+                let sectors = chance as usize % (bytes.len() / SECTOR + 1);
+                let bytes: Arc<[u8]> = bytes[..sectors * SECTOR].into();
+                (sectors > 0).then_some(Change::Write { offset, bytes })
+            }
+            (Change::Length(_), false) => None,
+        };
+        if let (Some(done), Ok(medium)) = (done, self.medium(&mut disk)) {
+            medium.change(done);
+        }
+        Err(error)
     }
 }
 
 impl StorageBackend for FaultyBackend {
     fn len(&self) -> io::Result<u64> {
-        self.with(|medium| Ok(medium.seen.len() as u64))
+        self.look(|medium| Ok(medium.seen.len as u64))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.with(|medium| {
-            let start = offset as usize;
-            let bytes = medium.seen.get(start..start + out.len());
-            out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
-            Ok(())
-        })
+        self.look(|medium| medium.seen.read(offset as usize, out))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.with(|medium| {
-            medium.change(Change::Length(len as usize));
-            Ok(())
-        })
+        self.change(Change::Length(len as usize))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.with(|medium| {
-            medium.sync();
-            Ok(())
-        })
+        let mut disk = self.disk.lock().unwrap();
+        let was_dead = disk.dead;
+        let called = disk.call(Call::Sync);
+        let dead = disk.dead;
+        let mut random = next_random(&mut disk.random);
+        let medium = self.medium(&mut disk)?;
+        match &called {
+            Ok(()) => medium.sync(),
+            // At a power cut the crash decides.
+            Err(_) if was_dead || dead => {}
+            Err(_) => medium.sync_in_part(&mut random),
+        }
+        called
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.with(|medium| {
-            medium.change(Change::Write {
-                offset: offset as usize,
-                bytes: data.to_vec(),
-            });
-            Ok(())
+        self.change(Change::Write {
+            offset: offset as usize,
+            bytes: data.into(),
         })
     }
 }

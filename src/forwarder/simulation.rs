@@ -1,0 +1,183 @@
+//! Simulated power loss: journal, cursors and delivery over a disk that fails on purpose and a
+//! network that loses what it carries, replayed from a seed.
+//!
+//! The cores are the real ones: [`crate::journal`]'s over
+//! [`crate::journal::tests::storage::FaultyStorage`], whose module says what a disk may do, and
+//! [`super::delivery::Delivery`] for each sink. What is made up is what surrounds them: the
+//! programs and the order in which everything happens (`run`), the other side of each sink
+//! (`far_side`), and the shell of each task (`port`). `truth` is what the world was told.
+//!
+//! # What is tried
+//!
+//! Requests of one to many events, staged together or alone; a program's transactions, kept and
+//! rolled back; the same again after an unknown outcome, known ids with other content; a full
+//! journal and trimming; sinks that come, go and are forgotten; lines that are cut with parcels and
+//! answers on them, answers in any order, refusals of one event, for now and for good; streams that
+//! are made anew; clean ends, kills, power cuts, and every fault of the disk.
+//!
+//! At every call that could change the disk, the power is also cut in a copy of it; the copy
+//! recovers, at some of the calls of that recovery the power is cut again, and in that one's too.
+//!
+//! # What has to hold, after each recovery and each commit
+//!
+//! - Every event that was acknowledged is there, as it was, under its seq; it reached each sink
+//!   whose cursor passed it and each that it was kept for, or the ledger says why not.
+//! - A request, and a transaction with its rows, is there whole or not at all; what was rolled back
+//!   is not; nothing is there twice, and nothing that was not durable comes back.
+//! - `confirmed ≤ acked ≤ claimed ≤ tail`; no cursor goes back; nothing left beyond a claim.
+//! - Everything held is one signed chain, and no two events have one epoch and seq.
+//! - A repeat is marked, and nothing is sent again that was settled. A stream that can be read back
+//!   holds nothing twice.
+//! - Nothing that the disk did is taken for damage, or for a reason to begin an epoch.
+//! - When faults stop, everything is delivered in a bounded number of steps.
+//!
+//! # Running it
+//!
+//! The ordinary tests play a few seeds. `tests/simulate` plays until so many crash points were
+//! tried, and prints the figures. A failure prints its seed and what happened;
+//! `EDGE_OUTBOX_SIM_SEED` plays that one again.
+
+mod dice;
+mod far_side;
+mod port;
+mod run;
+mod truth;
+
+use std::{
+    env,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use self::run::{Effort, Run, Tally, take_history};
+
+/// Plays this seed alone.
+const SEED: &str = "EDGE_OUTBOX_SIM_SEED";
+
+/// How many crash points the long run tries at least.
+const POINTS: &str = "EDGE_OUTBOX_SIM_POINTS";
+const DEFAULT_POINTS: u64 = 100_000;
+
+/// The first seed of the long run, so that another one tries others.
+const FIRST: &str = "EDGE_OUTBOX_SIM_FIRST";
+
+/// How thorough a run is, where it is to be another one's: see [`Effort`].
+const OPERATIONS: &str = "EDGE_OUTBOX_SIM_OPERATIONS";
+const EVERY: &str = "EDGE_OUTBOX_SIM_EVERY";
+
+/// Of the ordinary tests.
+const SHORT: Effort = Effort {
+    operations: 120,
+    probe_every: 48,
+};
+const SHORT_SEEDS: u64 = 12;
+
+/// Of the long run.
+const LONG: Effort = Effort {
+    operations: 300,
+    probe_every: 2,
+};
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable} is no number: {text}")),
+    )
+}
+
+/// Plays one seed; where a promise is broken, prints how it came to that and how to see it again.
+fn play(seed: u64, effort: Effort) -> Tally {
+    let played = catch_unwind(AssertUnwindSafe(|| Run::new(seed, effort).play()));
+    played.unwrap_or_else(|panic| {
+        let history = take_history().join("\n");
+        let Effort {
+            operations,
+            probe_every,
+        } = effort;
+        eprintln!(
+            "{history}\n\nseed {seed}; again: {SEED}={seed} {OPERATIONS}={operations} \
+             {EVERY}={probe_every} tests/simulate"
+        );
+        resume_unwind(panic)
+    })
+}
+
+/// Plays seeds from `first` on, on every core, until `enough` says so.
+fn play_many(first: u64, effort: Effort, enough: impl Fn(u64, &Tally) -> bool + Sync) -> Tally {
+    let next = AtomicU64::new(first);
+    let sum = Mutex::new(Tally::default());
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            // A seed that failed has poisoned it: the others stop too.
+            match sum.lock() {
+                Ok(sum) if !enough(seed - first, &sum) => {}
+                _ => return,
+            }
+            let played = catch_unwind(|| play(seed, effort));
+            let Ok(mut sum) = sum.lock() else { return };
+            match played {
+                Ok(tally) => *sum += tally,
+                Err(panic) => resume_unwind(panic),
+            }
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    sum.into_inner().unwrap()
+}
+
+#[test]
+fn whatever_fails_nothing_acknowledged_is_lost_and_everything_is_delivered() {
+    let tally = play_many(1, SHORT, |played, _| played >= SHORT_SEEDS);
+    println!("{tally:?}");
+    assert!(tally.crash_points > 1_000, "{tally:?}");
+    assert!(tally.in_recovery > 100, "{tally:?}");
+    assert!(tally.reopened > 5 && tally.kills > 2, "{tally:?}");
+    assert!(tally.acknowledged > 500 && tally.handed > 500, "{tally:?}");
+}
+
+#[test]
+fn a_seed_plays_the_same_again() {
+    let history = |seed| {
+        Run::new(seed, SHORT).play();
+        take_history()
+    };
+    assert_eq!(history(7), history(7));
+    assert_ne!(history(7), history(8));
+}
+
+/// See `tests/simulate`.
+#[test]
+#[ignore = "takes minutes: tests/simulate"]
+fn power_cuts_without_end() {
+    let effort = Effort {
+        operations: number(OPERATIONS).unwrap_or(LONG.operations),
+        probe_every: number(EVERY).unwrap_or(LONG.probe_every),
+    };
+    if let Some(seed) = number(SEED) {
+        println!("seed {seed}: {:?}", play(seed, effort));
+        return;
+    }
+    let points = number(POINTS).unwrap_or(DEFAULT_POINTS);
+    let begin = Instant::now();
+    let played = AtomicU64::new(0);
+    let tally = play_many(number(FIRST).unwrap_or(1), effort, |seeds, tally| {
+        played.store(seeds, Ordering::Relaxed);
+        tally.crash_points >= points
+    });
+    let seconds = begin.elapsed().as_secs_f64();
+    println!(
+        "{} crash points over {} seeds in {seconds:.0} s ({:.0} a second), 0 violations: {tally:?}",
+        tally.crash_points,
+        played.load(Ordering::Relaxed),
+        tally.crash_points as f64 / seconds,
+    );
+    assert!(tally.crash_points >= points);
+}

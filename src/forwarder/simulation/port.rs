@@ -1,0 +1,279 @@
+//! One sink's task: the real state machine, and the shell around it executed step by step. At
+//! every parcel that leaves, and at every word of progress, the promises are checked.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    super::delivery::{Breakage, Delivery, Effect, Terms},
+    dice::Dice,
+    far_side::{Answer, FarSide, Kind, Line},
+    truth::Truth,
+};
+use crate::{
+    envelope::Digest,
+    journal::{
+        SinkName,
+        tests::scribe::{Entry, Scribe},
+    },
+    outbox::{Cursor, Horizon, Progress},
+    seq::{Position, Seq, SeqRange},
+};
+
+/// What the task asks the journal's writer for, one at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Request {
+    Claim(Seq),
+    Reject(Seq, &'static str),
+    CaughtUp(bool),
+}
+
+/// See the module.
+pub(super) struct Port {
+    pub(super) name: SinkName,
+    pub(super) delivery: Delivery,
+    /// For the next commit.
+    pub(super) noted: Option<Progress>,
+    pub(super) request: Option<Request>,
+    /// Which request it is: an answer to an earlier one is not for this task any more.
+    pub(super) turn: u64,
+    question: (Vec<(Seq, Digest)>, Position),
+    acked_at_start: Seq,
+    claimed_at_start: Seq,
+    /// Ordered by this process.
+    handed: BTreeSet<Seq>,
+    resolved: BTreeSet<Seq>,
+    newest: Seq,
+}
+
+/// What a task can see and touch.
+pub(super) struct Surroundings<'a> {
+    pub(super) scribe: &'a Scribe,
+    pub(super) truth: &'a mut Truth,
+    pub(super) far_side: &'a mut FarSide,
+    pub(super) dice: &'a mut Dice,
+    pub(super) now: Duration,
+}
+
+impl Port {
+    pub(super) fn new(
+        name: SinkName,
+        terms: Terms,
+        cursor: Cursor,
+        horizon: Horizon,
+        now: Duration,
+        seed: u64,
+    ) -> Self {
+        Self {
+            name,
+            delivery: Delivery::new(terms, cursor, horizon, now, seed),
+            noted: None,
+            request: None,
+            turn: 0,
+            question: Default::default(),
+            acked_at_start: cursor.acked,
+            claimed_at_start: cursor.claimed,
+            handed: BTreeSet::new(),
+            resolved: BTreeSet::new(),
+            newest: Seq::NONE,
+        }
+    }
+
+    /// Executes effects until there are none.
+    pub(super) fn pump(&mut self, around: &mut Surroundings<'_>) {
+        while let Some(effect) = self.delivery.next(around.now) {
+            self.execute(effect, around);
+        }
+    }
+
+    fn execute(&mut self, effect: Effect, around: &mut Surroundings<'_>) {
+        match effect {
+            Effect::Connect => {
+                assert_eq!(
+                    around.far_side.line,
+                    Line::Down,
+                    "connects with a session in hand"
+                );
+                around.far_side.line = Line::Calling;
+            }
+            Effect::ReadBack { doubt, floor, .. } => {
+                around.far_side.line = Line::Asking;
+                match doubt.map_or(Some(Vec::new()), |doubt| self.recall(doubt, around)) {
+                    Some(events) => self.question = (events, floor),
+                    None => self.fail(Breakage::Retry, around.now),
+                }
+            }
+            Effect::HangUp => {
+                around.far_side.cut(around.dice);
+                self.give_up_request();
+            }
+            Effect::Progress(progress) => {
+                self.check_progress(progress, around);
+                self.noted = Some(progress);
+            }
+            Effect::Claim(upto) => self.ask(Request::Claim(upto)),
+            Effect::Reject { seq, code } => {
+                assert!(
+                    !self.resolved.contains(&seq),
+                    "{seq} is given up, and is resolved"
+                );
+                self.ask(Request::Reject(seq, code));
+            }
+            Effect::CaughtUp(yes) => self.ask(Request::CaughtUp(yes)),
+            Effect::Send { run, redelivered } => {
+                assert_eq!(around.far_side.line, Line::Up, "sends without a session");
+                let Some(entries) = read(around.scribe, run) else {
+                    // Ordered, so it counts as handed over.
+                    let run = run.first().get()..=run.last().get();
+                    self.handed.extend(run.map(Seq::new));
+                    return self.fail(Breakage::Retry, around.now);
+                };
+                for entry in &entries {
+                    self.hand_over(entry, redelivered, around);
+                }
+                self.report_missing(run, &entries);
+            }
+            Effect::Late(late) => panic!("nobody asked for {late:?}"),
+        }
+    }
+
+    /// What of the range the journal holds and is to be asked for.
+    fn recall(&mut self, doubt: SeqRange, around: &Surroundings<'_>) -> Option<Vec<(Seq, Digest)>> {
+        let entries = read(around.scribe, doubt)?;
+        let dead = around.scribe.rejected(&self.name, doubt).ok()?;
+        self.report_missing(doubt, &entries);
+        for seq in dead {
+            self.delivery.dead_letter(seq);
+        }
+        let acked = self.delivery.acked();
+        let asked = entries.iter().filter(|entry| entry.seq > acked);
+        Some(asked.map(|entry| (entry.seq, entry.digest)).collect())
+    }
+
+    /// What was trimmed stands before what is held, and a journal has no hole.
+    fn report_missing(&mut self, run: SeqRange, held: &[Entry]) {
+        let before = held.first().map_or(run.last(), |entry| entry.seq.prev());
+        if let Some(gone) = SeqRange::new(run.first(), before) {
+            self.delivery.missing(gone);
+        }
+    }
+
+    fn ask(&mut self, request: Request) {
+        assert_eq!(
+            self.request, None,
+            "{request:?} while another is outstanding"
+        );
+        self.turn += 1;
+        self.request = Some(request);
+    }
+
+    fn give_up_request(&mut self) {
+        self.request = None;
+        self.turn += 1;
+    }
+
+    /// The session, the attempt to have one, or the journal failed.
+    pub(super) fn fail(&mut self, breakage: Breakage, now: Duration) {
+        self.give_up_request();
+        self.delivery.broken(breakage, now);
+    }
+
+    fn hand_over(&mut self, entry: &Entry, redelivered: bool, around: &mut Surroundings<'_>) {
+        let seq = entry.seq;
+        let name = &self.name;
+        around.truth.leaves(entry.epoch, seq, entry.digest);
+        let durable = around.truth.events.get(&seq).map(|known| known.digest);
+        assert_eq!(
+            durable,
+            Some(entry.digest),
+            "{seq} leaves for {name} before it is durable"
+        );
+        let place = around.truth.places.get_mut(name).unwrap();
+        assert!(
+            seq <= place.claimed,
+            "{seq} leaves for {name} before its claim is durable"
+        );
+        assert!(
+            seq > self.acked_at_start,
+            "{seq} was settled at {name} and is sent again"
+        );
+        assert!(
+            !self.resolved.contains(&seq),
+            "{seq} is resolved at {name} and is sent again"
+        );
+        let in_doubt = seq <= self.claimed_at_start || self.handed.contains(&seq);
+        assert_eq!(redelivered, in_doubt, "{seq} is marked wrongly for {name}");
+        let before = place.handed.insert(seq, entry.digest);
+        assert!(
+            redelivered || before.is_none(),
+            "{seq} is a repeat for {name}, and not marked"
+        );
+        if !redelivered {
+            assert!(
+                seq > self.newest,
+                "{seq} leaves for {name} after {}",
+                self.newest
+            );
+            self.newest = seq;
+        }
+        self.handed.insert(seq);
+        around.far_side.send(entry);
+        self.delivery.handed_over(entry.payload.len(), around.now);
+    }
+
+    fn check_progress(&self, progress: Progress, around: &Surroundings<'_>) {
+        let (truth, far_side) = (&around.truth, &around.far_side);
+        let place = &truth.places[&self.name];
+        assert!(
+            progress.acked <= place.claimed,
+            "{} beyond the claim",
+            progress.acked
+        );
+        let beyond = truth.events.range(place.acked.next()..);
+        for (seq, known) in beyond.take_while(|(seq, _)| **seq <= progress.acked) {
+            assert!(
+                far_side.has_taken(known.digest) || truth.ledger.excuses(&self.name, *seq),
+                "{seq} is acked at {} and was never stored",
+                self.name
+            );
+        }
+        let is_stream = matches!(far_side.kind, Kind::Stream { .. });
+        if is_stream && far_side.is(progress.incarnation) {
+            let unacked = place.handed.range(progress.acked.next()..);
+            let lowest = far_side.lowest(unacked.map(|(_, digest)| *digest));
+            assert!(
+                lowest.is_none_or(|lowest| lowest > progress.floor),
+                "{lowest:?} lies below {progress:?}, and will not be found"
+            );
+        }
+    }
+
+    /// The answer to the question what arrived.
+    pub(super) fn read_back(&mut self, around: &mut Surroundings<'_>) {
+        let (events, floor) = std::mem::take(&mut self.question);
+        let found = around.far_side.read_back(&events, floor);
+        self.resolved.extend(found.iter().map(|(seq, _)| *seq));
+        self.delivery.read_back(found);
+    }
+
+    /// One of the answers on their way arrives.
+    pub(super) fn hear(&mut self, around: &mut Surroundings<'_>) {
+        if !self.delivery.has_session() {
+            return;
+        }
+        match around.far_side.answer(around.dice) {
+            None => {}
+            Some(Answer::Stored(seq, position)) => {
+                self.resolved.insert(seq);
+                self.delivery.stored(seq, position);
+            }
+            Some(Answer::Refused(seq, refusal)) => {
+                self.delivery.refused(seq, refusal, around.now);
+            }
+        }
+    }
+}
+
+/// What the journal holds of the run; `None` where it cannot be read.
+fn read(scribe: &Scribe, run: SeqRange) -> Option<Vec<Entry>> {
+    scribe.entries(run.first(), run.last()).ok()
+}

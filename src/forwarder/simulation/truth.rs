@@ -1,0 +1,415 @@
+//! What the world was told, and what therefore has to be true of a journal at any later moment.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use super::far_side::FarSide;
+use crate::{
+    envelope::{Digest, Epoch},
+    journal::{
+        SinkName,
+        tests::scribe::{Draft, Entry, Scribe, Seen},
+    },
+    seq::{Seq, SeqRange},
+};
+
+/// One request of the program's.
+#[derive(Clone, Debug)]
+pub(super) struct Batch {
+    pub(super) drafts: Vec<Draft>,
+    /// The program's own row, where it is a transaction.
+    pub(super) key: Option<u64>,
+}
+
+/// An event that is durable.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) epoch: Epoch,
+    pub(super) digest: Digest,
+}
+
+/// What the world knows of a sink's place in the journal.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    /// Whether its registration was answered. Before, it may be there or not.
+    pub(super) is_sure: bool,
+    /// Forgetting it was begun, and not answered.
+    pub(super) may_be_gone: bool,
+    pub(super) required: bool,
+    /// Durable and seen so: neither goes back.
+    pub(super) acked: Seq,
+    pub(super) claimed: Seq,
+    /// Handed to the network, in whatever process.
+    pub(super) handed: BTreeMap<Seq, Digest>,
+    /// Where it began: nothing up to here is owed.
+    pub(super) begins_after: Seq,
+}
+
+/// What the ledger says of losses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger {
+    skipped: Vec<(String, SeqRange)>,
+    rejected: BTreeMap<(String, Seq), Digest>,
+}
+
+impl Ledger {
+    fn take(&mut self, entry: &Entry) {
+        let Ok(payload) = serde_json::from_str::<Value>(&entry.payload) else {
+            panic!("{}: {}", entry.seq, entry.payload);
+        };
+        let sink = || payload["sink"].as_str().unwrap_or_default().to_owned();
+        match entry.event_type.as_str() {
+            "outbox.sink_skipped.v1" => {
+                let range = serde_json::from_value(payload["range"].clone()).unwrap();
+                self.skipped.push((sink(), range));
+            }
+            "outbox.event_rejected.v1" => {
+                let seq = Seq::new(payload["seq"].as_u64().unwrap());
+                let digest = payload["digest"].as_str().unwrap().parse().unwrap();
+                self.rejected.insert((sink(), seq), digest);
+            }
+            // What comes back under the name is a new sink.
+            "outbox.sink_forgotten.v1" => {
+                self.skipped.retain(|(name, _)| *name != sink());
+                self.rejected.retain(|(name, _), _| *name != sink());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether it says that this sink will not get the event.
+    pub(super) fn excuses(&self, sink: &SinkName, seq: Seq) -> bool {
+        let sink = sink.as_str();
+        self.rejected.contains_key(&(sink.to_owned(), seq))
+            || self
+                .skipped
+                .iter()
+                .any(|(name, range)| name == sink && range.contains(seq))
+    }
+}
+
+/// See the module.
+#[derive(Clone, Default)]
+pub(super) struct Truth {
+    pub(super) epoch: Option<Epoch>,
+    pub(super) tail: Seq,
+    pub(super) first_held: Seq,
+    /// Everything durable, from the first event on.
+    pub(super) events: BTreeMap<Seq, Known>,
+    /// Every program's event among them: its seq and its payload.
+    pub(super) numbers: BTreeMap<u64, (Seq, String)>,
+    pub(super) tally: BTreeMap<u64, u64>,
+    /// Requests without an answer, or whose answer is that nobody knows.
+    pub(super) open: Vec<Batch>,
+    pub(super) places: BTreeMap<SinkName, Place>,
+    pub(super) ledger: Ledger,
+    /// Which digest left under an epoch and seq.
+    left: HashMap<(Epoch, Seq), Digest>,
+}
+
+impl Truth {
+    /// An event leaves the device.
+    pub(super) fn leaves(&mut self, epoch: Epoch, seq: Seq, digest: Digest) {
+        let before = *self.left.entry((epoch, seq)).or_insert(digest);
+        assert_eq!(before, digest, "two events left under {seq} of one epoch");
+    }
+
+    /// Holds what a journal says of itself against what was told.
+    pub(super) fn check(
+        &self,
+        scribe: &Scribe,
+        seen: &Seen,
+        far_sides: &BTreeMap<SinkName, FarSide>,
+    ) {
+        if let Some(epoch) = self.epoch {
+            assert_eq!(
+                seen.epoch, epoch,
+                "another epoch, and nothing was rolled back"
+            );
+        }
+        assert!(
+            seen.tail >= self.tail,
+            "{} was durable, and the end is {}",
+            self.tail,
+            seen.tail
+        );
+        assert!(
+            seen.first_held >= self.first_held,
+            "what was trimmed came back"
+        );
+        self.check_chain(seen);
+        let ledger = self.check_new(seen);
+        for (number, (seq, _)) in &self.numbers {
+            assert_eq!(
+                scribe.find(*number),
+                Some(*seq),
+                "the id of event {number} at {seq}"
+            );
+        }
+        for (key, events) in &self.tally {
+            assert_eq!(
+                seen.tally.get(key),
+                Some(events),
+                "the row of transaction {key}"
+            );
+        }
+        self.check_cursors(seen, &ledger, far_sides);
+        self.check_dead_letters(seen, &ledger);
+    }
+
+    /// Without a hole, each event after the one before, and what was durable as it was.
+    fn check_chain(&self, seen: &Seen) {
+        let mut expected = seen.first_held;
+        let mut prev = None;
+        for entry in &seen.entries {
+            assert_eq!(entry.seq, expected, "a hole");
+            let before = expected.prev();
+            let digest = prev.or_else(|| self.events.get(&before).map(|known| known.digest));
+            if let Some(digest) = digest {
+                assert_eq!(entry.prev, digest, "{expected} does not follow {before}");
+            }
+            prev = Some(entry.digest);
+            if let Some(known) = self.events.get(&entry.seq) {
+                assert_eq!(
+                    known.digest, entry.digest,
+                    "{expected} was durable, and is another"
+                );
+                assert_eq!(known.epoch, entry.epoch);
+            }
+            if let Some(digest) = self.left.get(&(entry.epoch, entry.seq)) {
+                assert_eq!(*digest, entry.digest, "another event left as {expected}");
+            }
+            expected = expected.next();
+        }
+        assert_eq!(expected, seen.tail.next(), "the end is not held");
+    }
+
+    /// What is there beyond what was known: whole requests, each once. Gives the ledger with it.
+    fn check_new(&self, seen: &Seen) -> Ledger {
+        let mut ledger = self.ledger.clone();
+        let mut found: BTreeMap<u64, &Entry> = BTreeMap::new();
+        for entry in seen.entries.iter().filter(|entry| entry.seq > self.tail) {
+            match entry.number {
+                Some(number) => {
+                    assert!(
+                        !self.numbers.contains_key(&number),
+                        "event {number} is there twice"
+                    );
+                    assert!(
+                        found.insert(number, entry).is_none(),
+                        "event {number} is there twice"
+                    );
+                }
+                None => ledger.take(entry),
+            }
+        }
+        for batch in &self.open {
+            let is_new = |draft: &&Draft| !self.numbers.contains_key(&draft.number);
+            let new: Vec<&Draft> = batch.drafts.iter().filter(is_new).collect();
+            let there = new
+                .iter()
+                .filter(|draft| found.contains_key(&draft.number))
+                .count();
+            assert!(
+                there == 0 || there == new.len(),
+                "half of {batch:?} is there: {there}"
+            );
+            if let Some(key) = batch.key {
+                let row = seen.tally.contains_key(&key);
+                assert_eq!(row, there > 0, "a transaction is half there: {batch:?}");
+            }
+        }
+        for (number, entry) in found {
+            let draft = self
+                .draft(number)
+                .unwrap_or_else(|| panic!("nobody appended {number}"));
+            assert_eq!(draft.payload, entry.payload, "event {number} was altered");
+        }
+        for key in seen
+            .tally
+            .keys()
+            .filter(|key| !self.tally.contains_key(key))
+        {
+            let open = self.open.iter().any(|batch| batch.key == Some(*key));
+            assert!(open, "transaction {key} was rolled back and left a row");
+        }
+        ledger
+    }
+
+    fn draft(&self, number: u64) -> Option<&Draft> {
+        let mut drafts = self.open.iter().flat_map(|batch| &batch.drafts);
+        drafts.find(|draft| draft.number == number)
+    }
+
+    fn check_cursors(&self, seen: &Seen, ledger: &Ledger, far_sides: &BTreeMap<SinkName, FarSide>) {
+        for (name, place) in &self.places {
+            let Some(cursor) = seen.cursors.get(name) else {
+                assert!(
+                    !place.is_sure || place.may_be_gone,
+                    "the place of {name} is gone"
+                );
+                continue;
+            };
+            assert!(
+                cursor.confirmed <= cursor.acked
+                    && cursor.acked <= cursor.claimed
+                    && cursor.claimed <= seen.tail,
+                "{name}: {cursor:?}, and the end is {}",
+                seen.tail
+            );
+            assert!(
+                cursor.acked >= place.acked,
+                "{name} was at {}: {cursor:?}",
+                place.acked
+            );
+            assert!(
+                cursor.claimed >= place.claimed,
+                "{name} claimed {}",
+                place.claimed
+            );
+            if let Some((last, _)) = place.handed.last_key_value() {
+                assert!(
+                    cursor.claimed >= *last,
+                    "{last} left for {name}, which claims no more"
+                );
+            }
+            let far_side = &far_sides[name];
+            let mut seq = place.acked.next();
+            while seq <= cursor.acked {
+                self.check_settled(name, seq, ledger, far_side, seen);
+                seq = seq.next();
+            }
+        }
+        for name in seen.cursors.keys() {
+            assert!(
+                self.places.contains_key(name),
+                "a sink that nobody knows: {name}"
+            );
+        }
+        // What is no longer held has been confirmed by every sink that it was kept for.
+        let mut required = seen.cursors.values().filter(|cursor| cursor.required);
+        assert!(
+            seen.first_held == self.first_held.max(Seq::FIRST) || required.next().is_some(),
+            "trimmed for nobody"
+        );
+        for (name, cursor) in seen.cursors.iter().filter(|(_, cursor)| cursor.required) {
+            assert!(
+                seen.first_held <= cursor.confirmed.next(),
+                "trimmed before {name} had it"
+            );
+        }
+    }
+
+    /// The event reached the sink, or the ledger says why not.
+    fn check_settled(
+        &self,
+        name: &SinkName,
+        seq: Seq,
+        ledger: &Ledger,
+        far_side: &FarSide,
+        seen: &Seen,
+    ) {
+        let known = self.events.get(&seq).map(|known| known.digest);
+        let there = || seen.entries.iter().find(|entry| entry.seq == seq);
+        let digest = known.or_else(|| there().map(|entry| entry.digest));
+        assert!(
+            digest.is_some_and(|digest| far_side.has_taken(digest)) || ledger.excuses(name, seq),
+            "{seq} counts as delivered to {name}, which never got it"
+        );
+    }
+
+    fn check_dead_letters(&self, seen: &Seen, ledger: &Ledger) {
+        for (name, cursor) in &seen.cursors {
+            let letters = seen.dead_letters.iter().filter(|(sink, _)| sink == name);
+            assert_eq!(
+                letters.count() as u64,
+                cursor.dead_letters,
+                "dead letters of {name}"
+            );
+        }
+        for (name, seq) in &seen.dead_letters {
+            assert!(
+                seen.cursors.contains_key(name),
+                "a dead letter of {name}, which is gone"
+            );
+            let rejected = ledger.rejected.get(&(name.as_str().to_owned(), *seq));
+            assert!(
+                rejected.is_some(),
+                "a dead letter that the ledger does not know: {seq}"
+            );
+            if let Some(known) = self.events.get(seq) {
+                assert_eq!(rejected, Some(&known.digest));
+            }
+        }
+        for (name, seq) in ledger.rejected.keys() {
+            let name = SinkName::new(name).unwrap();
+            let letter = (name, *seq);
+            assert!(
+                seen.dead_letters.contains(&letter),
+                "the dead letter of {seq} is gone"
+            );
+        }
+    }
+
+    /// Takes over what was checked and is durable: from here on it has to stay. Gives the requests
+    /// that were open.
+    pub(super) fn learn(&mut self, seen: &Seen) -> Vec<Batch> {
+        self.epoch = Some(seen.epoch);
+        for entry in seen.entries.iter().filter(|entry| entry.seq > self.tail) {
+            let known = Known {
+                epoch: entry.epoch,
+                digest: entry.digest,
+            };
+            self.events.insert(entry.seq, known);
+            match entry.number {
+                Some(number) => {
+                    self.numbers
+                        .insert(number, (entry.seq, entry.payload.clone()));
+                }
+                None => self.ledger.take(entry),
+            }
+        }
+        self.tail = seen.tail;
+        self.first_held = seen.first_held;
+        let open = std::mem::take(&mut self.open);
+        let held: Vec<&Batch> = open.iter().filter(|batch| self.holds(batch)).collect();
+        for batch in held {
+            if let Some(key) = batch.key {
+                self.tally.insert(key, batch.drafts.len() as u64);
+            }
+        }
+        self.places.retain(|name, place| {
+            let Some(cursor) = seen.cursors.get(name) else {
+                return false;
+            };
+            if !place.is_sure {
+                place.begins_after = cursor.acked;
+            }
+            place.is_sure = true;
+            place.may_be_gone = false;
+            place.required = cursor.required;
+            place.acked = cursor.acked;
+            place.claimed = cursor.claimed;
+            true
+        });
+        open
+    }
+
+    /// Whether everything in the request is durable.
+    pub(super) fn holds(&self, batch: &Batch) -> bool {
+        let mut drafts = batch.drafts.iter();
+        drafts.all(|draft| self.numbers.contains_key(&draft.number))
+    }
+
+    /// Whether everything that this sink was to get reached it, or is excused by the ledger.
+    pub(super) fn check_delivered(&self, name: &SinkName, far_side: &FarSide) {
+        let after = self.places[name].begins_after;
+        for (seq, known) in self.events.range(after.next()..) {
+            assert!(
+                far_side.has_taken(known.digest) || self.ledger.excuses(name, *seq),
+                "{seq} never reached {name}, and the ledger does not say why"
+            );
+        }
+    }
+}

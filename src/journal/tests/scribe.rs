@@ -1,0 +1,416 @@
+//! What the writer does with the core, without its thread and its queue: one command after the
+//! other, so that a simulation can stop between any two and at every call of the storage.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use redb::{ReadableTable as _, TableDefinition};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        core::Interrupted,
+        cursor::{Cursors, Forgotten, Progress},
+        error::RejectError,
+        reader::Reader,
+        row::Group,
+        staging::Staging,
+        store::{DEAD_LETTERS, GROUPS},
+    },
+    *,
+};
+use crate::{
+    envelope::{Chain, Digest, Envelope, Epoch, Kind, Record, Unverified, Verifier},
+    journal::{Cursor, ReadError},
+    seq::{Seq, SeqRange},
+};
+
+/// The program's own table: how many events each of its transactions appended.
+const TALLY: TableDefinition<'_, u64, u64> = TableDefinition::new("tally");
+
+/// Rows that are remembered as decoded, at most.
+const DECODED_ROWS: usize = 4_096;
+
+/// Small, so that redb reads from the storage again and again.
+const CACHE_BYTES: usize = 64 * 1024;
+
+/// How a process begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Boot {
+    /// Draws what the process draws by chance.
+    pub(crate) seed: u64,
+    /// Which boot of the device it is; clocks go on from one to the next.
+    pub(crate) number: u64,
+    /// Whether its clock is set.
+    pub(crate) clock_set: bool,
+    /// The quota, in bytes.
+    pub(crate) max_bytes: u64,
+}
+
+/// An event as a program hands it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Draft {
+    pub(crate) number: u64,
+    pub(crate) payload: String,
+}
+
+impl Draft {
+    fn event(&self) -> Event {
+        Event::builder("quiz.submitted.v1", Uuid::from_u128(7))
+            .id(id_of(self.number))
+            .payload(self.payload.as_str())
+            .build()
+            .unwrap()
+    }
+}
+
+fn id_of(number: u64) -> Uuid {
+    Uuid::from_u64_pair(number, 1)
+}
+
+/// One event as the journal holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) seq: Seq,
+    pub(crate) epoch: Epoch,
+    pub(crate) digest: Digest,
+    pub(crate) prev: Digest,
+    /// The number of a program's event; none for one of the ledger.
+    pub(crate) number: Option<u64>,
+    pub(crate) event_type: String,
+    pub(crate) payload: String,
+}
+
+impl Entry {
+    fn of(record: &Record<'_>) -> Self {
+        let statement = &record.statement;
+        let program = statement.kind == Kind::Program;
+        let payload = record.private.map(|private| private.payload.to_vec());
+        Self {
+            seq: statement.seq,
+            epoch: statement.epoch,
+            digest: record.digest,
+            prev: statement.prev,
+            number: program.then(|| statement.id.as_u64_pair().0),
+            event_type: statement.event_type.to_owned(),
+            payload: String::from_utf8(payload.unwrap_or_default()).unwrap(),
+        }
+    }
+}
+
+/// Rows that were decoded before: the same bytes say the same again, and decoding costs as much as
+/// everything else together.
+#[derive(Default)]
+pub(crate) struct Decoded(HashMap<RowKey, Vec<Arc<Entry>>>);
+
+/// The first seq of a row, and its bytes.
+type RowKey = (u64, Box<[u8]>);
+
+impl Decoded {
+    fn entries(&mut self, first: u64, row: &[u8]) -> &[Arc<Entry>] {
+        if self.0.len() > DECODED_ROWS {
+            self.0.clear();
+        }
+        self.0.entry((first, row.into())).or_insert_with(|| {
+            let group = Group::decode(Seq::new(first), row).expect("what is held is decoded");
+            let mut seq = group.first();
+            let mut entries = Vec::new();
+            while let Some(record) = group.record(seq) {
+                entries.push(Arc::new(Entry::of(&record)));
+                seq = seq.next();
+            }
+            entries
+        })
+    }
+}
+
+/// Everything that a journal says of itself.
+pub(crate) struct Seen {
+    pub(crate) epoch: Epoch,
+    pub(crate) first_held: Seq,
+    pub(crate) tail: Seq,
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) cursors: Cursors,
+    pub(crate) dead_letters: BTreeSet<(SinkName, Seq)>,
+    pub(crate) tally: BTreeMap<u64, u64>,
+}
+
+/// Why a program's transaction left nothing, or may have left something.
+pub(crate) enum Undone {
+    /// The program said so, or was refused.
+    RolledBack(Option<AppendError>),
+    /// The disk failed: it may be there or not.
+    Unknown,
+}
+
+/// See the module.
+pub(crate) struct Scribe {
+    core: Core<FaultyStorage>,
+    staging: Option<Staging>,
+    boot: Boot,
+    readings: u64,
+}
+
+impl Scribe {
+    /// Opens the journal, or makes it. `None` where the disk failed, which is never taken for
+    /// damage.
+    pub(crate) fn open(storage: &FaultyStorage, boot: Boot) -> Option<Self> {
+        let limits = Limits {
+            max_bytes: boot.max_bytes,
+            ..LIMITS
+        };
+        let opened = Core::open(
+            storage.clone(),
+            identity(),
+            limits,
+            CACHE_BYTES,
+            entropy(boot.seed),
+            reading(boot, 0),
+        );
+        match opened {
+            Ok(core) => Some(Self {
+                core,
+                staging: None,
+                boot,
+                readings: 0,
+            }),
+            Err(Fault::Io(_)) => None,
+            Err(fault) => panic!("what the disk did is taken for damage: {fault:?}"),
+        }
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        self.readings += 1;
+        reading(self.boot, self.readings)
+    }
+
+    /// The commit in the making.
+    fn staging(&mut self) -> (&mut Core<FaultyStorage>, &mut Staging) {
+        if self.staging.is_none() {
+            let stamp = self.stamp();
+            self.staging = Some(self.core.stage(stamp));
+        }
+        (&mut self.core, self.staging.as_mut().unwrap())
+    }
+
+    pub(crate) fn append(&mut self, batch: &[Draft]) -> Result<Vec<Appended>, AppendError> {
+        let seal = |(index, draft): (usize, &Draft)| {
+            let mut entropy = entropy(draft.number);
+            Sealed::seal(draft.event(), index, LIMITS.max_payload_bytes, &mut entropy)
+        };
+        let request = batch
+            .iter()
+            .enumerate()
+            .map(seal)
+            .collect::<Result<_, _>>()?;
+        let (core, staging) = self.staging();
+        core.append(staging, request)
+    }
+
+    pub(crate) fn claim(&mut self, name: &SinkName, upto: Seq) -> Option<Seq> {
+        let (core, staging) = self.staging();
+        core.claim(staging, name, upto)
+    }
+
+    pub(crate) fn reject(
+        &mut self,
+        name: &SinkName,
+        seq: Seq,
+        code: &'static str,
+    ) -> Result<(), RejectError> {
+        let (core, staging) = self.staging();
+        core.reject(staging, name, seq, code)
+    }
+
+    pub(crate) fn register(&mut self, name: &SinkName, wanted: Wanted) -> Cursor {
+        let (core, staging) = self.staging();
+        core.register(staging, name, wanted)
+    }
+
+    pub(crate) fn note_progress(&mut self, name: &SinkName, progress: Progress) {
+        self.core.note_progress(name, progress);
+    }
+
+    /// Takes what was noted into the commit in the making.
+    pub(crate) fn settle(&mut self) {
+        let (core, staging) = self.staging();
+        core.advance(staging);
+    }
+
+    pub(crate) fn set_caught_up(&mut self, name: &SinkName, yes: bool) {
+        self.core.set_caught_up(name, yes);
+    }
+
+    pub(crate) fn detach(&mut self, name: &SinkName) {
+        self.core.detach(name);
+    }
+
+    pub(crate) fn is_attached(&self, name: &SinkName) -> bool {
+        self.core.is_attached(name)
+    }
+
+    /// Makes durable what is staged. After an error, [`Self::reopen`] has to follow.
+    pub(crate) fn flush(&mut self) -> Result<(), ()> {
+        self.staging();
+        let staging = self.staging.take().unwrap();
+        self.core.commit(staging).map_err(not_damaged)
+    }
+
+    /// A program's transaction: writes how many events it appends beside them. Comes after
+    /// [`Self::flush`], for it is alone in its commit.
+    pub(crate) fn transact(
+        &mut self,
+        key: u64,
+        batch: &[Draft],
+        keep: bool,
+    ) -> Result<Vec<Appended>, Undone> {
+        assert!(self.staging.is_none(), "something is staged beside it");
+        let stamp = self.stamp();
+        let staging = self.core.stage(stamp);
+        let ended = self.core.transact(staging, |transaction| {
+            let mut table = transaction.open_table(TALLY).map_err(|_| None)?;
+            table.insert(key, batch.len() as u64).map_err(|_| None)?;
+            let mut places = Vec::new();
+            for draft in batch {
+                places.push(transaction.append(draft.event()).map_err(Some)?);
+            }
+            keep.then_some(places).ok_or(None)
+        });
+        ended.map_err(|interrupted| match interrupted {
+            Interrupted::Program(error) => Undone::RolledBack(error),
+            Interrupted::Committing(fault, _) | Interrupted::Fault(fault) => {
+                not_damaged(fault);
+                Undone::Unknown
+            }
+        })
+    }
+
+    /// Comes after [`Self::flush`], for nothing of the sink may be staged beside it.
+    pub(crate) fn forget(&mut self, name: &SinkName) -> Result<Option<Forgotten>, ()> {
+        assert!(self.staging.is_none(), "something is staged beside it");
+        let stamp = self.stamp();
+        self.core.forget(name, stamp).map_err(not_damaged)
+    }
+
+    /// After a failed write: whether the journal is well again.
+    pub(crate) fn reopen(&mut self) -> bool {
+        self.staging = None;
+        let stamp = self.stamp();
+        self.core.reopen(stamp).map_err(not_damaged).is_ok()
+    }
+
+    /// The process ends as it should.
+    pub(crate) fn close(self) {
+        self.core.store().close();
+    }
+
+    /// Durable commits of this process.
+    pub(crate) fn commits(&self) -> u64 {
+        self.core.commits()
+    }
+
+    pub(crate) fn cursors(&self) -> &Cursors {
+        self.core.cursors()
+    }
+
+    /// Under which seq the event of this number is remembered.
+    pub(crate) fn find(&self, number: u64) -> Option<Seq> {
+        self.core.find(&id_of(number))
+    }
+
+    /// Everything held from `from` to `to`.
+    pub(crate) fn entries(&self, from: Seq, to: Seq) -> Result<Vec<Entry>, ReadError> {
+        let batch = Reader::new(self.core.store().clone()).batch(from, usize::MAX, usize::MAX)?;
+        let mut entries = Vec::new();
+        for record in batch.records() {
+            let record = record?;
+            if record.statement.seq > to {
+                break;
+            }
+            entries.push(Entry::of(&record));
+        }
+        Ok(entries)
+    }
+
+    /// Which events in the range are dead letters of this sink.
+    pub(crate) fn rejected(&self, name: &SinkName, range: SeqRange) -> Result<Vec<Seq>, ReadError> {
+        Reader::new(self.core.store().clone()).rejected(name, range)
+    }
+
+    /// Everything. The disk must be well.
+    pub(crate) fn look(&self, decoded: &mut Decoded) -> Seen {
+        let mut entries = Vec::new();
+        let beside = self.core.store().read(|transaction| {
+            let groups = transaction.open_table(GROUPS).unwrap();
+            for row in groups.iter().unwrap() {
+                let (first, row) = row.unwrap();
+                entries.extend_from_slice(decoded.entries(first.value(), row.value()));
+            }
+            let table = transaction.open_table(DEAD_LETTERS).unwrap();
+            let letter = |(sink, seq): (&str, u64)| (SinkName::new(sink).unwrap(), Seq::new(seq));
+            let letters = table.iter().unwrap();
+            let letters = letters
+                .map(|entry| letter(entry.unwrap().0.value()))
+                .collect();
+            let tally = match transaction.open_table(TALLY) {
+                Ok(table) => table
+                    .iter()
+                    .unwrap()
+                    .map(|entry| entry.map(|(key, value)| (key.value(), value.value())))
+                    .collect::<Result<_, _>>()
+                    .unwrap(),
+                Err(_) => BTreeMap::new(),
+            };
+            Ok((letters, tally))
+        });
+        let (dead_letters, tally) = beside.expect("a disk that is well is read");
+        Seen {
+            epoch: self.core.epoch(),
+            first_held: self.core.first_held(),
+            tail: self.core.tail(),
+            entries,
+            cursors: self.core.cursors().clone(),
+            dead_letters,
+            tally,
+        }
+    }
+
+    /// Checks every signature and the chain, as a hub would.
+    pub(crate) fn verify(&self) {
+        let mut verifier = Verifier::new();
+        verifier.trust(identity().key.public_key());
+        let reader = Reader::new(self.core.store().clone());
+        let batch = reader.batch(self.core.first_held(), usize::MAX, usize::MAX);
+        let (mut chain, mut line) = (Chain::new(), Vec::new());
+        for record in batch.expect("what is held is read").records() {
+            line.clear();
+            record.unwrap().render(false, true, &mut line);
+            let envelope = Envelope::<Unverified>::parse(&line).unwrap();
+            let envelope = verifier.verify(envelope).expect("what is held is signed");
+            chain.extend(&envelope).expect("what is held is a chain");
+        }
+    }
+}
+
+/// A fault of the disk, which nobody may take for a reason to throw the journal away.
+fn not_damaged(fault: Fault) {
+    let disk = matches!(fault, Fault::Io(_) | Fault::Unavailable);
+    assert!(disk, "what the disk did is taken for damage: {fault:?}");
+}
+
+fn reading(boot: Boot, reading: u64) -> Stamp {
+    let boottime_us = 1 + reading * 1_000;
+    let wall = 1_700_000_000_000_000 + boot.number as i64 * 1_000_000_000 + boottime_us as i64;
+    Stamp {
+        wall: Timestamp::from_micros(wall).unwrap(),
+        sync: if boot.clock_set {
+            ClockSync::Yes
+        } else {
+            ClockSync::No
+        },
+        boot_id: Uuid::from_u128(0xB007_0000 + u128::from(boot.number)),
+        boottime_us,
+    }
+}
