@@ -22,6 +22,9 @@ _edge__outbox() {
             edge__outbox,config)
                 cmd="edge__outbox__subcmd__config"
                 ;;
+            edge__outbox,dead-letters)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters"
+                ;;
             edge__outbox,doctor)
                 cmd="edge__outbox__subcmd__doctor"
                 ;;
@@ -82,11 +85,44 @@ _edge__outbox() {
             edge__outbox__subcmd__config__subcmd__help,sql)
                 cmd="edge__outbox__subcmd__config__subcmd__help__subcmd__sql"
                 ;;
+            edge__outbox__subcmd__dead__subcmd__letters,discard)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__discard"
+                ;;
+            edge__outbox__subcmd__dead__subcmd__letters,help)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__help"
+                ;;
+            edge__outbox__subcmd__dead__subcmd__letters,list)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__list"
+                ;;
+            edge__outbox__subcmd__dead__subcmd__letters,retry)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__retry"
+                ;;
+            edge__outbox__subcmd__dead__subcmd__letters,show)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__show"
+                ;;
+            edge__outbox__subcmd__dead__subcmd__letters__subcmd__help,discard)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__discard"
+                ;;
+            edge__outbox__subcmd__dead__subcmd__letters__subcmd__help,help)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__help"
+                ;;
+            edge__outbox__subcmd__dead__subcmd__letters__subcmd__help,list)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__list"
+                ;;
+            edge__outbox__subcmd__dead__subcmd__letters__subcmd__help,retry)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__retry"
+                ;;
+            edge__outbox__subcmd__dead__subcmd__letters__subcmd__help,show)
+                cmd="edge__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__show"
+                ;;
             edge__outbox__subcmd__help,append)
                 cmd="edge__outbox__subcmd__help__subcmd__append"
                 ;;
             edge__outbox__subcmd__help,config)
                 cmd="edge__outbox__subcmd__help__subcmd__config"
+                ;;
+            edge__outbox__subcmd__help,dead-letters)
+                cmd="edge__outbox__subcmd__help__subcmd__dead__subcmd__letters"
                 ;;
             edge__outbox__subcmd__help,doctor)
                 cmd="edge__outbox__subcmd__help__subcmd__doctor"
@@ -133,6 +169,18 @@ _edge__outbox() {
             edge__outbox__subcmd__help__subcmd__config,sql)
                 cmd="edge__outbox__subcmd__help__subcmd__config__subcmd__sql"
                 ;;
+            edge__outbox__subcmd__help__subcmd__dead__subcmd__letters,discard)
+                cmd="edge__outbox__subcmd__help__subcmd__dead__subcmd__letters__subcmd__discard"
+                ;;
+            edge__outbox__subcmd__help__subcmd__dead__subcmd__letters,list)
+                cmd="edge__outbox__subcmd__help__subcmd__dead__subcmd__letters__subcmd__list"
+                ;;
+            edge__outbox__subcmd__help__subcmd__dead__subcmd__letters,retry)
+                cmd="edge__outbox__subcmd__help__subcmd__dead__subcmd__letters__subcmd__retry"
+                ;;
+            edge__outbox__subcmd__help__subcmd__dead__subcmd__letters,show)
+                cmd="edge__outbox__subcmd__help__subcmd__dead__subcmd__letters__subcmd__show"
+                ;;
             edge__outbox__subcmd__help__subcmd__sinks,forget)
                 cmd="edge__outbox__subcmd__help__subcmd__sinks__subcmd__forget"
                 ;;
@@ -164,7 +212,7 @@ _edge__outbox() {
 
     case "${cmd}" in
         edge__outbox)
-            opts="-h -V --config --data-dir --help --version run append status tail drain sinks erase verify identity init config doctor help"
+            opts="-h -V --config --data-dir --help --version run append status tail drain sinks dead-letters erase verify recover identity init config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -365,6 +413,204 @@ _edge__outbox() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters)
+            opts="-h --config --data-dir --help list show retry discard help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__discard)
+            opts="-h --all --json --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__help)
+            opts="list show retry discard help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__discard)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__retry)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__help__subcmd__show)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__list)
+            opts="-h --sink --json --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --sink)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__retry)
+            opts="-h --all --json --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__dead__subcmd__letters__subcmd__show)
+            opts="-h --json --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__doctor)
             opts="-h --sink --probe --json --config --data-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -444,7 +690,7 @@ _edge__outbox() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__help)
-            opts="run append status tail drain sinks erase verify identity init config doctor help"
+            opts="run append status tail drain sinks dead-letters erase verify recover identity init config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -514,6 +760,76 @@ _edge__outbox() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__help__subcmd__config__subcmd__sql)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__dead__subcmd__letters)
+            opts="list show retry discard"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__dead__subcmd__letters__subcmd__discard)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__dead__subcmd__letters__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__dead__subcmd__letters__subcmd__retry)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__dead__subcmd__letters__subcmd__show)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
