@@ -331,7 +331,7 @@ def refused(browser, pictures, directory):
         kiosk.append(5)
         look = Look(browser, kiosk, pictures)
         look.headline("Delivered, but for events that were refused for good.")
-        look.holds("1 event was refused by a destination and is not sent again.", "everything else delivered", "Last refused event,", "Refused for good\n1")
+        look.holds("1 event was refused by a destination: edge-outbox dead-letters list", "everything else delivered", "Last refused event,", "Refused for good\n1")
         look.check("refused")
         look.close()
 
