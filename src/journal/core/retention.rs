@@ -62,10 +62,22 @@ impl<S: Storage> Core<S> {
         if !retention.keeps() || self.is_short_of_room() {
             return Ok(Some(limit));
         }
-        if held > most {
-            return self.oldest(groups, limit, held - most);
-        }
-        let spare = held.saturating_sub(retention.keep_bytes);
+        let over = match held > most {
+            true => self.oldest(groups, limit, held - most)?,
+            false => None,
+        };
+        Ok(over.max(self.expired(groups, limit, now)?))
+    }
+
+    /// Up to where neither the size nor the age of what is delivered keeps it any longer.
+    fn expired(
+        &self,
+        groups: &impl ReadableTable<u64, &'static [u8]>,
+        limit: Seq,
+        now: Stamp,
+    ) -> Result<Option<Seq>, Fault> {
+        let retention = self.limits.retention;
+        let spare = self.state.held_bytes.saturating_sub(retention.keep_bytes);
         if spare < KEEP_SLACK_BYTES {
             return Ok(None);
         }
