@@ -419,6 +419,77 @@ fn a_rollback_ends_the_horizon_of_every_sink() {
     writer.join().unwrap();
 }
 
+/// Hands one event to the writer, and waits for the answer.
+fn hand_over(commands: &mpsc::Sender<Command>, number: u64) -> Result<Vec<Appended>, AppendError> {
+    let budget = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let append = |reply| Command::Append {
+        request: vec![sealed(number, "{}")],
+        reply,
+        budget,
+    };
+    ask(commands, append).blocking_recv().unwrap()
+}
+
+/// The power goes at each call of a commit in turn: what was answered is there afterwards.
+#[test]
+fn an_append_is_answered_once_it_is_durable() {
+    for call in 1.. {
+        let (storage, core) = fresh();
+        let (commands, writer) = serving(core);
+        storage.fail_after(call, storage::Fault::PowerCut);
+        let answer = hand_over(&commands, 1);
+        let was_cut_off = !storage.fault_is_ahead();
+        storage.kill();
+        drop(commands);
+        writer.join().unwrap();
+        storage.crash();
+        let core = open(&storage, LIMITS).unwrap();
+        let found = core.find(&sealed(1, "{}").id);
+        match answer {
+            Ok(places) => assert_eq!(found, Some(places[0].seq), "call {call}"),
+            Err(error) => assert!(
+                matches!(error, AppendError::OutcomeUnknown),
+                "call {call}: {error}"
+            ),
+        }
+        if !was_cut_off {
+            assert!(call > 5, "a commit makes more calls than {call}");
+            break;
+        }
+    }
+}
+
+/// Each call of a commit in turn fails once: the writer opens the journal afresh by itself and takes
+/// the same event again, which is then there once.
+#[test]
+fn after_a_call_that_fails_the_writer_goes_on() {
+    for call in 1.. {
+        let (storage, core) = fresh();
+        let (commands, writer) = serving(core);
+        storage.fail_after(call, storage::Fault::Once);
+        let begin = Instant::now();
+        while let Err(error) = hand_over(&commands, 1) {
+            assert!(
+                begin.elapsed() < Duration::from_secs(5),
+                "call {call}: {error}"
+            );
+            thread::sleep(Duration::from_millis(1));
+        }
+        let has_failed = !storage.fault_is_ahead();
+        storage.mend();
+        assert!(!hand_over(&commands, 2).unwrap()[0].repeated);
+        drop(commands);
+        writer.join().unwrap();
+        let core = open(&storage, LIMITS).unwrap();
+        assert_eq!(core.tail(), Seq::new(3), "call {call}");
+        assert_eq!(chain(&core, &[&identity().key]), Ok(()));
+        if !has_failed {
+            assert!(call > 5, "a commit makes more calls than {call}");
+            break;
+        }
+    }
+}
+
 /// Nothing should make the writer panic; where something does, nobody takes it for alive.
 #[test]
 fn a_writer_that_panics_closes_the_journal() {
