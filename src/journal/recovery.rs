@@ -51,7 +51,9 @@ use self::{
 use super::{
     core::{Core, Identity},
     cursor::{Checkpoint, Cursor, SinkName},
+    damage,
     error::Fault,
+    guard::in_dir,
     row::Group,
     sealed::Entropy,
     staging::Limits,
@@ -125,17 +127,64 @@ pub(super) struct Plan<'a> {
     pub(super) next: Seq,
 }
 
+/// What is known before anything is looked at.
+struct Trouble {
+    /// What was found.
+    damage: Option<String>,
+    /// How often the process ended over it. Once: nothing is written on trial. More than once: redb is
+    /// not asked at all.
+    ends: usize,
+}
+
 /// Recovers the journal. `None` where nothing is wrong with it and no `damage` is known: then nothing
-/// is changed. `sinks` are those that may have a place in it, and whether trimming waits for them.
+/// is changed. `sinks` are those that may have a place in it, and whether trimming waits for them. What
+/// is noted of damage in the directory counts as known, and is forgotten once it is mended.
 #[expect(
     clippy::too_many_arguments,
     reason = "what opens a journal, and what is known of it"
 )]
 pub(crate) fn recover<S: Replace>(
-    mut storage: S,
+    storage: S,
     identity: Identity,
     sinks: &[(SinkName, bool)],
     damage: Option<String>,
+    limits: Limits,
+    cache_bytes: usize,
+    entropy: Entropy,
+    stamp: Stamp,
+) -> Result<Option<Recovery>, Fault> {
+    let dir = storage.data_dir();
+    let trouble = Trouble {
+        damage: damage.or_else(|| dir.as_ref().and_then(|dir| damage::remembered(dir))),
+        ends: dir.as_ref().map_or(0, |dir| damage::ends(dir)),
+    };
+    let recovered = in_dir(dir.as_ref(), || {
+        recover_in_dir(
+            storage,
+            identity,
+            sinks,
+            trouble,
+            limits,
+            cache_bytes,
+            entropy,
+            stamp,
+        )
+    })?;
+    if let Some(dir) = dir {
+        damage::forget(&dir)?;
+    }
+    Ok(recovered)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what opens a journal, and what is known of it"
+)]
+fn recover_in_dir<S: Replace>(
+    mut storage: S,
+    identity: Identity,
+    sinks: &[(SinkName, bool)],
+    trouble: Trouble,
     limits: Limits,
     cache_bytes: usize,
     entropy: Entropy,
@@ -146,7 +195,11 @@ pub(crate) fn recover<S: Replace>(
         .open()?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no journal"))?;
     let bytes = Arc::new(bytes);
-    let mut tree = look(&bytes, cache_bytes, damage.is_none())?;
+    let mut tree = match trouble.ends {
+        // Whatever reads or writes it through redb can be what ended the process, twice.
+        2.. => Tree::absent(&Fault::Damaged("redb cannot read it".into())),
+        _ => look(&bytes, cache_bytes, trouble.damage.is_none())?,
+    };
     let mut scan = scan::scan(&*bytes)?;
     for (first, head) in &tree.groups {
         scan.mark(*first, *head);
@@ -186,7 +239,7 @@ pub(crate) fn recover<S: Replace>(
     };
     line.cut(&scan.groups, floor);
     let groups = line.groups(&scan.groups);
-    let Some(damage) = damage.or(tree.damage.take()) else {
+    let Some(damage) = trouble.damage.or(tree.damage.take()) else {
         return Ok(None);
     };
     let missing = line::missing(&groups, floor);
@@ -229,13 +282,16 @@ fn look<B: StorageBackend>(
     cache_bytes: usize,
     on_trial: bool,
 ) -> Result<Tree, Fault> {
-    let untouched = Untouched(Arc::clone(bytes));
-    let database = store::guarded(|| Ok(Store::new(cache_bytes).load_held(untouched)?.0));
+    let (untouched, shut) = Untouched::new(Arc::clone(bytes));
+    let database = store::guarded(|| Ok(Store::new(cache_bytes, None).load_held(untouched)?.0));
     match database {
-        Ok(database) => {
+        Ok(mut database) => {
             let tree = Tree::read(&database, on_trial);
-            // Closing writes, which may fail over what is damaged.
+            // Closing writes, and what is damaged may end the process then. After a failed read it
+            // does not.
+            shut.shut();
             let closed: Result<(), Fault> = store::guarded(|| {
+                let _ = database.check_integrity();
                 drop(database);
                 Ok(())
             });

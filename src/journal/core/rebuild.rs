@@ -82,7 +82,7 @@ impl<S: Replace> Core<S> {
         let bytes: u64 = plan.groups.iter().map(|group| group.length() as u64).sum();
         // Pages are filled by half at the worst.
         storage.make_room(2 * bytes + OVERHEAD_BYTES)?;
-        let store = Store::new(cache_bytes);
+        let store = Store::new(cache_bytes, storage.data_dir());
         let database = store.load(storage.create_beside()?)?;
         let tail = plan.next.prev();
         let oldest = Seq::new(tail.get().saturating_sub(REMEMBERED_IDS as u64)).next();
