@@ -11,7 +11,8 @@
 //! Cursors come from the newest checkpoint that matches its checksum. Where the end of the journal is
 //! not known for sure, everything after `acked` counts as in doubt, and is marked when it is sent
 //! again. Ids and dead letters are taken as far as they can be read; a dead letter of something in
-//! doubt only where the ledger has it, too, for nothing else protects it from a changed bit. A
+//! doubt only where the ledger has it, too, for nothing else protects it from a changed bit. Their
+//! notes and the rows kept of them come along where they verify, and so do wishes to erase somebody. A
 //! program's own tables cannot be copied without their types: they stay in the damaged file.
 //!
 //! # What is new
@@ -27,7 +28,7 @@
 //!
 //! # Limits
 //!
-//! About 350 bytes of memory for each group found, and 16 MiB. A group that was signed, never
+//! About 350 bytes of memory for each group found, and 32 MiB. A group that was signed, never
 //! acknowledged, and stands right below a hole cannot be told from one that was.
 
 mod checksum;
@@ -52,8 +53,10 @@ use super::{
     core::{Core, Identity},
     cursor::{Checkpoint, Cursor, SinkName},
     damage,
+    erasure::StoredWish,
     error::Fault,
     guard::in_dir,
+    letters::Beside,
     row::Group,
     sealed::Entropy,
     staging::Limits,
@@ -120,6 +123,10 @@ pub(super) struct Plan<'a> {
     pub(super) checkpoint: Checkpoint,
     pub(super) ids: HashMap<Seq, Vec<uuid::Uuid>>,
     pub(super) dead_letters: Vec<Letter>,
+    /// Their notes, and the rows kept of them.
+    pub(super) beside: Beside,
+    /// Who is to be erased.
+    pub(super) wishes: Vec<StoredWish>,
     pub(super) missing: Vec<SeqRange>,
     /// The last event known, and who signed it.
     pub(super) end: Option<(EpochEnd, KeyId)>,
@@ -211,7 +218,11 @@ fn recover_in_dir<S: Replace>(
         _ => false,
     };
     let revision = tree.end.as_ref().map(|(_, checkpoint)| checkpoint.revision);
-    let mut line = Line::find(&scan.groups, revision, verifies);
+    // Where redb did not come as far as its last group, what it did find tells nothing of the end.
+    let shown = tree.end.as_ref().map(|(tail, _)| *tail);
+    let shows_end = |group: &Found| group.in_tree && Some(group.last) == shown;
+    let known = revision.filter(|_| scan.groups.iter().any(shows_end));
+    let mut line = Line::find(&scan.groups, known, verifies);
     let groups = line.groups(&scan.groups);
     let is_behind = |found: Option<u64>| revision.is_some() && found > revision;
     let alone = scan
@@ -243,6 +254,10 @@ fn recover_in_dir<S: Replace>(
         return Ok(None);
     };
     let missing = line::missing(&groups, floor);
+    tree.beside.retain_rows(|group| {
+        let key = keys.get(&group.key_id());
+        key.is_some_and(|key| bears_signature(group, key))
+    });
     let plan = plan(
         groups, checkpoint, is_end, missing, scan.ids, &mut tree, sinks,
     );
@@ -322,10 +337,13 @@ fn writer_of_all(groups: &[Found]) -> Option<KeyId> {
 }
 
 fn is_signed(found: &Found, row: &[u8], key: &PublicKey) -> bool {
-    Group::decode(found.first, row).is_ok_and(|group| {
-        let (size, root, signature) = group.seal();
-        group.head() == found.head && key.verify_group(size, &root, &signature)
-    })
+    let group = Group::decode(found.first, row);
+    group.is_ok_and(|group| group.head() == found.head && bears_signature(&group, key))
+}
+
+fn bears_signature(group: &Group<'_>, key: &PublicKey) -> bool {
+    let (size, root, signature) = group.seal();
+    key.verify_group(size, &root, &signature)
 }
 
 fn read_row<B: StorageBackend>(bytes: &B, found: &Found) -> io::Result<Vec<u8>> {
@@ -421,6 +439,8 @@ fn plan<'a>(
         checkpoint,
         ids,
         dead_letters: std::mem::take(&mut tree.dead_letters),
+        beside: std::mem::take(&mut tree.beside),
+        wishes: std::mem::take(&mut tree.wishes),
         missing,
         end,
         next,
