@@ -50,6 +50,7 @@ mod erasure;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod guard;
 mod held;
 mod ids;
 mod intake;
@@ -72,13 +73,13 @@ pub use redb;
 pub(crate) use self::{
     core::{Core, Identity, NewBoard, Wanted, try_open},
     disk_guard::DiskGuard,
+    guard::{panic_text, unguarded},
     reader::Reader,
     recovery::recover,
     retention::Retention,
     sealed::{Sealed, system_entropy},
     staging::Limits,
     storage::{FileStorage, sync_dir},
-    store::panic_text,
     transaction::{Inside, inside},
     writer::{Command, End, Finish, Job, LetterCommand, Noted, QUEUE_COMMANDS, Registered, Writer},
 };
@@ -102,7 +103,7 @@ pub use self::{
 };
 
 #[cfg(feature = "cli")]
-pub(crate) use self::{core::derived_name, store::is_guarded};
+pub(crate) use self::{core::derived_name, guard::is_guarded};
 
 #[cfg(test)]
 pub(crate) mod tests;

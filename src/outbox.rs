@@ -30,6 +30,7 @@ use crate::{
     ingest::Door,
     journal::{
         self, Command, End, Finish, Inside, Job, Reader, Registered, SinkName, Wanted, panic_text,
+        unguarded,
     },
     meter::Meter,
     seq::Seq,
@@ -181,7 +182,7 @@ impl Outbox {
             };
             // The journal's own state is only touched after the closure has returned, so a panic
             // leaves nothing half done.
-            match catch_unwind(AssertUnwindSafe(|| run(transaction))) {
+            match catch_unwind(AssertUnwindSafe(|| unguarded(|| run(transaction)))) {
                 Ok(Ok(value)) => Ok(finish(reply, |end| match end {
                     End::Committed => Ok(value),
                     End::Unknown => Err(TransactError::OutcomeUnknown),
@@ -220,7 +221,7 @@ impl Outbox {
         let outcome = self.shared.reader.store().read(|inner| {
             // The program's panic is its own, and no word on the journal.
             answer = Some(catch_unwind(AssertUnwindSafe(|| {
-                read(&ReadView::new(inner))
+                unguarded(|| read(&ReadView::new(inner)))
             })));
             Ok(())
         });

@@ -6,7 +6,7 @@ mod support;
 use std::{
     collections::BTreeSet,
     fs::{self, OpenOptions},
-    os::unix::fs::FileExt as _,
+    os::unix::{fs::FileExt as _, process::ExitStatusExt as _},
     path::PathBuf,
 };
 
@@ -186,6 +186,115 @@ async fn damage_that_a_sink_comes_upon_is_mended_by_the_next_start() {
     let daemon = home.daemon();
     assert!(home.status()["journal"]["last_error"].is_null());
     assert_eq!(daemon.stop().0, 0);
+}
+
+/// Where redb's lists of free pages stand in the journal: the first page that each names.
+fn free_lists(bytes: &[u8]) -> Vec<usize> {
+    const PAGE: usize = 4096;
+    const LEAF: u8 = 1;
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let is_page = |at: usize| number(at) < (bytes.len() / PAGE) as u64;
+    let mut found = Vec::new();
+    for page in (0..bytes.len()).step_by(PAGE) {
+        let entries = usize::from(u16::from_le_bytes([bytes[page + 2], bytes[page + 3]]));
+        if bytes[page] != LEAF || !(1..10).contains(&entries) {
+            continue;
+        }
+        // Keys: a transaction's id and a zero. Values: how many pages, and which.
+        let keys = page + 4 + 4 * entries;
+        let values = keys + 16 * entries;
+        let mut keys = (keys..values).step_by(16);
+        let pages = usize::from(u16::from_le_bytes([bytes[values], bytes[values + 1]]));
+        let mut listed = (values + 2..).step_by(8).take(pages);
+        if keys.all(|at| number(at) < 10_000 && number(at + 8) == 0)
+            && (1..100).contains(&pages)
+            && listed.all(is_page)
+        {
+            found.push(values + 2);
+        }
+    }
+    found
+}
+
+/// Runs this to its end. Whether it was ended by SIGABRT.
+fn aborts(home: &Home, args: &[&str]) -> bool {
+    let ended = home.command(args).output().unwrap();
+    ended.status.signal() == Some(6)
+}
+
+/// redb may panic twice over what is damaged, which ends the process: once, and not at each start.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_ends_the_daemon_is_mended_by_the_next_start() {
+    let server = NatsServer::start();
+    let stream = server.create_stream(|_| {}).await;
+    let mut home = Home::new();
+    for number in 0..5 {
+        assert_eq!(
+            home.run_with(&["append"], lines(number..number + 1)).code,
+            0
+        );
+    }
+    let whole = fs::read(journal(&home)).unwrap();
+    let mark = home.data_dir().join("journal.damage");
+    let changes = free_lists(&whole);
+    let mut changes = changes
+        .into_iter()
+        .flat_map(|at| (0..8).map(move |bit| (at, bit)));
+    let fatal = changes.find_map(|(at, bit)| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << bit;
+        fs::write(journal(&home), &bytes).unwrap();
+        let is_fatal = aborts(&home, &["tail"]);
+        assert_eq!(exists(&mark), is_fatal, "bit {bit} of byte {at}");
+        is_fatal.then_some(bytes)
+    });
+    let fatal = fatal.expect("a bit that ends the process");
+    fs::write(journal(&home), &fatal).unwrap();
+    fs::remove_file(&mark).unwrap();
+    home.set("NATS_URL", &server.url());
+    assert!(aborts(&home, &["run"]), "the first start ends");
+    let at_end = fs::read(journal(&home)).unwrap();
+
+    for args in [&["run"][..], &["tail"], &["append"]] {
+        let ended = home.run(args);
+        assert_eq!(ended.code, 1, "{args:?}: {ended:?}");
+        for said in [
+            "journal.redb is damaged",
+            "ended the process",
+            "edge-outbox recover",
+        ] {
+            assert!(ended.stderr.contains(said), "{args:?}: {}", ended.stderr);
+        }
+    }
+    assert!(
+        fs::read(journal(&home)).unwrap() == at_end,
+        "it was written to"
+    );
+
+    home.write_config("[journal]\nrecover = \"at-start\"\n");
+    let daemon = home.daemon();
+    home.wait_for(|status| status["sinks"]["nats"]["pending"] == 0);
+    assert!(!exists(&mark));
+    assert_eq!(daemon.stop().0, 0);
+    let messages = messages(stream).await;
+    let seqs = messages.iter().map(|message| {
+        let envelope = Envelope::<Unverified>::parse(message).unwrap();
+        envelope.claims().seq.get()
+    });
+    let seqs: BTreeSet<u64> = seqs.collect();
+    assert!((1..=6).all(|seq| seqs.contains(&seq)), "{seqs:?}");
+
+    // `recover` itself may end the process once, for it writes on trial where nothing is known.
+    fs::write(journal(&home), &fatal).unwrap();
+    if aborts(&home, &["recover"]) {
+        assert!(exists(&mark));
+    }
+    let said = recovered(&home, &[]);
+    assert_eq!(
+        (&said["recovered"], &said["events"]),
+        (&true.into(), &6.into())
+    );
+    assert!(!exists(&mark));
 }
 
 /// The file has lost its end, and with it the newest events and the cursors.

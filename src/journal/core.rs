@@ -24,6 +24,7 @@ use super::{
     cursor::{Cursor, Cursors, Forgotten, Progress, SinkName, Start},
     erasure::Erasure,
     error::{Fault, fault},
+    guard::guarded_in,
     reader,
     sealed::{Entropy, Sealed},
     staging::{Appended, Limits, Staging, View},
@@ -131,7 +132,8 @@ impl<S: Storage> Core<S> {
         entropy: Entropy,
         stamp: Stamp,
     ) -> Result<Self, Fault> {
-        store::guarded(|| {
+        let dir = storage.data_dir();
+        guarded_in(dir.as_ref(), || {
             Self::open_unguarded(storage, identity, limits, cache_bytes, entropy, stamp)
         })
     }
@@ -152,9 +154,10 @@ impl<S: Storage> Core<S> {
         let key_id = identity.key.public_key().id();
         let may_begin_epoch = identity.may_begin_epoch;
         let configured = identity.device;
+        let store = Store::new(cache_bytes, storage.data_dir());
         let mut core = Self {
             storage,
-            store: Store::new(cache_bytes),
+            store,
             device: match &configured {
                 Some(name) => name.clone(),
                 None => derived_name(&key_id)?,
@@ -293,7 +296,8 @@ impl<S: Storage> Core<S> {
     /// there, and makes what is there durable. Until this succeeds nothing is read or written.
     pub(crate) fn reopen(&mut self, stamp: Stamp) -> Result<(), Fault> {
         self.store.close();
-        let database = store::guarded(|| self.reopen_closed(stamp))?;
+        let dir = self.store.dir().cloned();
+        let database = guarded_in(dir.as_ref(), || self.reopen_closed(stamp))?;
         self.store.show(database);
         Ok(())
     }
@@ -680,11 +684,12 @@ pub(crate) fn try_open<S: Storage>(
     mut storage: S,
     cache_bytes: usize,
 ) -> Result<Option<KeyId>, Fault> {
-    store::guarded(|| {
+    let dir = storage.data_dir();
+    guarded_in(dir.as_ref(), || {
         let Some(backend) = storage.open()? else {
             return Ok(None);
         };
-        let (database, _held) = Store::new(cache_bytes).load_held(backend)?;
+        let (database, _held) = Store::new(cache_bytes, dir.clone()).load_held(backend)?;
         Ok(Some(State::load(&database)?.1.key_id))
     })
 }

@@ -53,7 +53,10 @@
 
 use std::collections::BTreeMap;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    WriteTransaction,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -238,4 +241,41 @@ impl Erasure {
         }
         wished
     }
+}
+
+/// What stands in the file of wishes: up to which seq, who, and when.
+pub(super) type StoredWish = (Seq, Box<str>, u8);
+
+/// Adds every wish that stands in the file, for a recovery.
+pub(super) fn read_wishes(
+    transaction: &ReadTransaction,
+    wishes: &mut Vec<StoredWish>,
+) -> Result<(), Fault> {
+    let table = match transaction.open_table(ERASING) {
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        opened => opened.map_err(fault)?,
+    };
+    for entry in table.iter().map_err(fault)? {
+        let (key, when) = entry.map_err(fault)?;
+        let (upto, who) = key.value();
+        wishes.push((Seq::new(upto), who.into(), when.value()));
+    }
+    Ok(())
+}
+
+/// Writes wishes into a new journal, none beyond `tail`: what follows it is not what was meant.
+pub(super) fn put_wishes(
+    transaction: &WriteTransaction,
+    wishes: &[StoredWish],
+    tail: Seq,
+) -> Result<(), Fault> {
+    if wishes.is_empty() {
+        return Ok(());
+    }
+    let mut table = transaction.open_table(ERASING).map_err(fault)?;
+    for (upto, who, when) in wishes {
+        let upto = (*upto).min(tail);
+        table.insert((upto.get(), &**who), *when).map_err(fault)?;
+    }
+    Ok(())
 }

@@ -11,7 +11,8 @@
 //! Cursors come from the newest checkpoint that matches its checksum. Where the end of the journal is
 //! not known for sure, everything after `acked` counts as in doubt, and is marked when it is sent
 //! again. Ids and dead letters are taken as far as they can be read; a dead letter of something in
-//! doubt only where the ledger has it, too, for nothing else protects it from a changed bit. A
+//! doubt only where the ledger has it, too, for nothing else protects it from a changed bit. Their
+//! notes and the rows kept of them come along where they verify, and so do wishes to erase somebody. A
 //! program's own tables cannot be copied without their types: they stay in the damaged file.
 //!
 //! # What is new
@@ -27,7 +28,7 @@
 //!
 //! # Limits
 //!
-//! About 350 bytes of memory for each group found, and 16 MiB. A group that was signed, never
+//! About 350 bytes of memory for each group found, and 32 MiB. A group that was signed, never
 //! acknowledged, and stands right below a hole cannot be told from one that was.
 
 mod checksum;
@@ -51,7 +52,11 @@ use self::{
 use super::{
     core::{Core, Identity},
     cursor::{Checkpoint, Cursor, SinkName},
+    damage,
+    erasure::StoredWish,
     error::Fault,
+    guard::in_dir,
+    letters::Beside,
     row::Group,
     sealed::Entropy,
     staging::Limits,
@@ -118,6 +123,10 @@ pub(super) struct Plan<'a> {
     pub(super) checkpoint: Checkpoint,
     pub(super) ids: HashMap<Seq, Vec<uuid::Uuid>>,
     pub(super) dead_letters: Vec<Letter>,
+    /// Their notes, and the rows kept of them.
+    pub(super) beside: Beside,
+    /// Who is to be erased.
+    pub(super) wishes: Vec<StoredWish>,
     pub(super) missing: Vec<SeqRange>,
     /// The last event known, and who signed it.
     pub(super) end: Option<(EpochEnd, KeyId)>,
@@ -125,17 +134,64 @@ pub(super) struct Plan<'a> {
     pub(super) next: Seq,
 }
 
+/// What is known before anything is looked at.
+struct Trouble {
+    /// What was found.
+    damage: Option<String>,
+    /// How often the process ended over it. Once: nothing is written on trial. More than once: redb is
+    /// not asked at all.
+    ends: usize,
+}
+
 /// Recovers the journal. `None` where nothing is wrong with it and no `damage` is known: then nothing
-/// is changed. `sinks` are those that may have a place in it, and whether trimming waits for them.
+/// is changed. `sinks` are those that may have a place in it, and whether trimming waits for them. What
+/// is noted of damage in the directory counts as known, and is forgotten once it is mended.
 #[expect(
     clippy::too_many_arguments,
     reason = "what opens a journal, and what is known of it"
 )]
 pub(crate) fn recover<S: Replace>(
-    mut storage: S,
+    storage: S,
     identity: Identity,
     sinks: &[(SinkName, bool)],
     damage: Option<String>,
+    limits: Limits,
+    cache_bytes: usize,
+    entropy: Entropy,
+    stamp: Stamp,
+) -> Result<Option<Recovery>, Fault> {
+    let dir = storage.data_dir();
+    let trouble = Trouble {
+        damage: damage.or_else(|| dir.as_ref().and_then(|dir| damage::remembered(dir))),
+        ends: dir.as_ref().map_or(0, |dir| damage::ends(dir)),
+    };
+    let recovered = in_dir(dir.as_ref(), || {
+        recover_in_dir(
+            storage,
+            identity,
+            sinks,
+            trouble,
+            limits,
+            cache_bytes,
+            entropy,
+            stamp,
+        )
+    })?;
+    if let Some(dir) = dir {
+        damage::forget(&dir)?;
+    }
+    Ok(recovered)
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what opens a journal, and what is known of it"
+)]
+fn recover_in_dir<S: Replace>(
+    mut storage: S,
+    identity: Identity,
+    sinks: &[(SinkName, bool)],
+    trouble: Trouble,
     limits: Limits,
     cache_bytes: usize,
     entropy: Entropy,
@@ -146,7 +202,11 @@ pub(crate) fn recover<S: Replace>(
         .open()?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no journal"))?;
     let bytes = Arc::new(bytes);
-    let mut tree = look(&bytes, cache_bytes, damage.is_none())?;
+    let mut tree = match trouble.ends {
+        // Whatever reads or writes it through redb can be what ended the process, twice.
+        2.. => Tree::absent(&Fault::Damaged("redb cannot read it".into())),
+        _ => look(&bytes, cache_bytes, trouble.damage.is_none())?,
+    };
     let mut scan = scan::scan(&*bytes)?;
     for (first, head) in &tree.groups {
         scan.mark(*first, *head);
@@ -158,7 +218,11 @@ pub(crate) fn recover<S: Replace>(
         _ => false,
     };
     let revision = tree.end.as_ref().map(|(_, checkpoint)| checkpoint.revision);
-    let mut line = Line::find(&scan.groups, revision, verifies);
+    // Where redb did not come as far as its last group, what it did find tells nothing of the end.
+    let shown = tree.end.as_ref().map(|(tail, _)| *tail);
+    let shows_end = |group: &Found| group.in_tree && Some(group.last) == shown;
+    let known = revision.filter(|_| scan.groups.iter().any(shows_end));
+    let mut line = Line::find(&scan.groups, known, verifies);
     let groups = line.groups(&scan.groups);
     let is_behind = |found: Option<u64>| revision.is_some() && found > revision;
     let alone = scan
@@ -186,10 +250,14 @@ pub(crate) fn recover<S: Replace>(
     };
     line.cut(&scan.groups, floor);
     let groups = line.groups(&scan.groups);
-    let Some(damage) = damage.or(tree.damage.take()) else {
+    let Some(damage) = trouble.damage.or(tree.damage.take()) else {
         return Ok(None);
     };
     let missing = line::missing(&groups, floor);
+    tree.beside.retain_rows(|group| {
+        let key = keys.get(&group.key_id());
+        key.is_some_and(|key| bears_signature(group, key))
+    });
     let plan = plan(
         groups, checkpoint, is_end, missing, scan.ids, &mut tree, sinks,
     );
@@ -229,13 +297,16 @@ fn look<B: StorageBackend>(
     cache_bytes: usize,
     on_trial: bool,
 ) -> Result<Tree, Fault> {
-    let untouched = Untouched(Arc::clone(bytes));
-    let database = store::guarded(|| Ok(Store::new(cache_bytes).load_held(untouched)?.0));
+    let (untouched, shut) = Untouched::new(Arc::clone(bytes));
+    let database = store::guarded(|| Ok(Store::new(cache_bytes, None).load_held(untouched)?.0));
     match database {
-        Ok(database) => {
+        Ok(mut database) => {
             let tree = Tree::read(&database, on_trial);
-            // Closing writes, which may fail over what is damaged.
+            // Closing writes, and what is damaged may end the process then. After a failed read it
+            // does not.
+            shut.shut();
             let closed: Result<(), Fault> = store::guarded(|| {
+                let _ = database.check_integrity();
                 drop(database);
                 Ok(())
             });
@@ -266,10 +337,13 @@ fn writer_of_all(groups: &[Found]) -> Option<KeyId> {
 }
 
 fn is_signed(found: &Found, row: &[u8], key: &PublicKey) -> bool {
-    Group::decode(found.first, row).is_ok_and(|group| {
-        let (size, root, signature) = group.seal();
-        group.head() == found.head && key.verify_group(size, &root, &signature)
-    })
+    let group = Group::decode(found.first, row);
+    group.is_ok_and(|group| group.head() == found.head && bears_signature(&group, key))
+}
+
+fn bears_signature(group: &Group<'_>, key: &PublicKey) -> bool {
+    let (size, root, signature) = group.seal();
+    key.verify_group(size, &root, &signature)
 }
 
 fn read_row<B: StorageBackend>(bytes: &B, found: &Found) -> io::Result<Vec<u8>> {
@@ -365,6 +439,8 @@ fn plan<'a>(
         checkpoint,
         ids,
         dead_letters: std::mem::take(&mut tree.dead_letters),
+        beside: std::mem::take(&mut tree.beside),
+        wishes: std::mem::take(&mut tree.wishes),
         missing,
         end,
         next,

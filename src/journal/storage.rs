@@ -51,6 +51,12 @@ pub trait Storage: Send + 'static {
     /// # Errors
     /// Whatever the medium says.
     fn adopt(&mut self) -> io::Result<()>;
+
+    /// The directory that it lies in, for a note beside it. None, and it is not noted that damage
+    /// ended the process.
+    fn data_dir(&self) -> Option<Arc<Path>> {
+        None
+    }
 }
 
 /// A file in the data directory.
@@ -107,6 +113,10 @@ impl Storage for FileStorage {
         sync_dir(self.dir())?;
         self.making = None;
         Ok(())
+    }
+
+    fn data_dir(&self) -> Option<Arc<Path>> {
+        Some(self.dir().into())
     }
 }
 

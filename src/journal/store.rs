@@ -4,9 +4,7 @@
 //! short reads. That is what makes closing, reopening and compacting possible at any time.
 
 use std::{
-    any::Any,
-    cell::Cell,
-    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering},
     time::Instant,
 };
@@ -16,8 +14,10 @@ use redb::{
     TableDefinition, WriteTransaction,
 };
 
+pub(super) use super::guard::guarded;
 use super::{
     error::{Fault, fault},
+    guard::guarded_in,
     held::{Release, hold},
     storage::{Growth, Metered},
 };
@@ -51,16 +51,19 @@ pub(crate) struct Store {
     meter: Arc<Meter>,
     growth: Growth,
     cache_bytes: usize,
+    /// Where the journal lies, if it lies in a directory.
+    dir: Option<Arc<Path>>,
 }
 
 impl Store {
-    /// Holds nothing yet.
-    pub(super) fn new(cache_bytes: usize) -> Self {
+    /// Holds nothing yet. `dir` is where the journal lies, if it lies in a directory.
+    pub(super) fn new(cache_bytes: usize, dir: Option<Arc<Path>>) -> Self {
         Self {
             slot: Arc::default(),
             meter: Arc::default(),
             growth: Growth::default(),
             cache_bytes,
+            dir,
         }
     }
 
@@ -71,7 +74,7 @@ impl Store {
 
     /// Opens the bytes, without showing them to readers yet.
     pub(super) fn load(&self, backend: impl StorageBackend) -> Result<Database, Fault> {
-        guarded(|| self.database(self.metered(backend)))
+        guarded_in(self.dir(), || self.database(self.metered(backend)))
     }
 
     /// As [`Self::load`], and nothing is done to the bytes before the release.
@@ -80,7 +83,12 @@ impl Store {
         backend: B,
     ) -> Result<(Database, Release<Metered<B>>), Fault> {
         let (held, release) = hold(self.metered(backend))?;
-        guarded(|| Ok((self.database(held)?, release)))
+        guarded_in(self.dir(), || Ok((self.database(held)?, release)))
+    }
+
+    /// Where the journal lies.
+    pub(super) const fn dir(&self) -> Option<&Arc<Path>> {
+        self.dir.as_ref()
     }
 
     fn metered<B>(&self, inner: B) -> Metered<B> {
@@ -110,7 +118,7 @@ impl Store {
 
     /// Closes the database once every read under way has ended.
     pub(crate) fn close(&self) {
-        Self::empty(&mut self.slot.write().unwrap_or_else(PoisonError::into_inner));
+        self.empty(&mut self.slot.write().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Closes the database once every read under way has ended, and shows the one that is opened
@@ -120,14 +128,14 @@ impl Store {
         open: impl FnOnce() -> Result<Database, Fault>,
     ) -> Result<(), Fault> {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        Self::empty(&mut slot);
-        *slot = Some(guarded(open)?);
+        self.empty(&mut slot);
+        *slot = Some(guarded_in(self.dir(), open)?);
         Ok(())
     }
 
-    fn empty(slot: &mut Option<Database>) {
+    fn empty(&self, slot: &mut Option<Database>) {
         // Closing writes. What it cannot write any more, the next open finds out.
-        let closed: Result<(), Fault> = guarded(|| {
+        let closed: Result<(), Fault> = guarded_in(self.dir(), || {
             drop(slot.take());
             Ok(())
         });
@@ -146,7 +154,7 @@ impl Store {
     pub(super) fn compact(&self) -> Result<(), Fault> {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         let database = slot.as_mut().ok_or(Fault::Unavailable)?;
-        guarded(|| match database.compact() {
+        guarded_in(self.dir(), || match database.compact() {
             Ok(_) => Ok(()),
             Err(CompactionError::Storage(error)) => Err(fault(error)),
             Err(other) => Err(Fault::Damaged(other.to_string())),
@@ -160,7 +168,7 @@ impl Store {
     ) -> Result<T, Fault> {
         let slot = self.slot();
         let database = slot.as_ref().ok_or(Fault::Unavailable)?;
-        guarded(|| read(&database.begin_read().map_err(fault)?))
+        guarded_in(self.dir(), || read(&database.begin_read().map_err(fault)?))
     }
 
     /// One durable commit: when this returns `Ok`, a power cut cannot take it back. Dropped
@@ -171,7 +179,7 @@ impl Store {
     ) -> Result<T, E> {
         let slot = self.slot();
         let database = slot.as_ref().ok_or(Fault::Unavailable)?;
-        guarded(|| {
+        guarded_in(self.dir(), || {
             let transaction = begin(database)?;
             let value = write(&transaction)?;
             let begun = Instant::now();
@@ -196,34 +204,4 @@ pub(super) fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
         .map_err(fault)?;
     transaction.set_quick_repair(true);
     Ok(transaction)
-}
-
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs what calls redb. On bytes that were damaged underneath it redb may panic, and a bad card
-/// must not end the program: the panic becomes [`Fault::Damaged`]. What is half done then is
-/// dropped, and read again from the medium.
-pub(super) fn guarded<T, E: From<Fault>>(act: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    let before = GUARDED.replace(true);
-    let outcome = catch_unwind(AssertUnwindSafe(act));
-    GUARDED.set(before);
-    outcome.unwrap_or_else(|panic| {
-        let said = panic_text(&*panic);
-        Err(Fault::Damaged(format!("it makes no sense to redb ({said})")).into())
-    })
-}
-
-/// Whether a panic of this thread would become an error, and need not be printed.
-#[cfg(feature = "cli")]
-pub(crate) fn is_guarded() -> bool {
-    GUARDED.get()
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("without a message").to_owned()
 }

@@ -23,7 +23,7 @@ use crate::{
     ingest::Door,
     journal::{
         Core, DiskGuard, FileStorage, Identity, Limits, NewBoard, QUEUE_COMMANDS, Reader,
-        Retention, WhenFull, Writer, sync_dir, system_entropy, try_open,
+        Retention, WhenFull, Writer, damage, sync_dir, system_entropy, try_open,
     },
     signing::{DeviceKey, KeyError, KeyId},
     status::{ClockStatus, JournalState, JournalStatus, Status},
@@ -217,6 +217,17 @@ impl OutboxBuilder {
         self
     }
 
+    /// Refuses a journal that ended the process before, and would again.
+    fn is_safe_to_open(&self, journal_file: &Path) -> Result<(), OpenError> {
+        match (damage::ends(&self.dir), damage::remembered(&self.dir)) {
+            (1.., Some(what)) => Err(OpenError::Damaged {
+                path: journal_file.display().to_string(),
+                what,
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets another board have the journal, if nobody has it open: its key is replaced.
     fn take_over(
         &self,
@@ -248,6 +259,12 @@ impl OutboxBuilder {
         let has_journal = journal_file
             .try_exists()
             .map_err(|source| io_error(&journal_file, source))?;
+        if has_journal {
+            self.is_safe_to_open(&journal_file)?;
+        } else {
+            // What is noted is about a journal that somebody has taken away.
+            damage::forget(&self.dir).map_err(|source| io_error(&self.dir, source))?;
+        }
         // Whoever only looks changes nothing.
         let board = if self.may_begin_epoch || !has_journal {
             // Of two that start at once, one would replace the key that the other goes on to use.

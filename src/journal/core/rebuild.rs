@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     super::{
         cursor::Cursors,
-        erasure::Erasure,
+        erasure::{self, Erasure},
         error::{Fault, fault},
         ids::{self, Ids, REMEMBERED_IDS},
         recovery::{Found, Letter, Plan},
@@ -76,13 +76,14 @@ impl<S: Replace> Core<S> {
         cache_bytes: usize,
         mut entropy: Entropy,
         stamp: Stamp,
-        plan: Plan<'_>,
+        mut plan: Plan<'_>,
         row: impl Fn(&Found) -> io::Result<Vec<u8>>,
     ) -> Result<Rebuilt, Fault> {
         let bytes: u64 = plan.groups.iter().map(|group| group.length() as u64).sum();
+        let bytes = bytes + plan.beside.row_bytes();
         // Pages are filled by half at the worst.
         storage.make_room(2 * bytes + OVERHEAD_BYTES)?;
-        let store = Store::new(cache_bytes);
+        let store = Store::new(cache_bytes, storage.data_dir());
         let database = store.load(storage.create_beside()?)?;
         let tail = plan.next.prev();
         let oldest = Seq::new(tail.get().saturating_sub(REMEMBERED_IDS as u64)).next();
@@ -95,9 +96,12 @@ impl<S: Replace> Core<S> {
             let own = dead_letters.iter().filter(|(sink, ..)| sink == name);
             cursor.dead_letters = own.count() as u64;
         }
+        let first_held = plan.groups.first().map_or(plan.next, |group| group.first);
+        plan.beside.keep_of(&dead_letters, first_held);
+        let held_bytes = copied.bytes + plan.beside.row_bytes();
         // They are written anew, all that are remembered.
         checkpoint.ids_upto = oldest.prev();
-        checkpoint.held_bytes = copied.bytes;
+        checkpoint.held_bytes = held_bytes;
         let device = match (identity.device, copied.device) {
             (Some(name), _) => name,
             (None, Some(name)) => name
@@ -108,9 +112,9 @@ impl<S: Replace> Core<S> {
         let epoch = random_epoch(&mut entropy);
         let mut state = State::fresh(epoch);
         state.tail = tail;
-        state.first_held = plan.groups.first().map_or(plan.next, |group| group.first);
+        state.first_held = first_held;
         state.last_row = plan.groups.last().map_or(Seq::NONE, |group| group.first);
-        state.held_bytes = copied.bytes;
+        state.held_bytes = held_bytes;
         state.checkpoint = checkpoint;
         state.ids = remembered(oldest, tail, &plan.ids, &copied.ids);
         let mut core = Self {
@@ -137,6 +141,9 @@ impl<S: Replace> Core<S> {
         core.tell(&mut staging, plan.end, &plan.missing);
         let transaction = store::begin(&database)?;
         put_tables(&transaction, &dead_letters)?;
+        plan.beside.put(&transaction)?;
+        let end = plan.end.map_or(Seq::NONE, |(end, _)| end.seq);
+        erasure::put_wishes(&transaction, &plan.wishes, end)?;
         core.put(&transaction, &mut staging, Digest::ZERO)?;
         transaction.commit().map_err(fault)?;
         drop(database);

@@ -12,8 +12,10 @@ use crate::{
     envelope::Digest,
     journal::{
         cursor::{Checkpoint, SinkName},
+        erasure::{self, StoredWish},
         error::{Fault, fault},
         ids,
+        letters::Beside,
         row::{Group, RowError},
         state::{self, State},
         store::{self, CHECKPOINT, DEAD_LETTERS, GROUPS, IDS, RESERVED_PREFIX},
@@ -33,6 +35,8 @@ pub(super) struct Tree {
     pub(super) end: Option<(Seq, Checkpoint)>,
     pub(super) ids: BTreeMap<Seq, Vec<Uuid>>,
     pub(super) dead_letters: Vec<Letter>,
+    pub(super) beside: Beside,
+    pub(super) wishes: Vec<StoredWish>,
     /// A program's tables, by name.
     pub(super) program_tables: Vec<String>,
     /// Whether every group could be read, and there are as many as redb has counted.
@@ -61,6 +65,15 @@ impl Tree {
         tree.step(database, Self::read_groups);
         tree.step(database, Self::read_ids);
         tree.step(database, Self::read_dead_letters);
+        tree.step(database, |tree, transaction| {
+            tree.beside.read_notes(transaction)
+        });
+        tree.step(database, |tree, transaction| {
+            tree.beside.read_rows(transaction)
+        });
+        tree.step(database, |tree, transaction| {
+            erasure::read_wishes(transaction, &mut tree.wishes)
+        });
         tree.step(database, Self::read_names);
         if on_trial && let Err(fault) = store::guarded(|| commit_on_trial(database)) {
             tree.note(&fault);

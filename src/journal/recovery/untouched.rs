@@ -1,12 +1,41 @@
 //! The damaged bytes, as redb and the scan see them: nothing can be done to them.
 
-use std::{io, ops::Bound, sync::Arc};
+use std::{
+    io,
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use redb::{BackendError, StorageBackend};
 
 /// The bytes, without a way to change them. redb's locks stay until the last of these is gone.
 #[derive(Debug)]
-pub(super) struct Untouched<B>(pub(super) Arc<B>);
+pub(super) struct Untouched<B> {
+    bytes: Arc<B>,
+    is_shut: Arc<AtomicBool>,
+}
+
+/// The way to keep redb from reading them any more.
+pub(super) struct Shut(Arc<AtomicBool>);
+
+impl<B> Untouched<B> {
+    /// These, until they are shut.
+    pub(super) fn new(bytes: Arc<B>) -> (Self, Shut) {
+        let is_shut = Arc::new(AtomicBool::new(false));
+        let shut = Shut(Arc::clone(&is_shut));
+        (Self { bytes, is_shut }, shut)
+    }
+}
+
+impl Shut {
+    /// From now on every read fails.
+    pub(super) fn shut(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
 
 fn refused() -> io::Error {
     io::Error::other("a damaged journal is not written to")
@@ -14,11 +43,14 @@ fn refused() -> io::Error {
 
 impl<B: StorageBackend> StorageBackend for Untouched<B> {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.bytes.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        if self.is_shut.load(Ordering::Acquire) {
+            return Err(io::Error::other("a damaged journal is read no further"));
+        }
+        self.bytes.read(offset, out)
     }
 
     fn set_len(&self, _: u64) -> io::Result<()> {
@@ -38,7 +70,7 @@ impl<B: StorageBackend> StorageBackend for Untouched<B> {
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.try_lock_range(start, end)
+        self.bytes.try_lock_range(start, end)
     }
 
     fn try_lock_shared_range(
@@ -46,22 +78,22 @@ impl<B: StorageBackend> StorageBackend for Untouched<B> {
         start: Bound<u64>,
         end: Bound<u64>,
     ) -> Result<bool, BackendError> {
-        self.0.try_lock_shared_range(start, end)
+        self.bytes.try_lock_shared_range(start, end)
     }
 
     fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.lock_range(start, end)
+        self.bytes.lock_range(start, end)
     }
 
     fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.lock_shared_range(start, end)
+        self.bytes.lock_shared_range(start, end)
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.unlock_range(start, end)
+        self.bytes.unlock_range(start, end)
     }
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.query_lock_range(start, end)
+        self.bytes.query_lock_range(start, end)
     }
 }

@@ -1,19 +1,23 @@
 //! Journals in which bits have changed, or whose end is gone: nothing loops, nothing panics, nothing
-//! wrong is read, and whatever was not hit is recovered.
+//! wrong is read, and whatever was not hit is recovered. Where redb ends the process, the next start
+//! knows, and recovers it.
 //!
 //! `every_bit` and `a_large_journal` take long, and want a release build:
 //! `cargo test --release --lib journal::tests::damage -- --ignored --nocapture`. With
 //! `EDGE_OUTBOX_EVERY_NTH_BIT=100` it is every hundredth bit.
 
+mod child;
+
 use std::{
     collections::BTreeMap,
-    sync::{Arc, mpsc},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
 use redb::ReadableTable as _;
 
+use self::child::Batch;
 use super::{storage::Fault as DiskFault, *};
 use crate::{
     envelope::{Digest, Epoch},
@@ -172,7 +176,7 @@ fn recover_from(
     )
 }
 
-/// What became of one damaged journal.
+/// What became of damaged journals.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     tried: u64,
@@ -181,30 +185,94 @@ struct Tally {
     untouched: u64,
     recovered: u64,
     called_newer: u64,
+    /// The process ended while the journal was opened, read or appended to.
+    ended_in_use: u64,
+    /// It ended while the journal was looked at to recover it.
+    ended_in_recovery: u64,
+    /// The recovery after that saved what was not hit.
+    ended_and_recovered: u64,
 }
 
-/// Everything that is done to a journal, on these bytes; `hit` are the offsets that were changed.
-fn try_all(sample: &Sample, bytes: &[u8], hit: std::ops::Range<usize>, tally: &mut Tally) {
-    let what = || format!("bytes {hit:?} changed");
-    tally.tried += 1;
-    let begun = Instant::now();
-    let storage = FaultyStorage::new(1);
+impl Tally {
+    fn words(&self) -> [u64; 9] {
+        [
+            self.tried,
+            self.refused_at_open,
+            self.damage_read,
+            self.untouched,
+            self.recovered,
+            self.called_newer,
+            self.ended_in_use,
+            self.ended_in_recovery,
+            self.ended_and_recovered,
+        ]
+    }
+
+    fn of_words(words: &[u64]) -> Self {
+        Self {
+            tried: words[0],
+            refused_at_open: words[1],
+            damage_read: words[2],
+            untouched: words[3],
+            recovered: words[4],
+            called_newer: words[5],
+            ended_in_use: words[6],
+            ended_in_recovery: words[7],
+            ended_and_recovered: words[8],
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        let words = self.words().into_iter().zip(other.words());
+        let sums: Vec<u64> = words.map(|(one, other)| one + other).collect();
+        *self = Self::of_words(&sums);
+    }
+}
+
+/// A disk with these bytes for a journal, in this directory as far as notes go.
+fn disk(bytes: &[u8], dir: &Path) -> FaultyStorage {
+    let storage = FaultyStorage::new(1).beside(dir);
     storage.restore(bytes.to_vec());
-    match open(&storage, LIMITS) {
+    storage
+}
+
+/// Opens, reads and appends to a journal of these bytes; `hit` are the offsets that were changed.
+fn use_it(
+    sample: &Sample,
+    bytes: &[u8],
+    hit: std::ops::Range<usize>,
+    dir: &Path,
+    tally: &mut Tally,
+) {
+    let what = format!("bytes {hit:?} changed");
+    let begun = Instant::now();
+    match open(&disk(bytes, dir), LIMITS) {
         Ok(mut core) => {
             let (found, error) = held(&core);
-            assert_not_wrong(sample, &found, &what());
+            assert_not_wrong(sample, &found, &what);
             tally.damage_read += u64::from(error.is_some());
-            // Whether it is taken or not: it must not hang, nor end the process.
+            // Whether it is taken or not: it must not hang.
             let _ = append(&mut core, vec![sealed(9_000, "\"after\"")]);
             let _ = core.reopen(stamp());
             let (found, _) = held(&core);
-            assert_not_wrong(sample, &found, &what());
+            assert_not_wrong(sample, &found, &what);
         }
         Err(_) => tally.refused_at_open += 1,
     }
+    assert!(begun.elapsed() < LIMIT, "{what}");
+}
 
-    storage.restore(bytes.to_vec());
+/// Recovers a journal of these bytes, and looks at what came of it.
+fn recover_it(
+    sample: &Sample,
+    bytes: &[u8],
+    hit: std::ops::Range<usize>,
+    dir: &Path,
+    tally: &mut Tally,
+) {
+    let what = format!("bytes {hit:?} changed");
+    let begun = Instant::now();
+    let storage = disk(bytes, dir);
     match recover_from(&storage, None) {
         Ok(None) => tally.untouched += 1,
         Ok(Some(_)) => tally.recovered += 1,
@@ -213,32 +281,28 @@ fn try_all(sample: &Sample, bytes: &[u8], hit: std::ops::Range<usize>, tally: &m
             tally.called_newer += 1;
             return;
         }
-        Err(fault) => panic!("{}: {fault}", what()),
+        Err(fault) => panic!("{what}: {fault}"),
     }
-    let core = open(&storage, LIMITS).unwrap_or_else(|fault| panic!("{}: {fault}", what()));
+    let core = open(&storage, LIMITS).unwrap_or_else(|fault| panic!("{what}: {fault}"));
     let (found, error) = held(&core);
-    assert_eq!(error, None, "{}", what());
-    assert_not_wrong(sample, &found, &what());
+    assert_eq!(error, None, "{what}");
+    assert_not_wrong(sample, &found, &what);
     let lies_in = |(at, length): (usize, usize)| hit.start < at + length && hit.end > at;
     for seq in sample.events.keys() {
         let copies = sample.rows.iter().filter(|(.., seqs)| seqs.contains(seq));
         let mut copies = copies.map(|(at, length, _)| (*at, *length));
         let was_hit = copies.all(lies_in);
-        assert!(
-            was_hit || found.contains_key(seq),
-            "{}: {seq} is lost",
-            what()
-        );
+        assert!(was_hit || found.contains_key(seq), "{what}: {seq} is lost");
     }
     let cursor = core.cursors().get(&nats()).copied();
-    let cursor = cursor.unwrap_or_else(|| panic!("{}: the cursor is lost", what()));
-    assert!(cursor.acked <= Seq::new(2), "{}: {cursor:?}", what());
+    let cursor = cursor.unwrap_or_else(|| panic!("{what}: the cursor is lost"));
+    assert!(cursor.acked <= Seq::new(2), "{what}: {cursor:?}");
     // What may have left is in doubt, as far as it is there.
     let newest = sample.events.keys().rfind(|seq| found.contains_key(seq));
     let may_have_left = newest.map_or(Seq::NONE, |newest| sample.claimed.min(*newest));
-    assert!(cursor.claimed >= may_have_left, "{}: {cursor:?}", what());
-    assert!(cursor.claimed <= core.tail(), "{}: {cursor:?}", what());
-    assert!(begun.elapsed() < LIMIT, "{}", what());
+    assert!(cursor.claimed >= may_have_left, "{what}: {cursor:?}");
+    assert!(cursor.claimed <= core.tail(), "{what}: {cursor:?}");
+    assert!(begun.elapsed() < LIMIT, "{what}");
 }
 
 /// Nothing but what was there, or what began a new epoch since.
@@ -257,23 +321,6 @@ fn assert_not_wrong(sample: &Sample, found: &BTreeMap<Seq, (Epoch, Digest)>, wha
     }
 }
 
-/// Runs it where it is seen when it hangs.
-fn watched(work: impl FnOnce() -> Tally + Send + 'static, limit: Duration) -> Tally {
-    let (done, ended) = mpsc::channel();
-    let thread = thread::spawn(move || {
-        let tally = work();
-        done.send(tally).unwrap();
-    });
-    match ended.recv_timeout(limit) {
-        Ok(tally) => tally,
-        Err(mpsc::RecvTimeoutError::Timeout) => panic!("it hangs"),
-        Err(mpsc::RecvTimeoutError::Disconnected) => match thread.join() {
-            Err(panic) => std::panic::resume_unwind(panic),
-            Ok(()) => unreachable!("it ended without a word"),
-        },
-    }
-}
-
 /// The offsets of pages that hold anything.
 fn used(bytes: &[u8]) -> Vec<usize> {
     let pages = bytes.chunks(PAGE).enumerate();
@@ -283,17 +330,13 @@ fn used(bytes: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-fn flip(sample: &Sample, bit: usize, bytes: &mut [u8], tally: &mut Tally) {
-    bytes[bit / 8] ^= 1 << (bit % 8);
-    try_all(sample, bytes, bit / 8..bit / 8 + 1, tally);
-    bytes[bit / 8] ^= 1 << (bit % 8);
-}
-
 #[test]
 fn a_journal_that_is_whole_is_left_as_it_is() {
     let sample = sample(5, 3);
+    let dir = tempfile::tempdir().unwrap();
     let mut tally = Tally::default();
-    try_all(&sample, &sample.bytes, 0..0, &mut tally);
+    use_it(&sample, &sample.bytes, 0..0, dir.path(), &mut tally);
+    recover_it(&sample, &sample.bytes, 0..0, dir.path(), &mut tally);
     assert_eq!(tally.untouched, 1, "{tally:?}");
     println!(
         "{} bytes, {} in pages that are not empty, {} rows",
@@ -303,75 +346,29 @@ fn a_journal_that_is_whole_is_left_as_it_is() {
     );
 }
 
-/// Random bits: anywhere in pages that hold anything, and in rows.
-fn flip_some(sample: &Sample, anywhere: usize, in_rows_too: usize, mut random: u64) -> Tally {
-    let mut tally = Tally::default();
-    let mut bytes = sample.bytes.clone();
-    let used = used(&bytes);
-    let in_rows: Vec<usize> = sample
-        .rows
-        .iter()
-        .flat_map(|(at, length, _)| *at..at + length)
-        .collect();
-    for (places, count) in [(&used, anywhere), (&in_rows, in_rows_too)] {
-        for _ in 0..count {
-            let at = places[next_random(&mut random) as usize % places.len()];
-            let bit = at * 8 + next_random(&mut random) as usize % 8;
-            flip(sample, bit, &mut bytes, &mut tally);
-        }
-    }
-    tally
-}
-
 #[test]
 fn a_bit_that_changed_costs_no_more_than_the_group_it_hit() {
-    let tally = watched(
-        || flip_some(&sample(5, 3), 40, 60, 5),
-        Duration::from_secs(300),
-    );
+    let tally = child::run(Batch::Random {
+        large: false,
+        anywhere: 40,
+        in_rows: 60,
+        seed: 5,
+    });
     println!("{tally:?}");
+    assert_eq!(tally.tried, 100, "{tally:?}");
     assert!(tally.recovered > 20 && tally.untouched > 20, "{tally:?}");
 }
 
 #[test]
 fn a_page_that_is_gone_costs_no_more_than_the_groups_in_it() {
-    let tally = watched(
-        || {
-            let sample = sample(40, 3);
-            let mut tally = Tally::default();
-            for start in (0..sample.bytes.len()).step_by(PAGE) {
-                let page = start..start + PAGE;
-                if sample.bytes[page.clone()].iter().any(|byte| *byte != 0) {
-                    let mut bytes = sample.bytes.clone();
-                    bytes[page.clone()].fill(0);
-                    try_all(&sample, &bytes, page, &mut tally);
-                }
-            }
-            tally
-        },
-        Duration::from_secs(300),
-    );
+    let tally = child::run(Batch::Pages);
     println!("{tally:?}");
     assert!(tally.recovered > 5, "{tally:?}");
 }
 
 #[test]
 fn a_journal_that_is_cut_off_is_recovered_up_to_there() {
-    let tally = watched(
-        || {
-            let sample = sample(40, 3);
-            let mut tally = Tally::default();
-            let mut random = 7;
-            let length = sample.bytes.len();
-            let cuts = (0..25).map(|_| next_random(&mut random) as usize % length);
-            let edges = [length - 1, length - PAGE, length / 2, 4 * PAGE];
-            for cut in cuts.chain(edges) {
-                try_all(&sample, &sample.bytes[..cut], cut..length, &mut tally);
-            }
-            tally
-        },
-        Duration::from_secs(300),
-    );
+    let tally = child::run(Batch::Cuts);
     println!("{tally:?}");
     assert!(tally.recovered > 20, "{tally:?}");
 }
@@ -380,33 +377,37 @@ fn a_journal_that_is_cut_off_is_recovered_up_to_there() {
 #[test]
 #[ignore = "minutes, in a release build"]
 fn every_bit() {
-    let sample = Arc::new(sample(5, 3));
-    let used = Arc::new(used(&sample.bytes));
     let workers = thread::available_parallelism().unwrap().get();
     let nth = std::env::var("EDGE_OUTBOX_EVERY_NTH_BIT").map_or(1, |text| text.parse().unwrap());
-    let tallies: Vec<_> = (0..workers)
-        .map(|worker| {
-            let (sample, used) = (Arc::clone(&sample), Arc::clone(&used));
-            thread::spawn(move || {
-                let mut tally = Tally::default();
-                let mut bytes = sample.bytes.clone();
-                let bits = used.iter().flat_map(|at| at * 8..at * 8 + 8);
-                for bit in bits.skip(worker * nth).step_by(workers * nth) {
-                    flip(&sample, bit, &mut bytes, &mut tally);
-                }
-                tally
-            })
-        })
+    let work = |worker| Batch::Bits {
+        skip: worker * nth,
+        nth: workers * nth,
+    };
+    let workers = (0..workers).map(work);
+    let workers: Vec<_> = workers
+        .map(|batch| thread::spawn(move || child::run(batch)))
         .collect();
-    for tally in tallies {
-        println!("{:?}", tally.join().unwrap());
+    let mut total = Tally::default();
+    for worker in workers {
+        total.add(&worker.join().unwrap());
     }
+    println!("{total:?}");
+    assert_eq!(
+        total.ended_and_recovered,
+        total.ended_in_use + total.ended_in_recovery
+    );
 }
 
 #[test]
 #[ignore = "minutes, in a release build"]
 fn a_large_journal() {
-    println!("{:?}", flip_some(&sample(3_000, 4), 500, 1_500, 11));
+    let tally = child::run(Batch::Random {
+        large: true,
+        anywhere: 500,
+        in_rows: 1_500,
+        seed: 11,
+    });
+    println!("{tally:?}");
 }
 
 /// A journal with the last rows gone: its end is not known.
@@ -445,6 +446,21 @@ fn sealed_as(number: u64) -> Sealed {
         "x".repeat(20 + number as usize % 50)
     );
     sealed(number, &payload)
+}
+
+/// redb stumbles over the first entry of its table of groups, and still knows the last one.
+#[test]
+fn groups_that_redb_does_not_come_to_are_no_less_there() {
+    let sample = sample(5, 3);
+    let (row, ..) = sample.rows.iter().max().unwrap();
+    let page = row / PAGE * PAGE;
+    let mut bytes = sample.bytes.clone();
+    // Where the first value ends.
+    bytes[page + 6] ^= 1;
+    let dir = tempfile::tempdir().unwrap();
+    let mut tally = Tally::default();
+    recover_it(&sample, &bytes, page + 6..page + 7, dir.path(), &mut tally);
+    assert_eq!(tally.recovered, 1, "{tally:?}");
 }
 
 #[test]

@@ -22,7 +22,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -259,7 +259,7 @@ impl Disk {
 
 /// Storage over one simulated disk; clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct FaultyStorage(Arc<Mutex<Disk>>);
+pub(crate) struct FaultyStorage(Arc<Mutex<Disk>>, Option<Arc<Path>>);
 
 impl FaultyStorage {
     pub(crate) fn new(seed: u64) -> Self {
@@ -276,7 +276,12 @@ impl FaultyStorage {
     }
 
     fn over(disk: Disk) -> Self {
-        Self(Arc::new(Mutex::new(disk)))
+        Self(Arc::new(Mutex::new(disk)), None)
+    }
+
+    /// With a directory beside it, for notes of damage.
+    pub(crate) fn beside(self, dir: &Path) -> Self {
+        Self(self.0, Some(dir.into()))
     }
 
     /// Another disk that holds and will do the same: from one crash, many recoveries are tried.
@@ -393,6 +398,10 @@ impl FaultyStorage {
 
 impl Storage for FaultyStorage {
     type Backend = FaultyBackend;
+
+    fn data_dir(&self) -> Option<Arc<Path>> {
+        self.1.clone()
+    }
 
     fn open(&mut self) -> io::Result<Option<FaultyBackend>> {
         let mut disk = self.0.lock().unwrap();

@@ -1,11 +1,9 @@
 //! Recovering a damaged journal, before it is opened.
 
-use super::{JOURNAL_FILE, KEY_FILE, OutboxBuilder, existing_key, io_error};
+use super::{JOURNAL_FILE, KEY_FILE, OutboxBuilder, existing_key};
 use crate::{
     clock::{Clock as _, SystemClock},
-    journal::{
-        FileStorage, Identity, NewBoard, Recovery, SinkName, damage, recover, system_entropy,
-    },
+    journal::{FileStorage, Identity, NewBoard, Recovery, SinkName, recover, system_entropy},
     outbox::OpenError,
 };
 
@@ -45,19 +43,17 @@ impl OutboxBuilder {
             .iter()
             .filter_map(|(name, required)| Some((SinkName::new(name).ok()?, *required)))
             .collect();
-        let noted = known.or_else(|| damage::remembered(&self.dir));
         let recovered = recover(
             FileStorage::new(&self.dir),
             identity,
             &sinks,
-            noted,
+            known,
             self.limits,
             self.cache_bytes,
             system_entropy(),
             SystemClock::new().stamp(),
         )
         .map_err(|fault| fault.opening(&journal_file))?;
-        damage::forget(&self.dir).map_err(|source| io_error(&self.dir, source))?;
         if let Some(recovery) = &recovered {
             tracing::error!("{}", recovery.text());
         }
