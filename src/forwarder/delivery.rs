@@ -21,7 +21,7 @@ mod late;
 use std::{collections::VecDeque, time::Duration};
 
 #[cfg(test)]
-use self::late::LOSSES_CODE;
+pub(super) use self::late::LOSSES_CODE;
 use self::late::Late;
 pub(super) use self::late::LateEffect;
 use super::{

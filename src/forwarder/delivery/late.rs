@@ -19,7 +19,7 @@ use crate::{
 const MAX_LOSSES: u32 = 5;
 
 /// The reason code of one that ended so many sessions. It may have arrived all the same.
-pub(super) const LOSSES_CODE: &str = "connection_lost";
+pub(in crate::forwarder) const LOSSES_CODE: &str = "connection_lost";
 
 /// What to do about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -74,6 +74,12 @@ pub(super) struct FarSide {
     stored: HashMap<Digest, Position>,
     /// Whatever was stored at any time, though the stream was made anew since.
     ever: HashSet<Digest>,
+    /// What was given up on after so many lost sessions: nobody looks for it any more.
+    doubtful: HashSet<Digest>,
+    /// What refused events up to this number was mended.
+    mended_upto: u64,
+    /// The highest number of an event that came.
+    newest: u64,
     /// Which digest came under an epoch and seq.
     keys: HashMap<(Epoch, Seq), Digest>,
     last: u64,
@@ -92,6 +98,9 @@ impl FarSide {
             late: VecDeque::new(),
             stored: HashMap::new(),
             ever: HashSet::new(),
+            doubtful: HashSet::new(),
+            mended_upto: 0,
+            newest: 0,
             keys: HashMap::new(),
             last: 0,
             incarnation: 1,
@@ -103,6 +112,23 @@ impl FarSide {
     /// Whether it ever took this event.
     pub(super) fn has_taken(&self, digest: Digest) -> bool {
         self.ever.contains(&digest)
+    }
+
+    /// It may be there already, or not.
+    pub(super) fn may_come_twice(&mut self, digest: Digest) {
+        self.doubtful.insert(digest);
+    }
+
+    /// Where a copy lies that has to be found: nothing else keeps a second one out.
+    pub(super) fn must_be_found(&self, digest: Digest) -> Option<Position> {
+        let alone = self.kind == (Kind::Stream { window: false });
+        let there = self.stored.get(&digest).copied();
+        there.filter(|_| alone && !self.doubtful.contains(&digest))
+    }
+
+    /// Somebody mends what refused the events that came so far.
+    pub(super) fn mend(&mut self) {
+        self.mended_upto = self.newest;
     }
 
     /// The attempt to connect succeeds.
@@ -170,6 +196,7 @@ impl FarSide {
         let Some(letter) = self.uplink.pop_front() else {
             return;
         };
+        self.newest = self.newest.max(letter.number.unwrap_or(0));
         let answer = match self.refusal(&letter, dice, trouble) {
             Some(refusal) => Answer::Refused(letter.seq, refusal),
             None => Answer::Stored(letter.seq, self.store(&letter)),
@@ -199,7 +226,9 @@ impl FarSide {
     }
 
     fn is_poison(&self, number: Option<u64>) -> bool {
-        number.is_some_and(|number| (number + self.salt).is_multiple_of(POISON_EVERY))
+        number.is_some_and(|number| {
+            number > self.mended_upto && (number + self.salt).is_multiple_of(POISON_EVERY)
+        })
     }
 
     fn store(&mut self, letter: &Letter) -> Position {
@@ -210,6 +239,7 @@ impl FarSide {
         let there = self.stored.get(&letter.digest).copied();
         if let Some(position) = there {
             match self.kind {
+                Kind::Stream { window: false } if self.doubtful.contains(&letter.digest) => {}
                 Kind::Stream { window: false } => panic!("{} is in the stream twice", letter.seq),
                 Kind::Stream { window: true } | Kind::Table => return position,
                 Kind::Topic => {}

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    super::delivery::{Breakage, Delivery, Effect, Terms},
+    super::delivery::{Breakage, Delivery, Effect, LOSSES_CODE, LateEffect, Terms},
     dice::Dice,
     far_side::{Answer, FarSide, Kind, Line},
     truth::Truth,
@@ -15,7 +15,7 @@ use crate::{
         SinkName,
         tests::scribe::{Entry, Scribe},
     },
-    outbox::{Cursor, Horizon, Progress},
+    outbox::{Claim, Cursor, Horizon, Progress, RetryState, Settled},
     seq::{Position, Seq, SeqRange},
 };
 
@@ -25,6 +25,19 @@ pub(super) enum Request {
     Claim(Seq),
     Reject(Seq, &'static str),
     CaughtUp(bool),
+    ClaimLate(Seq, Claim),
+    SettleLate(Seq, Settled),
+}
+
+/// What the other side is being asked.
+#[derive(Default)]
+enum Question {
+    #[default]
+    None,
+    /// What of these it holds behind the position.
+    InDoubt(Vec<(Seq, Digest)>, Position),
+    /// Whether it holds this dead letter.
+    Late((Seq, Digest), Position),
 }
 
 /// See the module.
@@ -36,7 +49,7 @@ pub(super) struct Port {
     pub(super) request: Option<Request>,
     /// Which request it is: an answer to an earlier one is not for this task any more.
     pub(super) turn: u64,
-    question: (Vec<(Seq, Digest)>, Position),
+    question: Question,
     acked_at_start: Seq,
     claimed_at_start: Seq,
     /// Ordered by this process.
@@ -69,7 +82,7 @@ impl Port {
             noted: None,
             request: None,
             turn: 0,
-            question: Default::default(),
+            question: Question::None,
             acked_at_start: cursor.acked,
             claimed_at_start: cursor.claimed,
             handed: BTreeSet::new(),
@@ -98,7 +111,7 @@ impl Port {
             Effect::ReadBack { doubt, floor, .. } => {
                 around.far_side.line = Line::Asking;
                 match doubt.map_or(Some(Vec::new()), |doubt| self.recall(doubt, around)) {
-                    Some(events) => self.question = (events, floor),
+                    Some(events) => self.question = Question::InDoubt(events, floor),
                     None => self.fail(Breakage::Retry, around.now),
                 }
             }
@@ -132,7 +145,87 @@ impl Port {
                 }
                 self.report_missing(run, &entries);
             }
-            Effect::Late(late) => panic!("nobody asked for {late:?}"),
+            Effect::Late(LateEffect::ReadBack { seq, claim }) => {
+                assert_eq!(around.far_side.line, Line::Up, "asks without a session");
+                match around.scribe.dead_letter(seq) {
+                    Ok(Some(entry)) => {
+                        around.far_side.line = Line::Asking;
+                        self.question = Question::Late((seq, entry.digest), claim.floor);
+                    }
+                    Ok(None) => self.delivery.late_gone(),
+                    Err(_) => self.fail(Breakage::Retry, around.now),
+                }
+            }
+            Effect::Late(LateEffect::Claim { seq, claim }) => {
+                self.ask(Request::ClaimLate(seq, claim));
+            }
+            Effect::Late(LateEffect::Send(seq)) => {
+                assert_eq!(around.far_side.line, Line::Up, "sends without a session");
+                match around.scribe.dead_letter(seq) {
+                    Ok(Some(entry)) => self.hand_over_late(&entry, around),
+                    Ok(None) => self.delivery.late_gone(),
+                    Err(_) => self.fail(Breakage::Retry, around.now),
+                }
+            }
+            Effect::Late(LateEffect::Settle { seq, settled }) => {
+                self.check_settled(seq, settled, around);
+                self.ask(Request::SettleLate(seq, settled));
+            }
+        }
+    }
+
+    /// A dead letter leaves once more. It was with a session before, so it is marked always; what
+    /// has to be durable is that it may be on its way again, and from where on it is looked for.
+    fn hand_over_late(&mut self, entry: &Entry, around: &mut Surroundings<'_>) {
+        let (seq, name) = (entry.seq, &self.name);
+        around.truth.leaves(entry.epoch, seq, entry.digest);
+        assert!(seq <= self.delivery.acked(), "{seq} is not passed yet");
+        let place = around.truth.places.get_mut(name).unwrap();
+        assert!(seq <= place.acked, "{seq} is not durably passed at {name}");
+        assert!(
+            place.handed.contains_key(&seq),
+            "{seq} is sent late to {name}, which never refused it"
+        );
+        let known = around.truth.events.get(&seq).map(|known| known.digest);
+        assert_eq!(
+            known,
+            Some(entry.digest),
+            "{seq} is sent late, and is another"
+        );
+        match around.truth.letters.get(&(name.clone(), seq)) {
+            Some(RetryState::InDoubt) => {
+                let claim = around.scribe.next_retry(name);
+                let claim = claim.filter(|retry| retry.seq == seq);
+                let claim = claim.and_then(|retry| retry.claim).expect("it has a claim");
+                if around.far_side.is(claim.incarnation) {
+                    let there = around.far_side.must_be_found(entry.digest);
+                    assert!(
+                        there.is_none_or(|there| there > claim.floor),
+                        "a copy of {seq} lies at {there:?}, and is looked for behind {claim:?}"
+                    );
+                }
+            }
+            // Taken off the list since its claim was answered: that reaches the task later.
+            None if around.truth.ledger.is_discarded(name, seq) => {}
+            state => panic!("{seq} leaves late for {name} before its claim is durable: {state:?}"),
+        }
+        around.truth.sent_late += 1;
+        around.far_side.send(entry);
+        self.delivery
+            .late_handed_over(entry.payload.len(), around.now);
+    }
+
+    fn check_settled(&self, seq: Seq, settled: Settled, around: &mut Surroundings<'_>) {
+        let digest = around.truth.events[&seq].digest;
+        match settled {
+            Settled::Delivered => assert!(
+                around.far_side.has_taken(digest),
+                "{seq} is delivered late to {} and was never stored",
+                self.name
+            ),
+            // After so many lost sessions nobody knows, and nobody will ask.
+            Settled::Rejected(LOSSES_CODE) => around.far_side.may_come_twice(digest),
+            Settled::Rejected(_) | Settled::Gone => {}
         }
     }
 
@@ -168,6 +261,7 @@ impl Port {
 
     fn give_up_request(&mut self) {
         self.request = None;
+        self.question = Question::None;
         self.turn += 1;
     }
 
@@ -249,10 +343,19 @@ impl Port {
 
     /// The answer to the question what arrived.
     pub(super) fn read_back(&mut self, around: &mut Surroundings<'_>) {
-        let (events, floor) = std::mem::take(&mut self.question);
-        let found = around.far_side.read_back(&events, floor);
-        self.resolved.extend(found.iter().map(|(seq, _)| *seq));
-        self.delivery.read_back(found);
+        match std::mem::take(&mut self.question) {
+            Question::InDoubt(events, floor) => {
+                let found = around.far_side.read_back(&events, floor);
+                self.resolved.extend(found.iter().map(|(seq, _)| *seq));
+                self.delivery.read_back(found);
+            }
+            Question::Late(event, floor) => {
+                let found = around.far_side.read_back(&[event], floor);
+                let found = found.first().map(|(_, position)| *position);
+                self.delivery.late_read_back(found);
+            }
+            Question::None => panic!("an answer that nobody waits for"),
+        }
     }
 
     /// One of the answers on their way arrives.

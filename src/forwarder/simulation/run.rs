@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
+use uuid::Uuid;
+
 use super::{
     super::{
         MaxRate,
@@ -10,17 +12,17 @@ use super::{
     dice::Dice,
     far_side::{FarSide, Kind, Line},
     port::{Port, Request, Surroundings},
-    truth::{Batch, Place, Truth},
+    truth::{Batch, MARK, Place, Truth},
 };
 use crate::{
     journal::{
-        SinkName, Wanted,
+        Chosen, DeadLetterError, DeadLettersChanged, SinkName, Wanted, WhenFull,
         tests::{
-            scribe::{Boot, Decoded, Draft, Scribe, Undone},
+            scribe::{Boot, Decoded, Draft, Scribe, Undone, person_of},
             storage::{Fault, FaultyStorage},
         },
     },
-    outbox::{AppendError, Appended, Cursor, Horizon, RejectError, Start},
+    outbox::{AppendError, Appended, Cursor, Horizon, RejectError, RetryState, Start},
     seq::Seq,
 };
 
@@ -36,6 +38,10 @@ const NESTED: u64 = 3;
 
 /// When faults have stopped, everything is delivered within so many steps.
 const CALM_STEPS: usize = 20_000;
+
+/// Erasing and compacting write hundreds of pages, one like the other: the power is cut at fewer of
+/// them by this factor.
+const STEPS_WITH_MANY_CALLS: u64 = 8;
 
 /// One in so many recoveries has every signature checked.
 const VERIFY_EVERY: u64 = 64;
@@ -84,6 +90,18 @@ pub(super) struct Tally {
     pub(super) handed: u64,
     /// Events trimmed.
     pub(super) trimmed: u64,
+    /// Of these, events given up for newer ones.
+    pub(super) dropped: u64,
+    /// Dead letters that were sent once more, delivered after all, and discarded.
+    pub(super) sent_late: u64,
+    pub(super) delivered_late: u64,
+    pub(super) discarded: u64,
+    /// Events erased.
+    pub(super) erased: u64,
+    /// Persons whose erasure went through to the last free page.
+    pub(super) scrubbed: u64,
+    /// Compactions.
+    pub(super) compacted: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -95,15 +113,17 @@ impl std::ops::AddAssign for Tally {
         self.acknowledged += other.acknowledged;
         self.handed += other.handed;
         self.trimmed += other.trimmed;
+        self.dropped += other.dropped;
+        self.sent_late += other.sent_late;
+        self.delivered_late += other.delivered_late;
+        self.discarded += other.discarded;
+        self.erased += other.erased;
+        self.scrubbed += other.scrubbed;
+        self.compacted += other.compacted;
     }
 }
 
 /// What a run does next.
-///
-/// Not drawn yet, for the journal does not have them: dropping the oldest, erasing, compacting,
-/// retrying or discarding a dead letter, receipts. Each is a variant here, a line in
-/// [`OPERATIONS`], an arm in [`Run::operate`] and a method of [`Scribe`]; what it takes out of the
-/// journal, [`Truth`] learns from its event of the ledger.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Operation {
     /// A new request, now and then one that takes several groups.
@@ -118,6 +138,16 @@ enum Operation {
     Transact,
     /// One that is rolled back.
     RollBack,
+    /// Somebody wants dead letters of a sink sent again, and may have mended the other side.
+    RetryLetters,
+    /// Somebody takes dead letters of a sink off the list.
+    DiscardLetters,
+    /// Somebody wants a person erased.
+    Erase,
+    /// Some steps of an erasure that is under way.
+    EraseOn,
+    /// The file is compacted, whether or not that is worth it.
+    Compact,
     /// Makes durable what is staged.
     Flush,
     /// Makes durable what the sinks have learnt.
@@ -156,6 +186,11 @@ const OPERATIONS: &[(Operation, u64)] = &[
     (Operation::Conflict, 2),
     (Operation::Transact, 5),
     (Operation::RollBack, 2),
+    (Operation::RetryLetters, 3),
+    (Operation::DiscardLetters, 1),
+    (Operation::Erase, 1),
+    (Operation::EraseOn, 4),
+    (Operation::Compact, 1),
     (Operation::Flush, 12),
     (Operation::Settle, 3),
     (Operation::Attach, 5),
@@ -230,6 +265,19 @@ enum Waiting {
         turn: u64,
         seq: Seq,
     },
+    ClaimLate {
+        sink: SinkName,
+        turn: u64,
+        may_leave: bool,
+    },
+    SettleLate {
+        sink: SinkName,
+        turn: u64,
+    },
+    Discard {
+        sink: SinkName,
+        chosen: Chosen,
+    },
     Register {
         sink: SinkName,
         cursor: Cursor,
@@ -254,6 +302,10 @@ pub(super) struct Run {
     waiting: Vec<Waiting>,
     /// Requests whose outcome nobody knew.
     unknown: Vec<Batch>,
+    /// Whom it was promised to erase, up to which seq.
+    erasing: Vec<(Uuid, Seq)>,
+    /// Whether the program has tables of its own, which keep the file from being compacted.
+    transacts: bool,
     next_number: u64,
     next_key: u64,
     now: Duration,
@@ -267,6 +319,7 @@ impl Run {
         HISTORY.take();
         let mut dice = Dice::new(seed);
         let small = dice.one_in(2);
+        let transacts = dice.one_in(2);
         Self {
             effort,
             probe_dice: Dice::new(!seed),
@@ -276,6 +329,7 @@ impl Run {
                 number: 0,
                 clock_set: dice.one_in(2),
                 max_bytes: if small { SMALL_QUOTA } else { LARGE_QUOTA },
+                when_full: *dice.pick(&[WhenFull::Reject, WhenFull::DropOldest]),
             },
             window: *dice.pick(&[1, 3, 8, 24]),
             strict_order: dice.one_in(6),
@@ -286,6 +340,8 @@ impl Run {
             ports: BTreeMap::new(),
             waiting: Vec::new(),
             unknown: Vec::new(),
+            erasing: Vec::new(),
+            transacts,
             next_number: 1,
             next_key: 1,
             now: Duration::ZERO,
@@ -309,6 +365,8 @@ impl Run {
         self.calm_down();
         self.tally.handed = self.handed();
         self.tally.trimmed = self.truth.first_held.prev().get();
+        self.tally.sent_late = self.truth.sent_late;
+        self.truth.ledger.count(&mut self.tally);
         self.tally
     }
 
@@ -353,8 +411,18 @@ impl Run {
             }
             Operation::Repeat => self.repeat(),
             Operation::Conflict => self.conflict(),
-            Operation::Transact => self.transact(true),
-            Operation::RollBack => self.transact(false),
+            Operation::Transact if self.transacts => self.transact(true),
+            Operation::RollBack if self.transacts => self.transact(false),
+            Operation::Transact | Operation::RollBack => {}
+            Operation::RetryLetters => self.retry_letters(),
+            Operation::DiscardLetters => self.discard_letters(),
+            Operation::Erase => self.erase(),
+            Operation::EraseOn => {
+                for _ in 0..3 {
+                    self.erase_on();
+                }
+            }
+            Operation::Compact => self.compact(),
             Operation::Flush => self.flush(),
             Operation::Settle => self.settle(),
             Operation::Attach => {
@@ -447,7 +515,7 @@ impl Run {
         let filler = "x".repeat(self.dice.below(most) as usize);
         Draft {
             number,
-            payload: format!("{{\"number\":{number},\"filler\":\"{filler}\"}}"),
+            payload: format!("{{{MARK}{number},\"filler\":\"{filler}\"}}"),
         }
     }
 
@@ -501,9 +569,12 @@ impl Run {
         let Some(mut drafts) = self.known() else {
             return;
         };
-        if drafts
-            .iter()
-            .any(|draft| self.truth.numbers[&draft.number].0 < self.truth.first_held)
+        let (numbers, first_held) = (&self.truth.numbers, self.truth.first_held);
+        let is_held = |draft: &Draft| numbers[&draft.number].0 >= first_held;
+        let last = drafts.last().unwrap();
+        // What is erased contradicts nothing.
+        if !drafts.iter().all(is_held)
+            || self.truth.is_unwanted(last.number, numbers[&last.number].0)
         {
             return;
         }
@@ -515,6 +586,127 @@ impl Run {
             // Where the disk cannot be read, there is nothing to compare with.
             Err(AppendError::Conflict { .. } | AppendError::Unavailable) => {}
             answer => panic!("other content under a known id: {answer:?}"),
+        }
+    }
+
+    // Somebody who looks after the device.
+
+    /// A sink that has dead letters, and one of them or all.
+    fn any_letters(&mut self) -> Option<(SinkName, Chosen)> {
+        let index = self.dice.index(self.truth.letters.len())?;
+        let (name, seq) = self.truth.letters.keys().nth(index)?.clone();
+        let chosen = match self.dice.one_in(4) {
+            true => Chosen::All,
+            false => Chosen::One(seq),
+        };
+        Some((name, chosen))
+    }
+
+    fn retry_letters(&mut self) {
+        let Some((name, chosen)) = self.any_letters() else {
+            return;
+        };
+        if self.dice.below(3) > 0 {
+            self.far_sides.get_mut(&name).unwrap().mend();
+        }
+        self.collect();
+        let asked = self.scribe().retry(&name, chosen);
+        note(format!("  {name}, {chosen:?}: {asked:?}"));
+        self.asked_of_letters(asked);
+    }
+
+    fn discard_letters(&mut self) {
+        let Some((name, chosen)) = self.any_letters() else {
+            return;
+        };
+        self.collect();
+        let asked = self.scribe().discard(&name, chosen);
+        note(format!("  {name}, {chosen:?}: {asked:?}"));
+        if self.asked_of_letters(asked) {
+            self.waiting.push(Waiting::Discard { sink: name, chosen });
+        }
+    }
+
+    /// Whether what was asked is done with the next commit.
+    fn asked_of_letters(&mut self, asked: Result<DeadLettersChanged, DeadLetterError>) -> bool {
+        let done = match asked {
+            Ok(_) => true,
+            // Something else is staged that takes it off the list, its event is gone, the disk is
+            // not well, or the cursor is not there yet.
+            Err(
+                DeadLetterError::Unknown { .. }
+                | DeadLetterError::Gone { .. }
+                | DeadLetterError::Unsettled { .. }
+                | DeadLetterError::Journal(_),
+            ) => false,
+            Err(error) => panic!("refused: {error}"),
+        };
+        if self.dice.one_in(2) {
+            self.flush();
+        }
+        done
+    }
+
+    fn erase(&mut self) {
+        self.flush();
+        let person = person_of(self.dice.roll());
+        // It may be begun though nobody hears of it.
+        let upto = self.truth.tail;
+        self.truth.wishes.push((person, upto));
+        self.storage.record();
+        let begun = self.scribe().begin_erasing(person);
+        self.probe_recorded();
+        match begun {
+            Ok(from) => {
+                note(format!("  {person} up to {from}"));
+                assert_eq!(from, upto, "erases what was appended later");
+                self.erasing.push((person, upto));
+            }
+            Err(()) => self.broken(),
+        }
+    }
+
+    /// A step of what is being erased, a commit at most. After the last one nothing of it may be
+    /// left anywhere in the file.
+    fn erase_on(&mut self) {
+        self.flush();
+        if !self.scribe().is_erasing() {
+            return;
+        }
+        let commits = self.scribe().commits();
+        self.storage.record();
+        let erased = self.scribe().erase_on();
+        self.probe_some_recorded(STEPS_WITH_MANY_CALLS);
+        match erased {
+            Ok(()) if self.scribe().commits() > commits => self.committed(commits),
+            Ok(()) => {}
+            Err(()) => return self.broken(),
+        }
+        if !self.scribe().is_erasing() {
+            note("  erased");
+            self.tally.scrubbed += self.erasing.len() as u64;
+            let through = std::mem::take(&mut self.erasing);
+            self.truth.gone.extend(through);
+            self.truth.check_gone(&self.storage.bytes());
+        }
+    }
+
+    /// Nothing that the journal says of itself may change by it.
+    fn compact(&mut self) {
+        self.flush();
+        let (tail, commits) = (self.truth.tail, self.scribe().commits());
+        self.storage.record();
+        let compacted = self.scribe().compact();
+        self.probe_some_recorded(STEPS_WITH_MANY_CALLS);
+        match compacted {
+            Ok(()) => {
+                if self.scribe().commits() > commits {
+                    self.tally.compacted += 1;
+                    self.committed(commits);
+                    assert_eq!(self.truth.tail, tail, "compacting appended something");
+                }
+            }
+            Err(()) => self.broken(),
         }
     }
 
@@ -638,6 +830,29 @@ impl Run {
                     port.delivery.rejected(seq);
                 }
             }
+            Waiting::ClaimLate {
+                sink,
+                turn,
+                may_leave,
+            } => {
+                if let Some(port) = self.ports.get_mut(&sink).filter(|port| port.turn == turn) {
+                    port.request = None;
+                    port.delivery.late_claimed(may_leave);
+                }
+            }
+            Waiting::SettleLate { sink, turn } => {
+                let next = self.scribe().next_retry(&sink);
+                if let Some(port) = self.ports.get_mut(&sink).filter(|port| port.turn == turn) {
+                    port.request = None;
+                    port.delivery.late_settled(next);
+                }
+            }
+            Waiting::Discard { sink, chosen } => {
+                if let Chosen::One(seq) = chosen {
+                    let is_there = self.truth.letters.contains_key(&(sink, seq));
+                    assert!(!is_there, "{seq} was discarded, and is a dead letter");
+                }
+            }
             Waiting::Register { sink, cursor } => {
                 let horizon = self.horizon(&sink, true);
                 let terms = Terms {
@@ -680,9 +895,9 @@ impl Run {
         Horizon {
             tail: self.truth.tail,
             claimed: claimed.unwrap_or_default(),
-            retry: None,
+            retry: self.scribe.as_ref().and_then(|it| it.next_retry(sink)),
             available,
-            erasures: 0,
+            erasures: self.scribe.as_ref().map_or(0, Scribe::erasures),
         }
     }
 
@@ -745,8 +960,11 @@ impl Run {
         let now = self.now;
         for waiting in std::mem::take(&mut self.waiting) {
             match waiting {
-                Waiting::Append { .. } => {}
-                Waiting::Claim { sink, turn, .. } | Waiting::Reject { sink, turn, .. } => {
+                Waiting::Append { .. } | Waiting::Discard { .. } => {}
+                Waiting::Claim { sink, turn, .. }
+                | Waiting::Reject { sink, turn, .. }
+                | Waiting::ClaimLate { sink, turn, .. }
+                | Waiting::SettleLate { sink, turn } => {
                     if let Some(port) = self.ports.get_mut(&sink).filter(|it| it.turn == turn) {
                         port.fail(Breakage::Retry, now);
                     }
@@ -850,8 +1068,13 @@ impl Run {
 
     /// Cuts the power in copies of the disk as it was before each call, and lets each recover.
     fn probe_recorded(&mut self) {
+        self.probe_some_recorded(1);
+    }
+
+    /// The same in fewer of them by this factor.
+    fn probe_some_recorded(&mut self, factor: u64) {
         for disk in self.storage.recorded() {
-            if self.probe_dice.one_in(self.effort.probe_every) {
+            if self.probe_dice.one_in(self.effort.probe_every * factor) {
                 self.probe(&disk, 0);
             }
         }
@@ -1030,9 +1253,10 @@ impl Run {
         let port = &self.ports[name];
         let (request, turn) = (port.request.unwrap(), port.turn);
         let is_staged = |it: &Waiting| match it {
-            Waiting::Claim { sink, turn: at, .. } | Waiting::Reject { sink, turn: at, .. } => {
-                sink == name && *at == turn
-            }
+            Waiting::Claim { sink, turn: at, .. }
+            | Waiting::Reject { sink, turn: at, .. }
+            | Waiting::ClaimLate { sink, turn: at, .. }
+            | Waiting::SettleLate { sink, turn: at } => sink == name && *at == turn,
             _ => false,
         };
         if self.waiting.iter().any(is_staged) {
@@ -1063,6 +1287,26 @@ impl Run {
                     self.ports.get_mut(name).unwrap().fail(breakage, now);
                 }
             },
+            Request::ClaimLate(seq, claim) => match self.scribe().claim_retry(name, seq, claim) {
+                Ok(may_leave) => {
+                    let sink = name.clone();
+                    self.waiting.push(Waiting::ClaimLate {
+                        sink,
+                        turn,
+                        may_leave,
+                    });
+                }
+                Err(_) => self.lose(name, Breakage::Retry),
+            },
+            Request::SettleLate(seq, settled) => {
+                match self.scribe().settle_retry(name, seq, settled) {
+                    Ok(()) => {
+                        let sink = name.clone();
+                        self.waiting.push(Waiting::SettleLate { sink, turn });
+                    }
+                    Err(_) => self.lose(name, Breakage::Retry),
+                }
+            }
             Request::CaughtUp(yes) => {
                 self.scribe().set_caught_up(name, yes);
                 let port = self.ports.get_mut(name).unwrap();
@@ -1125,12 +1369,24 @@ impl Run {
         for (name, far_side) in &self.far_sides {
             self.truth.check_delivered(name, far_side);
         }
+        for (letter, state) in &self.truth.letters {
+            assert_eq!(*state, RetryState::None, "{letter:?} is still to be sent");
+        }
+        for step in 0.. {
+            assert!(step < CALM_STEPS, "not erased after {step} steps");
+            if !self.scribe().is_erasing() {
+                break;
+            }
+            self.erase_on();
+        }
         self.restart();
+        self.truth.check_gone(&self.storage.bytes());
         self.scribe().verify();
     }
 
     fn is_done(&self, name: &SinkName) -> bool {
-        self.ports[name].delivery.acked() == self.truth.tail
+        let delivery = &self.ports[name].delivery;
+        delivery.acked() == self.truth.tail && !delivery.has_late()
     }
 
     fn standing(&self) -> String {

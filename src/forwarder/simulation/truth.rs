@@ -1,18 +1,23 @@
 //! What the world was told, and what therefore has to be true of a journal at any later moment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::far_side::FarSide;
+use super::{far_side::FarSide, run::Tally};
 use crate::{
     envelope::{Digest, Epoch},
     journal::{
-        SinkName,
-        tests::scribe::{Draft, Entry, Scribe, Seen},
+        DeadLetter, SinkName,
+        tests::scribe::{Draft, Entry, Scribe, Seen, person_of},
     },
+    outbox::RetryState,
     seq::{Seq, SeqRange},
 };
+
+/// What every payload begins with; the number of its event follows.
+pub(super) const MARK: &str = "\"number\":";
 
 /// One request of the program's.
 #[derive(Clone, Debug)]
@@ -50,7 +55,16 @@ pub(super) struct Place {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
     skipped: Vec<(String, SeqRange)>,
+    /// What is a dead letter.
     rejected: BTreeMap<(String, Seq), Digest>,
+    /// What was one, and is given up.
+    discarded: BTreeSet<(String, Seq)>,
+    /// What was one, and was taken after all.
+    delivered: BTreeMap<(String, Seq), Digest>,
+    /// Given up before every required sink had it.
+    dropped: Vec<SeqRange>,
+    /// Events whose personal part is gone.
+    erased: BTreeMap<Seq, Digest>,
 }
 
 impl Ledger {
@@ -58,21 +72,55 @@ impl Ledger {
         let Ok(payload) = serde_json::from_str::<Value>(&entry.payload) else {
             panic!("{}: {}", entry.seq, entry.payload);
         };
+        self.take_said(&entry.event_type, &payload);
+    }
+
+    fn take_said(&mut self, event_type: &str, payload: &Value) {
         let sink = || payload["sink"].as_str().unwrap_or_default().to_owned();
-        match entry.event_type.as_str() {
-            "outbox.sink_skipped.v1" => {
-                let range = serde_json::from_value(payload["range"].clone()).unwrap();
-                self.skipped.push((sink(), range));
-            }
+        let seq = || Seq::new(payload["seq"].as_u64().unwrap());
+        let digest = |of: &Value| of["digest"].as_str().unwrap().parse().unwrap();
+        let range = |of: &Value| serde_json::from_value(of["range"].clone()).unwrap();
+        let members = |name: &str| payload[name].as_array().cloned().unwrap_or_default();
+        match event_type {
+            "outbox.sink_skipped.v1" => self.skipped.push((sink(), range(payload))),
             "outbox.event_rejected.v1" => {
-                let seq = Seq::new(payload["seq"].as_u64().unwrap());
-                let digest = payload["digest"].as_str().unwrap().parse().unwrap();
-                self.rejected.insert((sink(), seq), digest);
+                self.rejected.insert((sink(), seq()), digest(payload));
+            }
+            "outbox.dead_letter_delivered.v1" => {
+                let letter = (sink(), seq());
+                let rejected = self.rejected.remove(&letter);
+                let rejected = rejected.expect("what is delivered late was a dead letter");
+                if !payload["digest"].is_null() {
+                    assert_eq!(digest(payload), rejected, "{letter:?} is another event");
+                }
+                self.delivered.insert(letter, rejected);
+            }
+            "outbox.dead_letters_discarded.v1" => {
+                for seq in members("seqs") {
+                    let letter = (sink(), Seq::new(seq.as_u64().unwrap()));
+                    let known = self.rejected.remove(&letter);
+                    assert!(
+                        known.is_some(),
+                        "{letter:?} is no dead letter, and discarded"
+                    );
+                    self.discarded.insert(letter);
+                }
+            }
+            "outbox.events_dropped.v1" => {
+                self.dropped.extend(members("ranges").iter().map(range));
+            }
+            "outbox.events_erased.v1" => {
+                for event in members("events") {
+                    let seq = Seq::new(event["seq"].as_u64().unwrap());
+                    self.erased.insert(seq, digest(&event));
+                }
             }
             // What comes back under the name is a new sink.
             "outbox.sink_forgotten.v1" => {
                 self.skipped.retain(|(name, _)| *name != sink());
                 self.rejected.retain(|(name, _), _| *name != sink());
+                self.discarded.retain(|(name, _)| *name != sink());
+                self.delivered.retain(|(name, _), _| *name != sink());
             }
             _ => {}
         }
@@ -81,11 +129,39 @@ impl Ledger {
     /// Whether it says that this sink will not get the event.
     pub(super) fn excuses(&self, sink: &SinkName, seq: Seq) -> bool {
         let sink = sink.as_str();
-        self.rejected.contains_key(&(sink.to_owned(), seq))
+        let letter = (sink.to_owned(), seq);
+        self.rejected.contains_key(&letter)
+            || self.discarded.contains(&letter)
+            || self.is_dropped(seq)
             || self
                 .skipped
                 .iter()
                 .any(|(name, range)| name == sink && range.contains(seq))
+    }
+}
+
+impl Ledger {
+    /// Whether this was a dead letter of the sink's and is given up.
+    pub(super) fn is_discarded(&self, sink: &SinkName, seq: Seq) -> bool {
+        self.discarded.contains(&(sink.as_str().to_owned(), seq))
+    }
+
+    /// What it came to.
+    pub(super) fn count(&self, tally: &mut Tally) {
+        let dropped: BTreeSet<u64> = self
+            .dropped
+            .iter()
+            .flat_map(|range| range.first().get()..=range.last().get())
+            .collect();
+        tally.dropped = dropped.len() as u64;
+        tally.delivered_late = self.delivered.len() as u64;
+        tally.discarded = self.discarded.len() as u64;
+        tally.erased = self.erased.len() as u64;
+    }
+
+    /// Whether it was given up for want of room.
+    fn is_dropped(&self, seq: Seq) -> bool {
+        self.dropped.iter().any(|range| range.contains(seq))
     }
 }
 
@@ -104,6 +180,14 @@ pub(super) struct Truth {
     pub(super) open: Vec<Batch>,
     pub(super) places: BTreeMap<SinkName, Place>,
     pub(super) ledger: Ledger,
+    /// Whether each dead letter is to be sent again.
+    pub(super) letters: BTreeMap<(SinkName, Seq), RetryState>,
+    /// Whom somebody asked to be erased, and up to which seq.
+    pub(super) wishes: Vec<(Uuid, Seq)>,
+    /// Of these, who was erased to the last free page.
+    pub(super) gone: Vec<(Uuid, Seq)>,
+    /// Dead letters that were sent once more.
+    pub(super) sent_late: u64,
     /// Which digest left under an epoch and seq.
     left: HashMap<(Epoch, Seq), Digest>,
 }
@@ -140,6 +224,8 @@ impl Truth {
         );
         self.check_chain(seen);
         let ledger = self.check_new(seen);
+        self.check_content(seen, &ledger);
+        self.check_given_up(seen, &ledger);
         for (number, (seq, _)) in &self.numbers {
             assert_eq!(
                 scribe.find(*number),
@@ -237,6 +323,79 @@ impl Truth {
         ledger
     }
 
+    /// What is held of a program's event is what was acknowledged, or was erased because somebody
+    /// asked for it; and the ledger names what was erased, and nothing else.
+    fn check_content(&self, seen: &Seen, ledger: &Ledger) {
+        for entry in seen.entries.iter().filter(|entry| entry.seq <= self.tail) {
+            let (seq, said) = (entry.seq, ledger.erased.get(&entry.seq));
+            let Some(number) = entry.number else {
+                assert!(
+                    !entry.is_erased && said.is_none(),
+                    "the ledger is erased at {seq}"
+                );
+                continue;
+            };
+            if entry.is_erased {
+                assert_eq!(
+                    said,
+                    Some(&entry.digest),
+                    "{seq} is erased, and nothing says so"
+                );
+                assert!(self.is_unwanted(number, seq), "nobody asked to erase {seq}");
+            } else {
+                assert_eq!(said, None, "{seq} is said to be erased");
+                let acknowledged = &self.numbers[&number].1;
+                assert_eq!(*acknowledged, entry.payload, "{seq} was altered");
+            }
+        }
+    }
+
+    /// Whether somebody asked for this event to be erased.
+    pub(super) fn is_unwanted(&self, number: u64, seq: Seq) -> bool {
+        let mut wishes = self.wishes.iter();
+        wishes.any(|(person, upto)| *person == person_of(number) && seq <= *upto)
+    }
+
+    /// Searches the file for what is to be gone from it.
+    pub(super) fn check_gone(&self, files: &[Vec<u8>]) {
+        if self.gone.is_empty() {
+            return;
+        }
+        for bytes in files {
+            for (at, _) in bytes
+                .windows(MARK.len())
+                .enumerate()
+                .filter(|(_, window)| *window == MARK.as_bytes())
+            {
+                let after = bytes[at + MARK.len()..].split(|byte| *byte == b',');
+                let number = after.map(str::from_utf8).next();
+                let number = number.and_then(Result::ok).and_then(|it| it.parse().ok());
+                let Some((number, seq)) = number.and_then(|number: u64| {
+                    let (seq, _) = self.numbers.get(&number)?;
+                    Some((number, seq))
+                }) else {
+                    continue;
+                };
+                let mut gone = self.gone.iter();
+                let is_gone =
+                    gone.any(|(person, upto)| *person == person_of(number) && seq <= upto);
+                assert!(!is_gone, "{seq} was erased, and its payload is in the file");
+            }
+        }
+    }
+
+    /// What is gone and was not for a sink that has confirmed it is named by the ledger.
+    fn check_given_up(&self, seen: &Seen, ledger: &Ledger) {
+        if seen.cursors.values().any(|cursor| cursor.required) {
+            return;
+        }
+        let mut seq = self.first_held.max(Seq::FIRST);
+        while seq < seen.first_held {
+            assert!(ledger.is_dropped(seq), "{seq} is trimmed for nobody");
+            seq = seq.next();
+        }
+    }
+
     fn draft(&self, number: u64) -> Option<&Draft> {
         let mut drafts = self.open.iter().flat_map(|batch| &batch.drafts);
         drafts.find(|draft| draft.number == number)
@@ -287,12 +446,8 @@ impl Truth {
                 "a sink that nobody knows: {name}"
             );
         }
-        // What is no longer held has been confirmed by every sink that it was kept for.
-        let mut required = seen.cursors.values().filter(|cursor| cursor.required);
-        assert!(
-            seen.first_held == self.first_held.max(Seq::FIRST) || required.next().is_some(),
-            "trimmed for nobody"
-        );
+        // What is no longer held has been confirmed by every sink that it was kept for, or the
+        // sink was moved past it; then `check_settled` finds the ledger's word for that.
         for (name, cursor) in seen.cursors.iter().filter(|(_, cursor)| cursor.required) {
             assert!(
                 seen.first_held <= cursor.confirmed.next(),
@@ -321,14 +476,14 @@ impl Truth {
 
     fn check_dead_letters(&self, seen: &Seen, ledger: &Ledger) {
         for (name, cursor) in &seen.cursors {
-            let letters = seen.dead_letters.iter().filter(|(sink, _)| sink == name);
+            let letters = seen.dead_letters.keys().filter(|(sink, _)| sink == name);
             assert_eq!(
                 letters.count() as u64,
                 cursor.dead_letters,
                 "dead letters of {name}"
             );
         }
-        for (name, seq) in &seen.dead_letters {
+        for (name, seq) in seen.dead_letters.keys() {
             assert!(
                 seen.cursors.contains_key(name),
                 "a dead letter of {name}, which is gone"
@@ -346,7 +501,7 @@ impl Truth {
             let name = SinkName::new(name).unwrap();
             let letter = (name, *seq);
             assert!(
-                seen.dead_letters.contains(&letter),
+                seen.dead_letters.contains_key(&letter),
                 "the dead letter of {seq} is gone"
             );
         }
@@ -370,6 +525,9 @@ impl Truth {
                 None => self.ledger.take(entry),
             }
         }
+        let state = |letter: &DeadLetter| letter.retry;
+        let letters = seen.dead_letters.iter();
+        self.letters = letters.map(|(key, it)| (key.clone(), state(it))).collect();
         self.tail = seen.tail;
         self.first_held = seen.first_held;
         let open = std::mem::take(&mut self.open);

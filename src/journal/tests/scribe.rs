@@ -2,7 +2,7 @@
 //! other, so that a simulation can stop between any two and at every call of the storage.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -14,16 +14,21 @@ use super::{
         core::Interrupted,
         cursor::{Cursors, Forgotten, Progress},
         error::RejectError,
+        letters,
         reader::Reader,
+        retention::{Retention, WhenFull},
         row::Group,
         staging::Staging,
-        store::{DEAD_LETTERS, GROUPS},
+        store::GROUPS,
     },
     *,
 };
 use crate::{
     envelope::{Chain, Digest, Envelope, Epoch, Kind, Record, Unverified, Verifier},
-    journal::{Cursor, ReadError},
+    journal::{
+        Chosen, Claim, Cursor, DeadLetter, DeadLetterError, DeadLettersChanged, ReadError, Retry,
+        Settled,
+    },
     seq::{Seq, SeqRange},
 };
 
@@ -36,6 +41,9 @@ const DECODED_ROWS: usize = 4_096;
 /// Small, so that redb reads from the storage again and again.
 const CACHE_BYTES: usize = 64 * 1024;
 
+/// So many persons have events.
+const PERSONS: u64 = 4;
+
 /// How a process begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Boot {
@@ -47,6 +55,8 @@ pub(crate) struct Boot {
     pub(crate) clock_set: bool,
     /// The quota, in bytes.
     pub(crate) max_bytes: u64,
+    /// What gives way where it is reached.
+    pub(crate) when_full: WhenFull,
 }
 
 /// An event as a program hands it over.
@@ -58,7 +68,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     fn event(&self) -> Event {
-        Event::builder("quiz.submitted.v1", Uuid::from_u128(7))
+        Event::builder("quiz.submitted.v1", person_of(self.number))
             .id(id_of(self.number))
             .payload(self.payload.as_str())
             .build()
@@ -68,6 +78,11 @@ impl Draft {
 
 fn id_of(number: u64) -> Uuid {
     Uuid::from_u64_pair(number, 1)
+}
+
+/// Whose event it is.
+pub(crate) fn person_of(number: u64) -> Uuid {
+    Uuid::from_u64_pair(number % PERSONS, 2)
 }
 
 /// One event as the journal holds it.
@@ -80,6 +95,8 @@ pub(crate) struct Entry {
     /// The number of a program's event; none for one of the ledger.
     pub(crate) number: Option<u64>,
     pub(crate) event_type: String,
+    /// Whether everything personal was erased from it.
+    pub(crate) is_erased: bool,
     pub(crate) payload: String,
 }
 
@@ -87,7 +104,10 @@ impl Entry {
     fn of(record: &Record<'_>) -> Self {
         let statement = &record.statement;
         let program = statement.kind == Kind::Program;
-        let payload = record.private.map(|private| private.payload.to_vec());
+        let payload = record
+            .private
+            .as_ref()
+            .map(|private| private.payload.to_vec());
         Self {
             seq: statement.seq,
             epoch: statement.epoch,
@@ -95,6 +115,7 @@ impl Entry {
             prev: statement.prev,
             number: program.then(|| statement.id.as_u64_pair().0),
             event_type: statement.event_type.to_owned(),
+            is_erased: record.private.is_none(),
             payload: String::from_utf8(payload.unwrap_or_default()).unwrap(),
         }
     }
@@ -133,7 +154,7 @@ pub(crate) struct Seen {
     pub(crate) tail: Seq,
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) cursors: Cursors,
-    pub(crate) dead_letters: BTreeSet<(SinkName, Seq)>,
+    pub(crate) dead_letters: BTreeMap<(SinkName, Seq), DeadLetter>,
     pub(crate) tally: BTreeMap<u64, u64>,
 }
 
@@ -159,6 +180,10 @@ impl Scribe {
     pub(crate) fn open(storage: &FaultyStorage, boot: Boot) -> Option<Self> {
         let limits = Limits {
             max_bytes: boot.max_bytes,
+            retention: Retention {
+                when_full: boot.when_full,
+                ..Retention::DEFAULT
+            },
             ..LIMITS
         };
         let opened = Core::open(
@@ -251,6 +276,82 @@ impl Scribe {
         self.core.is_attached(name)
     }
 
+    /// Notes which dead letters are to be sent again.
+    pub(crate) fn retry(
+        &mut self,
+        name: &SinkName,
+        chosen: Chosen,
+    ) -> Result<DeadLettersChanged, DeadLetterError> {
+        let (core, staging) = self.staging();
+        core.retry(staging, name, chosen)
+    }
+
+    /// Takes dead letters off the list for good.
+    pub(crate) fn discard(
+        &mut self,
+        name: &SinkName,
+        chosen: Chosen,
+    ) -> Result<DeadLettersChanged, DeadLetterError> {
+        let (core, staging) = self.staging();
+        core.discard(staging, name, chosen)
+    }
+
+    pub(crate) fn claim_retry(
+        &mut self,
+        name: &SinkName,
+        seq: Seq,
+        claim: Claim,
+    ) -> Result<bool, ReadError> {
+        let (core, staging) = self.staging();
+        core.claim_retry(staging, name, seq, claim)
+    }
+
+    pub(crate) fn settle_retry(
+        &mut self,
+        name: &SinkName,
+        seq: Seq,
+        settled: Settled,
+    ) -> Result<(), ReadError> {
+        let (core, staging) = self.staging();
+        core.settle_retry(staging, name, seq, settled)
+    }
+
+    /// What the sink is to be sent again next.
+    pub(crate) fn next_retry(&self, name: &SinkName) -> Option<Retry> {
+        self.core.next_retry(name)
+    }
+
+    /// Begins to erase a person; gives up to which seq. Comes after [`Self::flush`].
+    pub(crate) fn begin_erasing(&mut self, person: Uuid) -> Result<Seq, ()> {
+        assert!(self.staging.is_none(), "something is staged beside it");
+        let wish = self.core.begin_erasing(person).map_err(not_damaged)?;
+        Ok(wish.0)
+    }
+
+    /// Whether [`Self::erase_on`] has anything to do.
+    pub(crate) fn is_erasing(&self) -> bool {
+        self.core.is_erasing()
+    }
+
+    /// The next step of what is being erased. Comes after [`Self::flush`].
+    pub(crate) fn erase_on(&mut self) -> Result<(), ()> {
+        assert!(self.staging.is_none(), "something is staged beside it");
+        let stamp = self.stamp();
+        self.core.erase_on(stamp).map_err(not_damaged)
+    }
+
+    /// How often something was erased since the journal was opened.
+    pub(crate) fn erasures(&self) -> u64 {
+        self.core.erasures()
+    }
+
+    /// Compacts the file. Comes after [`Self::flush`].
+    pub(crate) fn compact(&mut self) -> Result<(), ()> {
+        assert!(self.staging.is_none(), "something is staged beside it");
+        let stamp = self.stamp();
+        self.core.compact(stamp).map(drop).map_err(not_damaged)
+    }
+
     /// Makes durable what is staged. After an error, [`Self::reopen`] has to follow.
     pub(crate) fn flush(&mut self) -> Result<(), ()> {
         self.staging();
@@ -334,6 +435,13 @@ impl Scribe {
         Ok(entries)
     }
 
+    /// The event of a dead letter; `None` where it is not held any more.
+    pub(crate) fn dead_letter(&self, seq: Seq) -> Result<Option<Entry>, ReadError> {
+        let batch = Reader::new(self.core.store().clone()).dead_letter(seq)?;
+        let record = batch.records().next().transpose()?;
+        Ok(record.map(|record| Entry::of(&record)))
+    }
+
     /// Which events in the range are dead letters of this sink.
     pub(crate) fn rejected(&self, name: &SinkName, range: SeqRange) -> Result<Vec<Seq>, ReadError> {
         Reader::new(self.core.store().clone()).rejected(name, range)
@@ -348,11 +456,9 @@ impl Scribe {
                 let (first, row) = row.unwrap();
                 entries.extend_from_slice(decoded.entries(first.value(), row.value()));
             }
-            let table = transaction.open_table(DEAD_LETTERS).unwrap();
-            let letter = |(sink, seq): (&str, u64)| (SinkName::new(sink).unwrap(), Seq::new(seq));
-            let letters = table.iter().unwrap();
+            let letters = letters::shown(transaction, None)?.into_iter();
             let letters = letters
-                .map(|entry| letter(entry.unwrap().0.value()))
+                .map(|letter| ((letter.sink.clone(), letter.seq), letter))
                 .collect();
             let tally = match transaction.open_table(TALLY) {
                 Ok(table) => table

@@ -373,6 +373,13 @@ impl FaultyStorage {
         disk.journal.as_ref().unwrap().durable.to_vec()
     }
 
+    /// What programs see of the journal, and what its medium holds.
+    pub(crate) fn bytes(&self) -> [Vec<u8>; 2] {
+        let disk = self.0.lock().unwrap();
+        let medium = disk.journal.as_ref().unwrap();
+        [medium.seen.to_vec(), medium.durable.to_vec()]
+    }
+
     /// The medium lied when it was synced, or is another one: it holds this from now on.
     pub(super) fn restore(&self, durable: Vec<u8>) {
         self.0.lock().unwrap().journal = Some(Medium::holding(&durable));
