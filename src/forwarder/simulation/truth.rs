@@ -126,6 +126,12 @@ impl Ledger {
         }
     }
 
+    /// Whether it says that this sink was moved past events that come after this one.
+    fn skips_beyond(&self, sink: &SinkName, seq: Seq) -> bool {
+        let mut skipped = self.skipped.iter();
+        skipped.any(|(name, range)| name == sink.as_str() && range.last() > seq)
+    }
+
     /// Whether it says that this sink will not get the event.
     pub(super) fn excuses(&self, sink: &SinkName, seq: Seq) -> bool {
         let sink = sink.as_str();
@@ -433,6 +439,12 @@ impl Truth {
                     "{last} left for {name}, which claims no more"
                 );
             }
+            // Trimming waits for it, so the ledger has nothing to excuse.
+            assert!(
+                !(place.is_sure && place.required)
+                    || !ledger.skips_beyond(name, place.begins_after),
+                "{name} is required, and was moved past events"
+            );
             let far_side = &far_sides[name];
             let mut seq = place.acked.next();
             while seq <= cursor.acked {

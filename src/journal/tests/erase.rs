@@ -313,6 +313,41 @@ fn a_dead_letter_of_an_erased_event_stays() {
     assert_eq!(marks(&storage), 0);
 }
 
+/// Its event was trimmed, and is kept for the dead letter alone.
+#[test]
+fn what_is_kept_of_a_dead_letter_is_erased_too() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), wanted(true, 10_000));
+    core.commit(staging).unwrap();
+    append(&mut core, vec![theirs(3, 10)]).unwrap().unwrap();
+    let more = (4..1_400).map(|number| others(number, 10));
+    append(&mut core, more.collect()).unwrap().unwrap();
+    let (letter, tail) = (Seq::new(2), core.tail());
+    let mut staging = core.stage(stamp());
+    core.claim(&mut staging, &nats(), tail);
+    core.reject(&mut staging, &nats(), letter, "constraint")
+        .unwrap();
+    core.commit(staging).unwrap();
+    let progress = Progress {
+        acked: tail,
+        floor: Position(0),
+        incarnation: Incarnation(1),
+    };
+    core.note_progress(&nats(), progress);
+    append(&mut core, vec![others(1_400, 10)]).unwrap().unwrap();
+    assert!(core.first_held() > letter && marks(&storage) > 0);
+
+    assert_eq!(erase(&mut core), 1);
+    assert_eq!(marks(&storage), 0);
+    let reader = Reader::new(core.store().clone());
+    let batch = reader.dead_letter(letter).unwrap();
+    let record = batch.records().next().unwrap().unwrap();
+    assert!(record.private.is_none());
+    assert_eq!(ledger(&core).len(), 1);
+}
+
 #[test]
 fn a_request_erases_what_came_before_it_and_itself_once_every_required_sink_has_it() {
     for on_request in [false, true] {
