@@ -6,7 +6,7 @@ use crate::{
     envelope::{Envelope, Kind, Unverified, Verifier},
     journal::{
         Chosen, Claim, DeadLetter, DeadLetterError, MAX_DEAD_LETTERS, Reader, Retry, RetryState,
-        Settled, cursor::Progress, letters,
+        Settled, cursor::Progress, erasure, letters, recover,
     },
     seq::{Incarnation, Position, Seq},
 };
@@ -611,4 +611,49 @@ fn a_power_cut_at_every_call_leaves_each_dead_letter_in_one_state() {
 #[test]
 fn a_call_that_fails_once_leaves_each_dead_letter_in_one_state() {
     at_every_call(Fault::Once);
+}
+
+#[test]
+fn a_recovery_takes_what_is_noted_and_kept_of_dead_letters_and_who_is_to_be_erased() {
+    let (storage, mut core) = rejected(100, &[2, 40]);
+    let more = (200..1_400).map(|number| sealed(number, "{}")).collect();
+    append(&mut core, more).unwrap().unwrap();
+    confirm_all(&mut core, &nats()).unwrap();
+    assert!(core.first_held() > Seq::new(1_000));
+    let before = shown(&core);
+    assert!(before.len() == 2 && before.iter().all(|letter| letter.held));
+    let tail = core.tail();
+    let wishes = |core: &Core<FaultyStorage>| {
+        let mut wishes = Vec::new();
+        let read =
+            |transaction: &redb::ReadTransaction| erasure::read_wishes(transaction, &mut wishes);
+        core.store().read(read).unwrap();
+        wishes
+    };
+    let wish = (Seq::new(1_200), Box::from("somebody"), 1);
+    core.store()
+        .write(|transaction| {
+            let beyond = (tail.plus(50), Box::from("somebody else"), 0);
+            erasure::put_wishes(transaction, &[wish.clone(), beyond], Seq::new(u64::MAX))
+        })
+        .unwrap();
+    drop(core);
+    let recovery = recover(
+        storage.clone(),
+        identity(),
+        &[],
+        Some("a test".into()),
+        LIMITS,
+        1 << 20,
+        entropy(7),
+        stamp(),
+    );
+    let recovery = recovery.unwrap().unwrap();
+    assert_eq!((recovery.dead_letters, recovery.missing), (2, Vec::new()));
+    let core = open(&storage, LIMITS).unwrap();
+    assert_eq!(shown(&core), before);
+    assert_eq!(wishes(&core), [wish, (tail, Box::from("somebody else"), 0)]);
+    let held_bytes = core.held_bytes();
+    drop(core);
+    assert_eq!(open(&storage, LIMITS).unwrap().held_bytes(), held_bytes);
 }

@@ -308,8 +308,8 @@ fn in_a_child() {
         false => changes.len(),
     };
     progress.write(&file);
-    for index in from..upto {
-        let (bytes, hit) = changes[index].of(&sample.bytes);
+    for (index, change) in changes.iter().enumerate().take(upto).skip(from) {
+        let (bytes, hit) = change.of(&sample.bytes);
         progress.index = index as u64;
         progress.tally.tried += 1;
         if phase == Phase::Use as usize {
