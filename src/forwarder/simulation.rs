@@ -10,24 +10,33 @@
 //! # What is tried
 //!
 //! Requests of one to many events, staged together or alone; a program's transactions, kept and
-//! rolled back; the same again after an unknown outcome, known ids with other content; a full
-//! journal and trimming; sinks that come, go and are forgotten; lines that are cut with parcels and
-//! answers on them, answers in any order, refusals of one event, for now and for good; streams that
-//! are made anew; clean ends, kills, power cuts, and every fault of the disk.
+//! rolled back; the same again after an unknown outcome, known ids with other content; a journal
+//! that is full and refuses, or gives up its oldest events; trimming; dead letters that are sent
+//! once more or taken off the list; persons that are erased, and a file that is compacted; sinks
+//! that come, go and are forgotten; lines that are cut with parcels and answers on them, answers
+//! in any order, refusals of one event, for now and for good; streams that are made anew; clean
+//! ends, kills, power cuts, and every fault of the disk.
 //!
-//! At every call that could change the disk, the power is also cut in a copy of it; the copy
-//! recovers, at some of the calls of that recovery the power is cut again, and in that one's too.
+//! At every call that could change the disk, the power is also cut in a copy of it; of the
+//! hundreds that an erasure or a compaction makes, at some. The copy recovers, at some of the
+//! calls of that recovery the power is cut again, and in that one's too.
 //!
 //! # What has to hold, after each recovery and each commit
 //!
 //! - Every event that was acknowledged is there, as it was, under its seq; it reached each sink
 //!   whose cursor passed it and each that it was kept for, or the ledger says why not.
-//! - A request, and a transaction with its rows, is there whole or not at all; what was rolled back
-//!   is not; nothing is there twice, and nothing that was not durable comes back.
+//! - What was given up for want of room, is a dead letter no longer, or was erased, is named by
+//!   the ledger in the same commit; nobody's event is erased whom nobody asked to erase.
+//! - A dead letter that leaves once more is in doubt by a durable claim of its own, behind which
+//!   every copy of it lies; it counts as delivered only where it arrived.
+//! - Once an erasure is through, the chain verifies, and no payload of that person is anywhere in
+//!   the file, as programs see it and as the medium holds it. Compacting changes nothing.
+//! - A request, and a transaction with its rows, is there whole or not at all; what was rolled
+//!   back is not; nothing is there twice, and nothing that was not durable comes back.
 //! - `confirmed ≤ acked ≤ claimed ≤ tail`; no cursor goes back; nothing left beyond a claim.
 //! - Everything held is one signed chain, and no two events have one epoch and seq.
-//! - A repeat is marked, and nothing is sent again that was settled. A stream that can be read back
-//!   holds nothing twice.
+//! - A repeat is marked, and nothing is sent again that was settled. A stream that can be read
+//!   back holds nothing twice.
 //! - Nothing that the disk did is taken for damage, or for a reason to begin an epoch.
 //! - When faults stop, everything is delivered in a bounded number of steps.
 //!
@@ -141,6 +150,10 @@ fn whatever_fails_nothing_acknowledged_is_lost_and_everything_is_delivered() {
     assert!(tally.in_recovery > 100, "{tally:?}");
     assert!(tally.reopened > 5 && tally.kills > 2, "{tally:?}");
     assert!(tally.acknowledged > 500 && tally.handed > 500, "{tally:?}");
+    assert!(tally.dropped > 0 && tally.discarded > 0, "{tally:?}");
+    assert!(tally.sent_late > 0 && tally.delivered_late > 0, "{tally:?}");
+    assert!(tally.erased > 0 && tally.scrubbed > 0, "{tally:?}");
+    assert!(tally.compacted > 0, "{tally:?}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ const CALM_STEPS: usize = 20_000;
 
 /// Erasing and compacting write hundreds of pages, one like the other: the power is cut at fewer of
 /// them by this factor.
-const STEPS_WITH_MANY_CALLS: u64 = 8;
+const STEPS_WITH_MANY_CALLS: u64 = 24;
 
 /// One in so many recoveries has every signature checked.
 const VERIFY_EVERY: u64 = 64;
@@ -306,6 +306,8 @@ pub(super) struct Run {
     erasing: Vec<(Uuid, Seq)>,
     /// Whether the program has tables of its own, which keep the file from being compacted.
     transacts: bool,
+    /// Whether somebody is erased: a run with that takes much longer.
+    erases: bool,
     next_number: u64,
     next_key: u64,
     now: Duration,
@@ -320,6 +322,7 @@ impl Run {
         let mut dice = Dice::new(seed);
         let small = dice.one_in(2);
         let transacts = dice.one_in(2);
+        let erases = dice.one_in(3);
         Self {
             effort,
             probe_dice: Dice::new(!seed),
@@ -342,6 +345,7 @@ impl Run {
             unknown: Vec::new(),
             erasing: Vec::new(),
             transacts,
+            erases,
             next_number: 1,
             next_key: 1,
             now: Duration::ZERO,
@@ -416,7 +420,8 @@ impl Run {
             Operation::Transact | Operation::RollBack => {}
             Operation::RetryLetters => self.retry_letters(),
             Operation::DiscardLetters => self.discard_letters(),
-            Operation::Erase => self.erase(),
+            Operation::Erase if self.erases => self.erase(),
+            Operation::Erase => {}
             Operation::EraseOn => {
                 for _ in 0..3 {
                     self.erase_on();
@@ -674,9 +679,9 @@ impl Run {
             return;
         }
         let commits = self.scribe().commits();
-        self.storage.record();
+        self.storage.record_some(STEPS_WITH_MANY_CALLS);
         let erased = self.scribe().erase_on();
-        self.probe_some_recorded(STEPS_WITH_MANY_CALLS);
+        self.probe_recorded();
         match erased {
             Ok(()) if self.scribe().commits() > commits => self.committed(commits),
             Ok(()) => {}
@@ -695,9 +700,9 @@ impl Run {
     fn compact(&mut self) {
         self.flush();
         let (tail, commits) = (self.truth.tail, self.scribe().commits());
-        self.storage.record();
+        self.storage.record_some(STEPS_WITH_MANY_CALLS);
         let compacted = self.scribe().compact();
-        self.probe_some_recorded(STEPS_WITH_MANY_CALLS);
+        self.probe_recorded();
         match compacted {
             Ok(()) => {
                 if self.scribe().commits() > commits {
@@ -1068,13 +1073,8 @@ impl Run {
 
     /// Cuts the power in copies of the disk as it was before each call, and lets each recover.
     fn probe_recorded(&mut self) {
-        self.probe_some_recorded(1);
-    }
-
-    /// The same in fewer of them by this factor.
-    fn probe_some_recorded(&mut self, factor: u64) {
         for disk in self.storage.recorded() {
-            if self.probe_dice.one_in(self.effort.probe_every * factor) {
+            if self.probe_dice.one_in(self.effort.probe_every) {
                 self.probe(&disk, 0);
             }
         }

@@ -221,6 +221,8 @@ struct Disk {
     older: Option<Medium>,
     /// The disk as it was before each call that could change it.
     recorded: Option<Vec<Disk>>,
+    /// One in so many of these calls is kept.
+    record_every: u64,
 }
 
 impl Disk {
@@ -230,6 +232,7 @@ impl Disk {
             return Err(io::Error::other("no power"));
         }
         if call != Call::Look
+            && self.calls.is_multiple_of(self.record_every)
             && let Some(mut recorded) = self.recorded.take()
         {
             recorded.push(self.clone());
@@ -272,6 +275,7 @@ impl FaultyStorage {
             random: seed,
             older: None,
             recorded: None,
+            record_every: 1,
         })
     }
 
@@ -354,7 +358,14 @@ impl FaultyStorage {
 
     /// Keeps, from now on, the disk as it was before each call that could change it.
     pub(crate) fn record(&self) {
-        self.0.lock().unwrap().recorded = Some(Vec::new());
+        self.record_some(1);
+    }
+
+    /// The same at one in so many of these calls.
+    pub(crate) fn record_some(&self, every: u64) {
+        let mut disk = self.0.lock().unwrap();
+        disk.recorded = Some(Vec::new());
+        disk.record_every = every;
     }
 
     /// What was kept, in order, without any fault that was still to come; keeps nothing more.
