@@ -440,9 +440,9 @@ impl Truth {
                 );
             }
             // Trimming waits for it, so the ledger has nothing to excuse.
+            let may_be_moved = !place.is_sure || !place.required;
             assert!(
-                !(place.is_sure && place.required)
-                    || !ledger.skips_beyond(name, place.begins_after),
+                may_be_moved || !ledger.skips_beyond(name, place.begins_after),
                 "{name} is required, and was moved past events"
             );
             let far_side = &far_sides[name];
