@@ -15,7 +15,7 @@
 //! | `edge_outbox.meta` | `format` | version of the file |
 //! | `edge_outbox.meta` | `dead_letter_row_bytes` | a sum |
 //! | `edge_outbox.meta` | `scrub` | there while free pages may hold what was erased |
-//! | `edge_outbox.erasing` | upto, who | somebody who is to be erased ([`erasure`]) |
+//! | `edge_outbox.erasing` | upto, who | somebody who is to be erased (`erasure`) |
 //! | `edge_outbox.fillers` | number | nothing: takes free pages, so that they are written over |
 //!
 //! A program's own tables, under any other name, live in the same file ([`Transaction`]).

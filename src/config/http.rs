@@ -22,7 +22,7 @@ use crate::http::{AllowedHost, AllowedOrigin, Token};
 
 /// Where the daemon listens by default.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7411);
-/// The listeners' part of a [`Config`].
+/// The listeners' part of a [`Config`](super::Config).
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// The TCP address; none: no TCP.
