@@ -58,6 +58,7 @@ async fn a_good_database_is_ok_in_every_respect_and_nothing_runs_in_it() {
         "postgres.insert",
         "postgres.rows",
         "postgres.commit",
+        "postgres.pooler",
     ];
     assert_eq!(report.with_verdict("ok"), expected);
     assert_eq!(report.findings.len(), expected.len());
@@ -131,13 +132,16 @@ async fn a_server_that_does_not_sync_and_a_pooler_with_several_statements_are_wa
     let report = look(&server.url(), "");
     assert_eq!(report.with_verdict("warn"), ["postgres.commit"]);
     report.assert("postgres.commit", "warn", "fsync = on");
+    report.assert("postgres.pooler", "ok", "at once: 4");
+    let report = look(&server.url(), "pipeline = 2");
+    report.assert("postgres.pooler", "ok", "at once: 2");
 
     let pooler = PgBouncer::before(&server);
     let report = look(&pooler.url(), "");
     assert_eq!(report.failed(), NONE);
     report.assert("postgres.pooler", "ok", &server.port().to_string());
     let report = look(&pooler.url(), "pipeline = 4");
-    report.assert("postgres.pooler", "warn", "`pipeline = 1`");
+    report.assert("postgres.pooler", "warn", "leave `pipeline` out");
 }
 
 #[tokio::test]

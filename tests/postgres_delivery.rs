@@ -103,7 +103,7 @@ async fn rows_arrive_in_order_in_several_statements_at_once() {
     let device = device();
     let options = PostgresOptions {
         batch: 64,
-        pipeline: 4,
+        pipeline: Some(4),
         ..options(&server)
     };
     let mut session = connect(options, &device).await.unwrap();

@@ -162,7 +162,7 @@ async fn nothing_is_lost_and_nothing_is_there_twice_over_twenty_deaths_of_the_se
     let device = device();
     let options = PostgresOptions {
         batch: 16,
-        pipeline: 4,
+        pipeline: Some(4),
         ..options(&server)
     };
     let mut acked = 0_u64;

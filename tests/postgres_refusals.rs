@@ -55,7 +55,7 @@ async fn poison_rows_are_found_and_all_others_are_stored() {
     {
         let options = PostgresOptions {
             batch: 64,
-            pipeline: round + 1,
+            pipeline: Some(round + 1),
             ..server_options.clone()
         };
         let mut session = connect(options, &device).await.unwrap();

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     secret::Secret,
     sink::postgres::{
-        DEFAULT_BATCH, DEFAULT_IDLE_TIMEOUT, DEFAULT_PIPELINE, MAX_ACK_TIMEOUT, MAX_BATCH,
-        MAX_CONNECT_TIMEOUT, MAX_PIPELINE, PostgresOptions, PostgresSink, SslMode,
+        DEFAULT_BATCH, DEFAULT_IDLE_TIMEOUT, MAX_ACK_TIMEOUT, MAX_BATCH, MAX_CONNECT_TIMEOUT,
+        MAX_PIPELINE, PostgresOptions, PostgresSink, SslMode,
     },
 };
 
@@ -147,8 +147,7 @@ impl PostgresConfig {
         );
         let rows = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let batch = section.get_within("batch", rows(DEFAULT_BATCH), 1..=rows(MAX_BATCH));
-        let pipeline =
-            section.get_within("pipeline", rows(DEFAULT_PIPELINE), 1..=rows(MAX_PIPELINE));
+        let pipeline = section.optional_within("pipeline", 1..=rows(MAX_PIPELINE));
         let idle_timeout = section.get_within(
             "idle_timeout",
             Idle(Some(Span(DEFAULT_IDLE_TIMEOUT))),
@@ -168,7 +167,7 @@ impl PostgresConfig {
             connect_timeout: connect_timeout.0,
             ack_timeout: ack_timeout.0,
             batch: number(batch),
-            pipeline: number(pipeline),
+            pipeline: pipeline.map(number),
             max_in_flight: number(window),
             idle_timeout: idle_timeout.0.map(|span| span.0),
         };

@@ -10,7 +10,7 @@
 //!
 //! A statement is one transaction, unnamed and complete in itself, and nothing is set in the
 //! session: so a pooler in transaction mode may stand between. One is on its way at a time, unless
-//! the configuration says that nothing stands between.
+//! the server itself answers or the configuration says so.
 
 #[cfg(feature = "cli")]
 mod checkup;

@@ -208,7 +208,7 @@ fn sink(server: &PostgresServer, pipeline: usize) -> Sink {
     let options = PostgresOptions {
         url: server.url().into(),
         sslmode: Some(SslMode::Disable),
-        pipeline,
+        pipeline: Some(pipeline),
         ..PostgresOptions::default()
     };
     Sink::Postgres(PostgresSink::new(options).expect("options"))

@@ -136,7 +136,7 @@ async fn inquire(site: &Site, link: &Link) -> Result<Vec<Finding>, SinkError> {
     let facts = Facts::ask(site, link).await?;
     findings.push(rows(&facts, &tables.events));
     findings.extend(commit(link, &facts));
-    findings.extend(pooler(site, &facts));
+    findings.extend(pooler(site, link));
     Ok(findings)
 }
 
@@ -146,8 +146,6 @@ struct Facts {
     /// Triggers and rules, by name.
     on_the_way: String,
     syncs: bool,
-    /// Where the server itself listens; none on its Unix socket.
-    port: Option<i32>,
 }
 
 impl Facts {
@@ -158,7 +156,7 @@ impl Facts {
             and not tgisinternal and tgenabled <> 'D' union all \
             select rulename::text from pg_rewrite where ev_class = $1::regclass \
             and rulename <> '_RETURN') as found (name)), ''), \
-            current_setting('fsync') = 'on', inet_server_port()";
+            current_setting('fsync') = 'on'";
         let tried = format!("looking at {} at {}", site.tables.events, site.server);
         let failed = |error: Error| refusal::of_question(&tried, &error, &site.tables);
         let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] =
@@ -175,7 +173,6 @@ impl Facts {
             hides_rows: row.try_get(0).map_err(failed)?,
             on_the_way: row.try_get(1).map_err(failed)?,
             syncs: row.try_get(2).map_err(failed)?,
-            port: row.try_get(3).map_err(failed)?,
         })
     }
 }
@@ -225,19 +222,30 @@ fn commit(link: &Link, facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-/// A server that itself listens elsewhere has something before it. Said of one host alone, for
-/// which one of several it is cannot be told.
-fn pooler(site: &Site, facts: &Facts) -> Option<Finding> {
-    let [(_, port)] = site.address.tcp_hosts().try_into().ok()?;
-    let behind = facts.port.filter(|own| *own != i32::from(port))?;
+/// A server that itself listens elsewhere has something before it. Of a Unix socket it cannot be
+/// told.
+fn pooler(site: &Site, link: &Link) -> Option<Finding> {
+    if site.address.is_on_unix_socket() {
+        return None;
+    }
+    let count = link.pipeline(site);
+    if link.is_direct() {
+        let message =
+            format!("the server itself answers: statements on their way at once: {count}");
+        return Some(Finding::ok(Check::PostgresPooler, message));
+    }
+    let listens = match link.listens {
+        Some(at) => at.to_string(),
+        None => "its Unix socket".to_owned(),
+    };
     let message =
-        format!("a pooler or a forwarded port stands between: the server listens at {behind}");
-    Some(match site.options.pipeline {
+        format!("a pooler or a forwarded port stands between: the server listens at {listens}");
+    Some(match count {
         1 => Finding::ok(Check::PostgresPooler, message),
         _ => Finding::warn(
             Check::PostgresPooler,
             message,
-            "set `pipeline = 1` if it is a pooler, which may mix up statements".to_owned(),
+            "leave `pipeline` out if it is a pooler, which may mix up statements".to_owned(),
         ),
     })
 }

@@ -1,8 +1,12 @@
 //! One connection to the database, made once and never made again by itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{net::lookup_host, task::JoinHandle, time::timeout};
 use tokio_postgres::{Client, Error, NoTls, types::Type};
 use uuid::Uuid;
 
@@ -12,7 +16,7 @@ use crate::{
         Incarnation, SinkError,
         postgres::{
             encryption,
-            options::{Address, PostgresOptions},
+            options::{Address, DEFAULT_PIPELINE, PostgresOptions},
             refusal,
             tables::{SCHEMA_VERSION, Tables},
         },
@@ -27,6 +31,13 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_RETRIES: u32 = 3;
 /// How long what was sent may stay unacknowledged by the other side's system.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A server under glibc gives memory back after each statement and asks for it again page by page,
+/// a quarter of its time, unless something large was asked for at once and freed before: then
+/// the threshold for giving back rises (`M_MMAP_THRESHOLD` in mallopt(3)). Our statements begin
+/// small, for a link that may be slow, and grow bit by bit; so the first question has the server hold
+/// so many bytes for a moment.
+const PRACTICE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The encoding that a database has to have: in any other an event would be refused for a character.
 const ENCODING: &str = "UTF8";
@@ -58,6 +69,11 @@ pub(super) struct Link {
     task: Task,
     /// Which database it is.
     pub(super) incarnation: Incarnation,
+    /// Where the server says that it listens; none on its Unix socket.
+    #[cfg(feature = "cli")]
+    pub(super) listens: Option<SocketAddr>,
+    /// Whether no pooler can stand between, for that is where the connection leads.
+    is_direct: bool,
     /// Why what is confirmed would not outlive a crash of the server, and what to do about it.
     pub(super) unmet: Vec<String>,
 }
@@ -104,6 +120,9 @@ impl Link {
             client: Arc::new(client),
             task: Task(Some(task)),
             incarnation: Incarnation::default(),
+            #[cfg(feature = "cli")]
+            listens: None,
+            is_direct: false,
             unmet: Vec::new(),
         };
         link.inspect(site).await?;
@@ -120,7 +139,8 @@ impl Link {
              current_setting('synchronous_commit'), current_setting('transaction_read_only'), \
              current_setting('server_encoding'), \
              (select bool_and(relpersistence = 'p') from pg_class where oid = $1::regclass \
-             or oid in (select relid from pg_partition_tree($1::regclass))) \
+             or oid in (select relid from pg_partition_tree($1::regclass))), \
+             inet_server_addr(), inet_server_port(), length(repeat(' ', {PRACTICE_BYTES})) \
              from {}",
             tables.schema
         );
@@ -144,6 +164,8 @@ impl Link {
         let read_only: &str = row.try_get(5).map_err(failed)?;
         let encoding: &str = row.try_get(6).map_err(failed)?;
         let logged: bool = row.try_get(7).map_err(failed)?;
+        let host: Option<IpAddr> = row.try_get(8).map_err(failed)?;
+        let port: Option<i32> = row.try_get(9).map_err(failed)?;
         if version != SCHEMA_VERSION {
             return Err(tables.wrong_version(&site.server, version));
         }
@@ -181,7 +203,31 @@ impl Link {
             ));
         }
         self.incarnation = incarnation(instance);
+        let port = port.and_then(|port| u16::try_from(port).ok());
+        let listens = host.zip(port).map(SocketAddr::from);
+        self.is_direct = match listens {
+            Some(listens) => leads_to(&site.address, listens).await,
+            None => false,
+        };
+        #[cfg(feature = "cli")]
+        {
+            self.listens = listens;
+        }
         Ok(())
+    }
+
+    /// How many statements may be on their way at once.
+    pub(super) fn pipeline(&self, site: &Site) -> usize {
+        match site.options.pipeline {
+            Some(count) => count,
+            None if self.is_direct => DEFAULT_PIPELINE,
+            None => 1,
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    pub(super) const fn is_direct(&self) -> bool {
+        self.is_direct
     }
 
     pub(super) fn client(&self) -> &Arc<Client> {
@@ -220,6 +266,20 @@ impl Drop for Task {
             task.abort();
         }
     }
+}
+
+/// Whether the URL leads to where the server itself listens: a pooler cannot listen there as well.
+async fn leads_to(address: &Address, listens: SocketAddr) -> bool {
+    for place in address.tcp_hosts() {
+        // A name was looked up a moment ago. If it is none now, nothing is proven.
+        let Ok(mut found) = lookup_host(place).await else {
+            continue;
+        };
+        if found.any(|at| at.port() == listens.port() && at.ip().to_canonical() == listens.ip()) {
+            return true;
+        }
+    }
+    false
 }
 
 /// A database's identity as a number; 0 stands for none.

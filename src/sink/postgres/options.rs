@@ -21,10 +21,10 @@ pub const MAX_ACK_TIMEOUT: Duration = Duration::from_secs(300);
 pub const DEFAULT_BATCH: usize = 256;
 /// The most rows in one statement that can be set.
 pub const MAX_BATCH: usize = 4_096;
-/// Statements on their way at once by default. With one, the next is ready when the answer comes;
-/// more would save a round trip for each, but poolers lose track of them (pgbouncer 1.18 mixes up
-/// its clients' messages).
-pub const DEFAULT_PIPELINE: usize = 1;
+/// Statements on their way at once by default where the server itself answers: neither it nor the
+/// way to it is idle between two of them. Where a pooler may stand between it is one, for poolers
+/// lose track of more (pgbouncer 1.18 mixes up its clients' messages).
+pub const DEFAULT_PIPELINE: usize = 4;
 /// The most statements on their way that can be set.
 pub const MAX_PIPELINE: usize = 16;
 /// Unanswered events borne by default: four statements.
@@ -62,9 +62,10 @@ pub struct PostgresOptions {
     pub ack_timeout: Duration,
     /// How many rows one statement has at most.
     pub batch: usize,
-    /// How many statements may be on their way at once. More than 1 gains where the way is long,
-    /// and needs a connection without a pooler.
-    pub pipeline: usize,
+    /// How many statements may be on their way at once; `None`: [`DEFAULT_PIPELINE`] where the
+    /// server says that it listens at the very address in the URL, else 1. More than 1 needs a
+    /// connection without a pooler.
+    pub pipeline: Option<usize>,
     /// How many events may be unanswered at once.
     pub max_in_flight: usize,
     /// How long the connection is kept with nothing to send; `None`: for ever. It is opened again
@@ -83,7 +84,7 @@ impl Default for PostgresOptions {
             connect_timeout: MAX_CONNECT_TIMEOUT,
             ack_timeout: DEFAULT_ACK_TIMEOUT,
             batch: DEFAULT_BATCH,
-            pipeline: DEFAULT_PIPELINE,
+            pipeline: None,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             idle_timeout: Some(DEFAULT_IDLE_TIMEOUT),
         }
@@ -226,7 +227,6 @@ impl Address {
     }
 
     /// Each host that is reached by TCP, with its port.
-    #[cfg(feature = "cli")]
     pub(super) fn tcp_hosts(&self) -> Vec<(String, u16)> {
         if self.is_on_unix_socket() {
             return Vec::new();
@@ -243,7 +243,6 @@ impl Address {
     }
 
     /// Whether the way leads through a Unix socket.
-    #[cfg(feature = "cli")]
     pub(super) fn is_on_unix_socket(&self) -> bool {
         matches!(self.config.get_hosts().first(), Some(Host::Unix(_)))
     }
@@ -283,7 +282,10 @@ impl PostgresOptions {
         if !(1..=MAX_BATCH).contains(&self.batch) {
             return Err(Wrong::Batch);
         }
-        if !(1..=MAX_PIPELINE).contains(&self.pipeline) {
+        if self
+            .pipeline
+            .is_some_and(|count| !(1..=MAX_PIPELINE).contains(&count))
+        {
             return Err(Wrong::Pipeline);
         }
         if !(1..=MAX_IN_FLIGHT).contains(&self.max_in_flight) {

@@ -180,10 +180,13 @@ impl Session {
     /// Sends what may leave: a full statement while there is room for one more on the way, and
     /// one that could hold more rows only where nothing is, as a single event does at once.
     async fn launch_due(&mut self) {
-        let Some(client) = self.link.as_ref().map(|link| link.client().clone()) else {
+        let link = self.link.as_ref();
+        let Some((client, pipeline)) =
+            link.map(|link| (link.client().clone(), link.pipeline(&self.site)))
+        else {
             return;
         };
-        while self.flight.len() < self.site.options.pipeline {
+        while self.flight.len() < pipeline {
             let batch = match (self.parts.pop_front(), self.prepared.take()) {
                 (Some(part), prepared) => {
                     self.prepared = prepared;
