@@ -2,6 +2,7 @@
 
 mod attack;
 mod behaviour;
+mod cost;
 mod crash;
 mod damage;
 mod erase;
