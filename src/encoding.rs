@@ -18,6 +18,11 @@ pub(crate) fn push_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     debug_assert_eq!(written, out.len() - start);
 }
 
+/// `bytes` in base64.
+pub(crate) fn base64_of(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
 /// Writes `bytes` in base64.
 pub(crate) fn fmt_base64(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     fmt::Display::fmt(&Base64Display::new(bytes, &STANDARD), f)

@@ -11,11 +11,11 @@
 //! | `edge_outbox.dead_letter_notes` | sink, seq | what else is known of it |
 //! | `edge_outbox.dead_letters_discarded` | sink, seq | reason code of what was discarded |
 //! | `edge_outbox.dead_letter_rows` | first seq of the group | what is kept of it once it is trimmed |
-//! | `edge_outbox.dropped` | – | seqs of the ledger's events on what was dropped, once there is one |
 //! | `edge_outbox.meta` | `format` | version of the file |
 //! | `edge_outbox.meta` | `dead_letter_row_bytes` | a sum |
+//! | `edge_outbox.meta` | `dropped_since`, `dropped_newest` | seqs of the ledger's events on what was dropped, once there is one |
 //! | `edge_outbox.meta` | `scrub` | there while free pages may hold what was erased |
-//! | `edge_outbox.erasing` | upto, who | somebody who is to be erased (`erasure`) |
+//! | `edge_outbox.erasing` | who, upto | somebody who is to be erased (`erasure`) |
 //! | `edge_outbox.fillers` | number | nothing: takes free pages, so that they are written over |
 //!
 //! A program's own tables, under any other name, live in the same file ([`Transaction`]).

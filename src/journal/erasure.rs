@@ -71,8 +71,8 @@ use crate::{
     seq::Seq,
 };
 
-/// Who is to be erased, by the last seq that it is about and the id; the value says when.
-pub(super) const ERASING: TableDefinition<'_, (u64, &str), u8> =
+/// Who is to be erased, by the id and the last seq that it is about; the value says when.
+pub(super) const ERASING: TableDefinition<'_, (&str, u64), &str> =
     TableDefinition::new("edge_outbox.erasing");
 
 /// Takes every free page, so that it is written over.
@@ -149,16 +149,23 @@ impl Person {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
     /// At once.
-    Now = 0,
+    Now,
     /// Once every required sink has confirmed the last event that it is about: the request itself,
     /// of which a hub must hear.
-    Delivered = 1,
+    Delivered,
 }
 
 impl When {
-    fn from_stored(value: u8) -> Self {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Delivered => "delivered",
+        }
+    }
+
+    fn from_stored(value: &str) -> Self {
         match value {
-            0 => Self::Now,
+            "now" => Self::Now,
             _ => Self::Delivered,
         }
     }
@@ -205,7 +212,7 @@ impl Erasure {
             Ok(table) => {
                 for entry in table.iter().map_err(fault)? {
                     let (key, value) = entry.map_err(fault)?;
-                    let (upto, who) = key.value();
+                    let (who, upto) = key.value();
                     let when = When::from_stored(value.value());
                     self.wishes.insert((Seq::new(upto), who.into()), when);
                 }
@@ -244,7 +251,7 @@ impl Erasure {
 }
 
 /// What stands in the file of wishes: up to which seq, who, and when.
-pub(super) type StoredWish = (Seq, Box<str>, u8);
+pub(super) type StoredWish = (Seq, Box<str>, When);
 
 /// Adds every wish that stands in the file, for a recovery.
 pub(super) fn read_wishes(
@@ -257,8 +264,9 @@ pub(super) fn read_wishes(
     };
     for entry in table.iter().map_err(fault)? {
         let (key, when) = entry.map_err(fault)?;
-        let (upto, who) = key.value();
-        wishes.push((Seq::new(upto), who.into(), when.value()));
+        let (who, upto) = key.value();
+        let when = When::from_stored(when.value());
+        wishes.push((Seq::new(upto), who.into(), when));
     }
     Ok(())
 }
@@ -275,7 +283,8 @@ pub(super) fn put_wishes(
     let mut table = transaction.open_table(ERASING).map_err(fault)?;
     for (upto, who, when) in wishes {
         let upto = (*upto).min(tail);
-        table.insert((upto.get(), &**who), *when).map_err(fault)?;
+        let key = (&**who, upto.get());
+        table.insert(key, when.as_str()).map_err(fault)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@
 //! nothing is kept that nobody asked for. These rows count to the quota, and have a share of it.
 //!
 //! ```text
-//! note = version u8 (1) ‖ postcard(Note) ‖ crc32 u32 little-endian over (sink ‖ seq u64 ‖ version ‖ postcard)
+//! note = base64(version u8 (1) ‖ postcard(Note) ‖ crc32 u32 little-endian over (sink ‖ seq u64 ‖ version ‖ postcard))
 //! ```
 //!
 //! A dead letter without a note is of an earlier version of this program, and a note without a dead
@@ -32,12 +32,13 @@ use super::{
 };
 use crate::{
     clock::{ClockSync, Stamp, Timestamp},
+    encoding::{base64_of, parse_base64_vec},
     envelope::{Digest, Record},
     seq::{Incarnation, Position, Seq},
 };
 
 /// Notes by sink and seq.
-const NOTES: TableDefinition<'_, (&str, u64), &[u8]> =
+const NOTES: TableDefinition<'_, (&str, u64), &str> =
     TableDefinition::new("edge_outbox.dead_letter_notes");
 /// Reason code by sink and seq of what was discarded: it was not delivered, whoever asks.
 const DISCARDED: TableDefinition<'_, (&str, u64), &str> =
@@ -238,16 +239,17 @@ impl NoteV1 {
         }
     }
 
-    fn encode(&self, sink: &str, seq: u64) -> Result<Vec<u8>, Fault> {
+    fn encode(&self, sink: &str, seq: u64) -> Result<String, Fault> {
         let mut bytes = postcard::to_extend(self, vec![NOTE_VERSION])
             .map_err(|error| Fault::Damaged(format!("a note does not encode: {error}")))?;
         let crc = checksum(sink, seq, &bytes);
         bytes.extend_from_slice(&crc.to_le_bytes());
-        Ok(bytes)
+        Ok(base64_of(&bytes))
     }
 
     /// `None` where it is damaged, or of a later version: then nothing is known, and nothing lost.
-    fn decode(sink: &str, seq: u64, bytes: &[u8]) -> Option<Self> {
+    fn decode(sink: &str, seq: u64, note: &str) -> Option<Self> {
+        let bytes = parse_base64_vec(note.as_bytes())?;
         let (covered, crc) = bytes.split_last_chunk::<4>()?;
         let (version, body) = covered.split_first()?;
         let is_whole = checksum(sink, seq, covered).to_le_bytes() == *crc;
@@ -634,7 +636,7 @@ pub(super) fn put(
             Some(letter) => {
                 let note = letter.note.encode(name, seq)?;
                 letters.insert((name, seq), &*letter.code).map_err(fault)?;
-                notes.insert((name, seq), note.as_slice()).map_err(fault)?;
+                notes.insert((name, seq), note.as_str()).map_err(fault)?;
             }
             None => {
                 letters.remove((name, seq)).map_err(fault)?;
@@ -828,7 +830,7 @@ pub(super) fn erase(
 /// What a recovery takes over beside the dead letters themselves.
 #[derive(Default)]
 pub(super) struct Beside {
-    notes: Vec<(SinkName, Seq, Box<[u8]>)>,
+    notes: Vec<(SinkName, Seq, Box<str>)>,
     rows: Vec<KeptRow>,
 }
 

@@ -26,6 +26,9 @@ use crate::meter::Meter;
 /// Every table of ours begins with this; a program's own tables must not.
 pub(crate) const RESERVED_PREFIX: &str = "edge_outbox.";
 
+// Keys and values of all tables are of few types: for each pair of them redb's trees are compiled anew,
+// which is some 20 KB of program.
+
 /// Groups by their first seq. See [`super::row`].
 pub(super) const GROUPS: TableDefinition<'_, u64, &[u8]> =
     TableDefinition::new("edge_outbox.groups");
@@ -37,11 +40,7 @@ pub(super) const IDS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("ed
 /// Reason code by sink and seq.
 pub(super) const DEAD_LETTERS: TableDefinition<'_, (&str, u64), &str> =
     TableDefinition::new("edge_outbox.dead_letters");
-/// The seqs of the first and of the newest event of the ledger that say again what was dropped; made
-/// with the first of them.
-pub(super) const DROPPED: TableDefinition<'_, (), (u64, u64)> =
-    TableDefinition::new("edge_outbox.dropped");
-/// The version of the format, under `format`.
+/// The version of the format, under `format`, and other numbers once there are any.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("edge_outbox.meta");
 
 /// A cheap clone of the way to the database.

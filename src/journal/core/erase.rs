@@ -63,8 +63,9 @@ impl<S: Storage> Core<S> {
         let wish: Wish = (self.state.tail, id.to_string().into());
         self.store.write(|transaction| {
             let mut table = transaction.open_table(ERASING).map_err(fault)?;
-            let (upto, who) = (wish.0.get(), &*wish.1);
-            table.insert((upto, who), When::Now as u8).map_err(fault)?;
+            let (who, upto) = (&*wish.1, wish.0.get());
+            let when = When::Now.as_str();
+            table.insert((who, upto), when).map_err(fault)?;
             Ok::<_, Fault>(())
         })?;
         self.erasure.wishes.insert(wish.clone(), When::Now);
@@ -155,7 +156,7 @@ impl<S: Storage> Core<S> {
         }
         self.store.write(|transaction| {
             let mut table = transaction.open_table(ERASING).map_err(fault)?;
-            table.remove((wish.0.get(), &*wish.1)).map_err(fault)?;
+            table.remove((&*wish.1, wish.0.get())).map_err(fault)?;
             let mut meta = transaction.open_table(META).map_err(fault)?;
             meta.insert(SCRUB_KEY, 1).map_err(fault)?;
             Ok::<_, Fault>(())
@@ -328,7 +329,7 @@ impl<S: Storage> Core<S> {
         let mut table = transaction.open_table(ERASING).map_err(fault)?;
         for ((upto, who), when) in wished {
             table
-                .insert((upto.get(), &**who), *when as u8)
+                .insert((&**who, upto.get()), when.as_str())
                 .map_err(fault)?;
         }
         Ok(())

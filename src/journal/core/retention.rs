@@ -10,7 +10,7 @@ use super::{
         row::{self, Group},
         staging::{LowDisk, Staging},
         storage::Storage,
-        store::DROPPED,
+        store::META,
     },
     Core,
     commit::TRIM_EVENTS,
@@ -27,6 +27,11 @@ const KEEP_SLACK_BYTES: u64 = 64 * 1024;
 
 /// The log says so often that events are given up.
 const TELL_EVERY_MICROS: u64 = 3_600_000_000;
+
+/// Under which keys of the meta table the seqs of the first and of the newest event of the ledger
+/// stand that say again what was dropped.
+const DROPPED_SINCE_KEY: &str = "dropped_since";
+const DROPPED_NEWEST_KEY: &str = "dropped_newest";
 
 /// What the log was told of events that were given up.
 #[derive(Default)]
@@ -141,16 +146,18 @@ impl<S: Storage> Core<S> {
         let Some(range) = SeqRange::new(first, keep_from.prev()) else {
             return Ok(0);
         };
-        let mut table = transaction.open_table(DROPPED).map_err(fault)?;
-        let said = table.get(()).map_err(fault)?.map(|row| row.value());
+        let mut meta = transaction.open_table(META).map_err(fault)?;
+        let seq_under = |key| -> Result<Option<Seq>, Fault> {
+            let stored = meta.get(key).map_err(fault)?;
+            Ok(stored.map(|seq| Seq::new(seq.value())))
+        };
+        let said = seq_under(DROPPED_SINCE_KEY)?.zip(seq_under(DROPPED_NEWEST_KEY)?);
         let (since, mut dropped) = match said {
             // It may be on its way, so whoever gets it not has to get what it says from this one.
-            Some((since, newest)) if Seq::new(newest) > delivered => {
-                match said_before(groups, Seq::new(newest))? {
-                    Some(dropped) => (Some(Seq::new(since)), dropped),
-                    None => (None, EventsDropped::default()),
-                }
-            }
+            Some((since, newest)) if newest > delivered => match said_before(groups, newest)? {
+                Some(dropped) => (Some(since), dropped),
+                None => (None, EventsDropped::default()),
+            },
             _ => (None, EventsDropped::default()),
         };
         let (mut prev, mut digest) = (None, None);
@@ -231,9 +238,13 @@ impl<S: Storage> Core<S> {
             cursor.skip_to(before);
         }
         staging.add_ledger(&LedgerEvent::EventsDropped(dropped), &mut self.entropy);
-        let newest = staging.tail().get();
-        let since = since.map_or(newest, Seq::get);
-        table.insert((), (since, newest)).map_err(fault)?;
+        let newest = staging.tail();
+        for (key, seq) in [
+            (DROPPED_SINCE_KEY, since.unwrap_or(newest)),
+            (DROPPED_NEWEST_KEY, newest),
+        ] {
+            meta.insert(key, seq.get()).map_err(fault)?;
+        }
         self.tell_dropped(range, staging.stamp);
         Ok(range.len())
     }

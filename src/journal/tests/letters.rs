@@ -6,7 +6,10 @@ use crate::{
     envelope::{Envelope, Kind, Unverified, Verifier},
     journal::{
         Chosen, Claim, DeadLetter, DeadLetterError, MAX_DEAD_LETTERS, Reader, Retry, RetryState,
-        Settled, cursor::Progress, erasure, letters, recover,
+        Settled,
+        cursor::Progress,
+        erasure::{self, When},
+        letters, recover,
     },
     seq::{Incarnation, Position, Seq},
 };
@@ -630,10 +633,10 @@ fn a_recovery_takes_what_is_noted_and_kept_of_dead_letters_and_who_is_to_be_eras
         core.store().read(read).unwrap();
         wishes
     };
-    let wish = (Seq::new(1_200), Box::from("somebody"), 1);
+    let wish = (Seq::new(1_200), Box::from("somebody"), When::Delivered);
     core.store()
         .write(|transaction| {
-            let beyond = (tail.plus(50), Box::from("somebody else"), 0);
+            let beyond = (tail.plus(50), Box::from("somebody else"), When::Now);
             erasure::put_wishes(transaction, &[wish.clone(), beyond], Seq::new(u64::MAX))
         })
         .unwrap();
@@ -652,7 +655,8 @@ fn a_recovery_takes_what_is_noted_and_kept_of_dead_letters_and_who_is_to_be_eras
     assert_eq!((recovery.dead_letters, recovery.missing), (2, Vec::new()));
     let core = open(&storage, LIMITS).unwrap();
     assert_eq!(shown(&core), before);
-    assert_eq!(wishes(&core), [wish, (tail, Box::from("somebody else"), 0)]);
+    let clipped = (tail, Box::from("somebody else"), When::Now);
+    assert_eq!(wishes(&core), [wish, clipped]);
     let held_bytes = core.held_bytes();
     drop(core);
     assert_eq!(open(&storage, LIMITS).unwrap().held_bytes(), held_bytes);
