@@ -47,14 +47,15 @@
 //!
 //! Pages in use hold no old bytes beside what is in them: redb builds a page that it replaces anew,
 //! from zeros. The exception is a value that becomes shorter on a page which the same
-//! commit has built, for what follows it moves up and leaves its end behind. Rows are therefore
-//! rewritten from the last of a commit to its first, each written over with zeros before, so that
-//! an end left behind is never one that is to be erased.
+//! commit has built, or goes from it, for what follows it moves up and leaves its end behind. Rows are
+//! therefore rewritten from the last of a commit to its first, each written over with zeros before, so
+//! that an end left behind is never one that is to be erased. What is kept of dead letters goes in the
+//! same way, and a commit that erases trims nothing.
 
 use std::collections::BTreeMap;
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
     WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
@@ -241,6 +242,36 @@ impl Erasure {
         }
         wished
     }
+
+    /// What goes on to be wished for events from `first` on that are appended anew, from seq `again` on.
+    pub(super) fn moved(&self, first: Seq, again: Seq) -> impl Iterator<Item = (Wish, When)> {
+        let reaching = self
+            .wishes
+            .iter()
+            .filter(move |((upto, _), _)| *upto >= first);
+        reaching.map(move |((upto, who), when)| {
+            let upto = again.plus(upto.since(first));
+            ((upto, who.clone()), *when)
+        })
+    }
+}
+
+/// Puts a row in the place of a longer one, or takes it away, so that nothing of it stays behind on
+/// its page. A commit that does so with several goes from the last to the first.
+pub(super) fn write_over(
+    table: &mut Table<'_, u64, &'static [u8]>,
+    first: Seq,
+    length: usize,
+    row: Option<&[u8]>,
+) -> Result<(), Fault> {
+    // Of another length, so that redb builds the page anew if this commit has not yet.
+    let zeros = vec![0; length.saturating_sub(1)];
+    table.insert(first.get(), zeros.as_slice()).map_err(fault)?;
+    match row {
+        Some(row) => table.insert(first.get(), row).map_err(fault)?,
+        None => table.remove(first.get()).map_err(fault)?,
+    };
+    Ok(())
 }
 
 /// What stands in the file of wishes: up to which seq, who, and when.

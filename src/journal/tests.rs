@@ -5,10 +5,12 @@ mod behaviour;
 mod crash;
 mod damage;
 mod erase;
+mod left_behind;
 mod letters;
 mod retention;
 pub(crate) mod scribe;
 pub(crate) mod storage;
+mod unreadable;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

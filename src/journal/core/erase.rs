@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        erasure::{ERASING, FILLERS, Person, SCRUB_KEY, Scrub, When, Wish},
+        erasure::{ERASING, FILLERS, Person, SCRUB_KEY, Scrub, When, Wish, write_over},
         error::{Fault, fault},
         letters, row,
+        staging::Staging,
         storage::Storage,
         store::{GROUPS, META},
     },
@@ -239,7 +240,7 @@ impl<S: Storage> Core<S> {
             let is_theirs =
                 |record: &Record<'_>| record.statement.seq <= upto && person.owns_record(record);
             let (events, shrunk) = letters::erase(transaction, is_theirs)?;
-            if events.is_empty() {
+            if events.is_empty() && shrunk == 0 {
                 return Ok::<_, Fault>((None, 0));
             }
             let count = events.len() as u64;
@@ -316,6 +317,17 @@ impl<S: Storage> Core<S> {
         })
     }
 
+    /// Who is to be erased by this commit's own word: with a request in it, or because it appends
+    /// anew what was to be erased.
+    pub(super) fn wished(&self, staging: &Staging) -> Vec<(Wish, When)> {
+        let mut wished = self.erasure.wished(staging.first, &staging.events);
+        if let Some(first) = staging.taken_back {
+            // The start of the epoch comes before them.
+            wished.extend(self.erasure.moved(first, staging.first.next()));
+        }
+        wished
+    }
+
     /// Puts what the commit wishes into its transaction.
     pub(super) fn put_wishes(
         &self,
@@ -355,13 +367,7 @@ fn rewrite_rows(
         let erased = row::erase(first, old.value(), person, upto, &mut rewritten)
             .map_err(|source| Fault::Row { seq: first, source })?;
         drop(old);
-        // Of another length, so that redb builds the page anew if this commit has not yet.
-        let zeros = vec![0; length.saturating_sub(1)];
-        for value in [&zeros, &rewritten] {
-            groups
-                .insert(first.get(), value.as_slice())
-                .map_err(fault)?;
-        }
+        write_over(&mut groups, first, length, Some(&rewritten))?;
         shrunk += length.saturating_sub(rewritten.len()) as u64;
         let erased = erased
             .into_iter()
