@@ -43,7 +43,7 @@
 //!   end.
 //!
 //! So for a while the file takes up to twice the room of what is in use. Where the disk has not
-//! got that, the step fails, and is tried again later.
+//! got that, the step fails, what was inserted goes at once, and all of it is tried again later.
 //!
 //! Pages in use hold no old bytes beside what is in them: redb builds a page that it replaces anew,
 //! from zeros. The exception is a value that becomes shorter on a page which the same
@@ -99,9 +99,13 @@ pub struct Erased {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EraseError {
-    /// A write failed. What had begun is completed once the journal can be written to; whether it
-    /// had is not known. It is safe to ask again.
-    #[error("a write failed, so it may be erased later or not at all; it is safe to ask again")]
+    /// A write failed, or the disk has no room for what is free to be written over. What had begun is
+    /// completed once the journal can be written to; whether it had is not known. It is safe to ask
+    /// again.
+    #[error(
+        "a write failed or the disk has no room, so it may be erased later or not at all; it is safe \
+         to ask again"
+    )]
     OutcomeUnknown,
     /// The journal did not take it.
     #[error(transparent)]
@@ -171,6 +175,8 @@ pub(super) type Wish = (Seq, Box<str>);
 /// How far the file is scrubbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scrub {
+    /// Fillers of an attempt that was cut off are removed: on a full disk the journal needs their room.
+    Empty,
     /// To be closed and opened.
     Begin,
     /// Fillers are inserted; after the file grew so many commits are left.
@@ -217,7 +223,15 @@ impl Erasure {
         }
         let meta = transaction.open_table(META).map_err(fault)?;
         let marked = meta.get(SCRUB_KEY).map_err(fault)?.is_some();
-        self.scrub = marked.then_some(Scrub::Begin);
+        let filled = match transaction.open_table(FILLERS) {
+            Ok(table) => table.first().map_err(fault)?.is_some(),
+            Err(TableError::TableDoesNotExist(_)) => false,
+            Err(error) => return Err(fault(error)),
+        };
+        self.scrub = match filled {
+            true => Some(Scrub::Empty),
+            false => marked.then_some(Scrub::Begin),
+        };
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod behaviour;
 mod crash;
 mod damage;
 mod erase;
+mod full;
 mod left_behind;
 mod letters;
 mod retention;

@@ -78,6 +78,16 @@ impl<S: Storage> Core<S> {
         self.erasure.scrub.is_some() || self.due().is_some()
     }
 
+    /// Whether the next step gives back the room that an attempt has taken which was cut off.
+    pub(in crate::journal) fn gives_back(&self) -> bool {
+        self.erasure.scrub == Some(Scrub::Empty)
+    }
+
+    /// Whether the next step begins to take every free page.
+    pub(in crate::journal) fn is_to_take_room(&self) -> bool {
+        self.erasure.scrub == Some(Scrub::Begin) && self.due().is_none()
+    }
+
     /// How often something was erased.
     pub(in crate::journal) fn erasures(&self) -> u64 {
         self.erasure.generation
@@ -91,17 +101,24 @@ impl<S: Storage> Core<S> {
     /// The next step of what is under way. After an error nothing is known of it;
     /// [`Self::reopen`] must follow.
     pub(in crate::journal) fn erase_on(&mut self, stamp: Stamp) -> Result<(), Fault> {
-        if let Some(wish) = self.due().cloned() {
+        if let Some(wish) = self.due().filter(|_| !self.gives_back()).cloned() {
             return self.erase_rows(wish, stamp);
         }
         let next = match self.erasure.scrub {
             None => return Ok(()),
+            Some(Scrub::Empty) => match self.drain(false)? {
+                true => {
+                    self.close_and_open(stamp)?;
+                    Some(Scrub::Begin)
+                }
+                false => Some(Scrub::Empty),
+            },
             Some(Scrub::Begin) => {
                 self.close_and_open(stamp)?;
                 Some(Scrub::Fill { settling: None })
             }
             Some(Scrub::Fill { settling }) => Some(self.fill(settling)?),
-            Some(Scrub::Drain) => match self.drain()? {
+            Some(Scrub::Drain) => match self.drain(true)? {
                 true => Some(Scrub::End),
                 false => Some(Scrub::Drain),
             },
@@ -297,8 +314,9 @@ impl<S: Storage> Core<S> {
         })
     }
 
-    /// Removes fillers; true once there is none, and the journal is no longer marked.
-    fn drain(&self) -> Result<bool, Fault> {
+    /// Removes fillers; true once there is none. Then the journal is no longer marked, if every free
+    /// page was written over.
+    fn drain(&self, is_scrubbed: bool) -> Result<bool, Fault> {
         self.store.write(|transaction| {
             let mut table = transaction.open_table(FILLERS).map_err(fault)?;
             let first = table.first().map_err(fault)?.map(|(key, _)| key.value());
@@ -311,8 +329,10 @@ impl<S: Storage> Core<S> {
             }
             drop(table);
             transaction.delete_table(FILLERS).map_err(fault)?;
-            let mut meta = transaction.open_table(META).map_err(fault)?;
-            meta.remove(SCRUB_KEY).map_err(fault)?;
+            if is_scrubbed {
+                let mut meta = transaction.open_table(META).map_err(fault)?;
+                meta.remove(SCRUB_KEY).map_err(fault)?;
+            }
             Ok(true)
         })
     }
