@@ -419,6 +419,45 @@ async fn what_is_given_up_on_its_way_holds_up_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_waits_for_the_room_that_it_takes_and_leaves_the_rest_to_the_journal() {
+    let Some(way) = unshare() else { return };
+    let server = NatsServer::start();
+    let stream = server.create_stream(|_| {}).await;
+    let journal = "min_free = \"1 MiB\"\nballast = \"512 KiB\"";
+    let mut device = Device::start(&way, 8, &server, journal);
+    for _ in 0..220 {
+        assert!(device.append() < 300, "{}", device.log());
+    }
+    let whom = ["erase", "--id", "0192f0c1-2345-7000-8000-0123456789ab"];
+    let refused = device.home.run(&whom);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("has no room"), "{refused:?}");
+    assert!(
+        device.log().contains("once the disk has room"),
+        "{}",
+        device.log()
+    );
+    for _ in 0..5 {
+        assert!(device.append() < 300, "{}", device.log());
+    }
+    let status = device.wait_for(is_delivered);
+    assert_eq!(status["journal"]["reopened"], 0, "{status:#}");
+    assert!(exists(&device.inside("ballast")));
+
+    device.mount(&["mount", "-o", "remount,size=64m"], "");
+    let erased = device.home.run(&whom);
+    assert_eq!(erased.code, 0, "{erased:?} {}", device.log());
+    let file = fs::read(device.inside("journal.redb")).unwrap();
+    let marks = file
+        .windows(64)
+        .filter(|it| it.iter().all(|byte| *byte == b'x'));
+    assert_eq!(marks.count(), 0);
+    device.wait_for(is_delivered);
+    assert_arrived(&device, &stream).await;
+    device.assert_runs();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_file_system_is_waited_out() {
     let Some(way) = unshare() else { return };
     let server = NatsServer::start();

@@ -580,7 +580,7 @@ impl<S: Storage> Core<S> {
         self.state
             .letters
             .adopt(letters, staging.forgotten.as_ref());
-        let wished = self.erasure.wished(staging.first, &staging.events);
+        let wished = self.wished(&staging);
         self.erasure.wishes.extend(wished);
         let mut appended = 0;
         for sealed in &staging.events {

@@ -117,11 +117,7 @@ impl DiskGuard {
             return self.low;
         };
         let free = self.keep_ballast(free, now);
-        // Without a ballast there is no other reserve than what is free.
-        let least = match self.ballast {
-            Ballast::Kept => self.min_free,
-            Ballast::Absent { .. } => self.min_free.max(self.room_for_ballast()),
-        };
+        let least = self.least();
         let was_low = self.low.is_some();
         self.low = (free < least).then(|| LowDisk {
             // What the file takes already it may go on to use.
@@ -142,6 +138,13 @@ impl DiskGuard {
             _ => {}
         }
         self.low
+    }
+
+    /// Whether the disk has room for all that the file of the journal takes once more, and keeps what
+    /// is to stay free. Also where the system would not say.
+    pub(super) fn has_room_for_another(&self) -> bool {
+        let wanted = self.least().saturating_add(self.file_bytes());
+        self.free().is_none_or(|free| free >= wanted)
     }
 
     /// A write failed. Where that was for want of room, the ballast goes.
@@ -167,6 +170,14 @@ impl DiskGuard {
                 tracing::warn!(path = %self.path().display(), %error, "the ballast does not go");
             }
             _ => self.ballast = Ballast::Absent { try_again: None },
+        }
+    }
+
+    /// So many bytes stay free. Without a ballast there is no other reserve than them.
+    fn least(&self) -> u64 {
+        match self.ballast {
+            Ballast::Kept => self.min_free,
+            Ballast::Absent { .. } => self.min_free.max(self.room_for_ballast()),
         }
     }
 
@@ -303,7 +314,9 @@ mod tests {
         // What was held when the room ended may be held again.
         guard.looked = None;
         assert_eq!(guard.look(10, 0).unwrap().most_held, 7_000);
+        assert!(!guard.has_room_for_another());
         guard.min_free = 1;
+        assert!(guard.has_room_for_another());
         assert!(guard.look(10, 0).is_some(), "not asked again so soon");
         assert_eq!(guard.look(10, LOOK_EVERY_BYTES), None);
     }

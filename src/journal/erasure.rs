@@ -43,18 +43,19 @@
 //!   end.
 //!
 //! So for a while the file takes up to twice the room of what is in use. Where the disk has not
-//! got that, the step fails, and is tried again later.
+//! got that, the step fails, what was inserted goes at once, and all of it is tried again later.
 //!
 //! Pages in use hold no old bytes beside what is in them: redb builds a page that it replaces anew,
 //! from zeros. The exception is a value that becomes shorter on a page which the same
-//! commit has built, for what follows it moves up and leaves its end behind. Rows are therefore
-//! rewritten from the last of a commit to its first, each written over with zeros before, so that
-//! an end left behind is never one that is to be erased.
+//! commit has built, or goes from it, for what follows it moves up and leaves its end behind. Rows are
+//! therefore rewritten from the last of a commit to its first, each written over with zeros before, so
+//! that an end left behind is never one that is to be erased. What is kept of dead letters goes in the
+//! same way, and a commit that erases trims nothing.
 
 use std::collections::BTreeMap;
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
     WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
@@ -98,9 +99,13 @@ pub struct Erased {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EraseError {
-    /// A write failed. What had begun is completed once the journal can be written to; whether it
-    /// had is not known. It is safe to ask again.
-    #[error("a write failed, so it may be erased later or not at all; it is safe to ask again")]
+    /// A write failed, or the disk has no room for what is free to be written over. What had begun is
+    /// completed once the journal can be written to; whether it had is not known. It is safe to ask
+    /// again.
+    #[error(
+        "a write failed or the disk has no room, so it may be erased later or not at all; it is safe \
+         to ask again"
+    )]
     OutcomeUnknown,
     /// The journal did not take it.
     #[error(transparent)]
@@ -177,6 +182,8 @@ pub(super) type Wish = (Seq, Box<str>);
 /// How far the file is scrubbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scrub {
+    /// Fillers of an attempt that was cut off are removed: on a full disk the journal needs their room.
+    Empty,
     /// To be closed and opened.
     Begin,
     /// Fillers are inserted; after the file grew so many commits are left.
@@ -223,7 +230,15 @@ impl Erasure {
         }
         let meta = transaction.open_table(META).map_err(fault)?;
         let marked = meta.get(SCRUB_KEY).map_err(fault)?.is_some();
-        self.scrub = marked.then_some(Scrub::Begin);
+        let filled = match transaction.open_table(FILLERS) {
+            Ok(table) => table.first().map_err(fault)?.is_some(),
+            Err(TableError::TableDoesNotExist(_)) => false,
+            Err(error) => return Err(fault(error)),
+        };
+        self.scrub = match filled {
+            true => Some(Scrub::Empty),
+            false => marked.then_some(Scrub::Begin),
+        };
         Ok(())
     }
 
@@ -248,6 +263,36 @@ impl Erasure {
         }
         wished
     }
+
+    /// What goes on to be wished for events from `first` on that are appended anew, from seq `again` on.
+    pub(super) fn moved(&self, first: Seq, again: Seq) -> impl Iterator<Item = (Wish, When)> {
+        let reaching = self
+            .wishes
+            .iter()
+            .filter(move |((upto, _), _)| *upto >= first);
+        reaching.map(move |((upto, who), when)| {
+            let upto = again.plus(upto.since(first));
+            ((upto, who.clone()), *when)
+        })
+    }
+}
+
+/// Puts a row in the place of a longer one, or takes it away, so that nothing of it stays behind on
+/// its page. A commit that does so with several goes from the last to the first.
+pub(super) fn write_over(
+    table: &mut Table<'_, u64, &'static [u8]>,
+    first: Seq,
+    length: usize,
+    row: Option<&[u8]>,
+) -> Result<(), Fault> {
+    // Of another length, so that redb builds the page anew if this commit has not yet.
+    let zeros = vec![0; length.saturating_sub(1)];
+    table.insert(first.get(), zeros.as_slice()).map_err(fault)?;
+    match row {
+        Some(row) => table.insert(first.get(), row).map_err(fault)?,
+        None => table.remove(first.get()).map_err(fault)?,
+    };
+    Ok(())
 }
 
 /// What stands in the file of wishes: up to which seq, who, and when.

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     cursor::SinkName,
+    erasure::write_over,
     error::{Fault, ReadError, fault},
     ids::REMEMBERED_IDS,
     row::{self, Group},
@@ -33,7 +34,7 @@ use super::{
 use crate::{
     clock::{ClockSync, Stamp, Timestamp},
     encoding::{base64_of, parse_base64_vec},
-    envelope::{Digest, Record},
+    envelope::{Digest, MAX_GROUP_EVENTS, Record},
     seq::{Incarnation, Position, Seq},
 };
 
@@ -567,9 +568,10 @@ pub(super) fn is_held(transaction: &ReadTransaction, seq: Seq) -> Result<bool, F
 }
 
 /// The first seq of a row, and its bytes.
-type KeptRow = (Seq, Box<[u8]>);
+pub(super) type KeptRow = (Seq, Box<[u8]>);
 
-/// The row that was kept apart for a dead letter, and the first seq of its group.
+/// The row that was kept apart for a dead letter, and the first seq of its group. Nothing where it is
+/// damaged.
 pub(super) fn kept(transaction: &ReadTransaction, seq: Seq) -> Result<Option<KeptRow>, Fault> {
     let rows = match transaction.open_table(ROWS) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
@@ -578,8 +580,9 @@ pub(super) fn kept(transaction: &ReadTransaction, seq: Seq) -> Result<Option<Kep
     row_with(&rows, seq)
 }
 
-/// The row that holds this seq, and its first.
-fn row_with(
+/// The row that holds this seq, and its first. One that is damaged holds nothing: a dead letter that
+/// cannot be read must not stop whatever is done with the others.
+pub(super) fn row_with(
     rows: &impl ReadableTable<u64, &'static [u8]>,
     seq: Seq,
 ) -> Result<Option<KeptRow>, Fault> {
@@ -588,8 +591,13 @@ fn row_with(
         return Ok(None);
     };
     let (first, row) = (Seq::new(first.value()), row.value());
-    let last = last_of(first, row)?;
-    Ok((seq <= last).then(|| (first, row.into())))
+    match row::taken_in(first, row) {
+        Ok((last, _)) => Ok((seq <= last).then(|| (first, row.into()))),
+        Err(error) => {
+            tracing::error!(seq = %first, %error, "a dead letter may be in a row that cannot be read");
+            Ok(None)
+        }
+    }
 }
 
 /// The last seq of the row.
@@ -658,19 +666,19 @@ pub(super) fn put(
         .collect::<Result<_, Fault>>()?;
     let mut rows = transaction.open_table(ROWS).map_err(fault)?;
     let mut freed = 0;
-    for seq in released.difference(&held) {
-        let Some((first, row)) = row_with(&rows, Seq::new(*seq))? else {
+    for seq in released.into_iter().rev().filter(|seq| !held.contains(seq)) {
+        let Some((first, row)) = row_with(&rows, Seq::new(seq))? else {
             continue;
         };
         freed += row.len() as u64;
         let group = first.get()..=last_of(first, &row)?.get();
         if held.range(group).next().is_none() {
-            rows.remove(first.get()).map_err(fault)?;
+            write_over(&mut rows, first, row.len(), None)?;
             continue;
         }
         let rest = row::alone(first, &row, |seq| held.contains(&seq.get()))
             .map_err(|source| Fault::Row { seq: first, source })?;
-        rows.insert(first.get(), rest.as_slice()).map_err(fault)?;
+        write_over(&mut rows, first, row.len(), Some(&rest))?;
         freed -= rest.len() as u64;
     }
     change_row_bytes(transaction, 0, freed)?;
@@ -749,22 +757,19 @@ pub(super) fn keep(
         kept.added += alone.len() as u64;
     }
     let total = row_bytes(transaction)? + kept.added - kept.freed;
-    let mut given_up = Vec::new();
-    let mut over = total.saturating_sub(max_bytes);
-    while over > 0 {
-        let Some((key, row)) = rows.pop_first().map_err(fault)? else {
-            break;
-        };
-        let (first, row) = (Seq::new(key.value()), row.value());
-        kept.freed += row.len() as u64;
-        over = over.saturating_sub(row.len() as u64);
-        given_up.push(first.get()..=last_of(first, row)?.get());
+    let given_up = oldest_rows(&rows, total.saturating_sub(max_bytes), keep_from)?;
+    for (first, _, length) in given_up.iter().rev() {
+        write_over(&mut rows, *first, *length, None)?;
+        kept.freed += *length as u64;
     }
     if !given_up.is_empty() {
         let mut notes = transaction.open_table(NOTES).map_err(fault)?;
         let mut discarded = transaction.open_table(DISCARDED).map_err(fault)?;
         let taken = letters
-            .extract_if(|(_, seq), _| given_up.iter().any(|group| group.contains(&seq)))
+            .extract_if(|(_, seq), _| {
+                let mut groups = given_up.iter();
+                groups.any(|(first, last, _)| (first.get()..=last.get()).contains(&seq))
+            })
             .map_err(fault)?;
         for entry in taken {
             let (key, code) = entry.map_err(fault)?;
@@ -790,9 +795,40 @@ pub(super) fn keep(
     Ok(kept)
 }
 
+/// The oldest rows that take so many bytes together: the first and the last seq of each, and its length.
+fn oldest_rows(
+    rows: &impl ReadableTable<u64, &'static [u8]>,
+    bytes: u64,
+    keep_from: Seq,
+) -> Result<Vec<(Seq, Seq, usize)>, Fault> {
+    let mut oldest: Vec<(Seq, Seq, usize)> = Vec::new();
+    let mut found = 0;
+    let mut entries = rows.iter().map_err(fault)?.peekable();
+    while found < bytes
+        && let Some(entry) = entries.next()
+    {
+        let (key, row) = entry.map_err(fault)?;
+        let (first, row) = (Seq::new(key.value()), row.value());
+        let last = match row::taken_in(first, row) {
+            Ok((last, _)) => last,
+            // How many events it had is not known, but where the next ones are.
+            Err(_) => {
+                let most = first.plus(MAX_GROUP_EVENTS as u64).min(keep_from);
+                let next = entries.peek().and_then(|next| next.as_ref().ok());
+                let next = next.map_or(most, |(key, _)| most.min(Seq::new(key.value())));
+                next.prev()
+            }
+        };
+        oldest.push((first, last, row.len()));
+        found += row.len() as u64;
+    }
+    Ok(oldest)
+}
+
 /// Erases the personal part of every event that is kept for a dead letter and `is_wanted`, and
-/// gives which they were and by how many bytes the rows have shrunk. The row still verifies. In the
-/// groups of the journal a dead letter is an event like every other, and erased there.
+/// gives which they were and by how many bytes the rows have shrunk. The row still verifies; one that
+/// is damaged cannot be searched or sent, and goes. In the groups of the journal a dead letter is an
+/// event like every other, and erased there.
 pub(super) fn erase(
     transaction: &WriteTransaction,
     mut is_wanted: impl FnMut(&Record<'_>) -> bool,
@@ -804,7 +840,14 @@ pub(super) fn erase(
         let (key, row) = entry.map_err(fault)?;
         let (first, row) = (Seq::new(key.value()), row.value());
         let in_row = |source| Fault::Row { seq: first, source };
-        let group = Group::decode(first, row).map_err(in_row)?;
+        let group = match Group::decode(first, row) {
+            Ok(group) => group,
+            Err(error) => {
+                tracing::error!(seq = %first, %error, "what was kept of a dead letter cannot be read, and goes");
+                changed.push((first, None, row.len()));
+                continue;
+            }
+        };
         let mut going = BTreeSet::new();
         for seq in (first.get()..=group.last().get()).map(Seq::new) {
             let record = group.record(seq).filter(|it| it.private.is_some());
@@ -815,13 +858,14 @@ pub(super) fn erase(
         }
         if !going.is_empty() {
             let bare = row::alone(first, row, |seq| !going.contains(&seq)).map_err(in_row)?;
-            changed.push((first, bare, row.len()));
+            changed.push((first, Some(bare), row.len()));
         }
     }
     let mut shrunk = 0;
-    for (first, row, before) in changed {
-        rows.insert(first.get(), row.as_slice()).map_err(fault)?;
-        shrunk += before.saturating_sub(row.len()) as u64;
+    for (first, row, before) in changed.into_iter().rev() {
+        let length = row.as_ref().map_or(0, Vec::len);
+        write_over(&mut rows, first, before, row.as_deref())?;
+        shrunk += before.saturating_sub(length) as u64;
     }
     change_row_bytes(transaction, 0, shrunk)?;
     Ok((erased, shrunk))

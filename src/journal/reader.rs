@@ -133,13 +133,12 @@ impl Reader {
     }
 
     /// The event of a dead letter, from the groups or from what was kept apart; nothing where it
-    /// is not held any more.
+    /// is not held any more, or its row is damaged.
     pub(crate) fn dead_letter(&self, seq: Seq) -> Result<Batch, ReadError> {
         let row = self.store.read(|transaction| {
             let groups = transaction.open_table(GROUPS).map_err(fault)?;
-            let group = groups.range(..=seq.get()).map_err(fault)?.next_back();
-            match group.transpose().map_err(fault)? {
-                Some((first, row)) => Ok(Some((Seq::new(first.value()), row.value().into()))),
+            match letters::row_with(&groups, seq)? {
+                Some(row) => Ok(Some(row)),
                 None => letters::kept(transaction, seq),
             }
         })?;

@@ -6,10 +6,13 @@ mod cost;
 mod crash;
 mod damage;
 mod erase;
+mod full;
+mod left_behind;
 mod letters;
 mod retention;
 pub(crate) mod scribe;
 pub(crate) mod storage;
+mod unreadable;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

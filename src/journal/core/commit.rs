@@ -74,7 +74,11 @@ impl<S: Storage> Core<S> {
             }
         }
         let mut dropped = 0;
-        let trimmed = self.trim_point(&groups, staging)?;
+        // A page that this commit has built, to erase, would keep ends of what is trimmed from it.
+        let trimmed = match staging.shrunk {
+            0 => self.trim_point(&groups, staging)?,
+            _ => None,
+        };
         if let Some(keep_from) = trimmed.max(staging.keep_from()) {
             let kept = self.keep_dead_letters(transaction, &groups, staging, keep_from)?;
             held_bytes = (held_bytes + kept.added).saturating_sub(kept.freed);
@@ -133,7 +137,7 @@ impl<S: Storage> Core<S> {
             transaction.open_table(CHECKPOINT).map_err(fault)?;
             transaction.open_table(DEAD_LETTERS).map_err(fault)?;
         }
-        let wished = self.erasure.wished(staging.first, &staging.events);
+        let wished = self.wished(staging);
         self.put_wishes(transaction, &wished)?;
         written.head = prev;
         written.checkpoint = checkpoint;

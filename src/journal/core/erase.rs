@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        erasure::{ERASING, FILLERS, Person, SCRUB_KEY, Scrub, When, Wish},
+        erasure::{ERASING, FILLERS, Person, SCRUB_KEY, Scrub, When, Wish, write_over},
         error::{Fault, fault},
         letters, row,
+        staging::Staging,
         storage::Storage,
         store::{GROUPS, META},
     },
@@ -78,6 +79,16 @@ impl<S: Storage> Core<S> {
         self.erasure.scrub.is_some() || self.due().is_some()
     }
 
+    /// Whether the next step gives back the room that an attempt has taken which was cut off.
+    pub(in crate::journal) fn gives_back(&self) -> bool {
+        self.erasure.scrub == Some(Scrub::Empty)
+    }
+
+    /// Whether the next step begins to take every free page.
+    pub(in crate::journal) fn is_to_take_room(&self) -> bool {
+        self.erasure.scrub == Some(Scrub::Begin) && self.due().is_none()
+    }
+
     /// How often something was erased.
     pub(in crate::journal) fn erasures(&self) -> u64 {
         self.erasure.generation
@@ -91,17 +102,24 @@ impl<S: Storage> Core<S> {
     /// The next step of what is under way. After an error nothing is known of it;
     /// [`Self::reopen`] must follow.
     pub(in crate::journal) fn erase_on(&mut self, stamp: Stamp) -> Result<(), Fault> {
-        if let Some(wish) = self.due().cloned() {
+        if let Some(wish) = self.due().filter(|_| !self.gives_back()).cloned() {
             return self.erase_rows(wish, stamp);
         }
         let next = match self.erasure.scrub {
             None => return Ok(()),
+            Some(Scrub::Empty) => match self.drain(false)? {
+                true => {
+                    self.close_and_open(stamp)?;
+                    Some(Scrub::Begin)
+                }
+                false => Some(Scrub::Empty),
+            },
             Some(Scrub::Begin) => {
                 self.close_and_open(stamp)?;
                 Some(Scrub::Fill { settling: None })
             }
             Some(Scrub::Fill { settling }) => Some(self.fill(settling)?),
-            Some(Scrub::Drain) => match self.drain()? {
+            Some(Scrub::Drain) => match self.drain(true)? {
                 true => Some(Scrub::End),
                 false => Some(Scrub::Drain),
             },
@@ -240,7 +258,7 @@ impl<S: Storage> Core<S> {
             let is_theirs =
                 |record: &Record<'_>| record.statement.seq <= upto && person.owns_record(record);
             let (events, shrunk) = letters::erase(transaction, is_theirs)?;
-            if events.is_empty() {
+            if events.is_empty() && shrunk == 0 {
                 return Ok::<_, Fault>((None, 0));
             }
             let count = events.len() as u64;
@@ -297,8 +315,9 @@ impl<S: Storage> Core<S> {
         })
     }
 
-    /// Removes fillers; true once there is none, and the journal is no longer marked.
-    fn drain(&self) -> Result<bool, Fault> {
+    /// Removes fillers; true once there is none. Then the journal is no longer marked, if every free
+    /// page was written over.
+    fn drain(&self, is_scrubbed: bool) -> Result<bool, Fault> {
         self.store.write(|transaction| {
             let mut table = transaction.open_table(FILLERS).map_err(fault)?;
             let first = table.first().map_err(fault)?.map(|(key, _)| key.value());
@@ -311,10 +330,23 @@ impl<S: Storage> Core<S> {
             }
             drop(table);
             transaction.delete_table(FILLERS).map_err(fault)?;
-            let mut meta = transaction.open_table(META).map_err(fault)?;
-            meta.remove(SCRUB_KEY).map_err(fault)?;
+            if is_scrubbed {
+                let mut meta = transaction.open_table(META).map_err(fault)?;
+                meta.remove(SCRUB_KEY).map_err(fault)?;
+            }
             Ok(true)
         })
+    }
+
+    /// Who is to be erased by this commit's own word: with a request in it, or because it appends
+    /// anew what was to be erased.
+    pub(super) fn wished(&self, staging: &Staging) -> Vec<(Wish, When)> {
+        let mut wished = self.erasure.wished(staging.first, &staging.events);
+        if let Some(first) = staging.taken_back {
+            // The start of the epoch comes before them.
+            wished.extend(self.erasure.moved(first, staging.first.next()));
+        }
+        wished
     }
 
     /// Puts what the commit wishes into its transaction.
@@ -356,13 +388,7 @@ fn rewrite_rows(
         let erased = row::erase(first, old.value(), person, upto, &mut rewritten)
             .map_err(|source| Fault::Row { seq: first, source })?;
         drop(old);
-        // Of another length, so that redb builds the page anew if this commit has not yet.
-        let zeros = vec![0; length.saturating_sub(1)];
-        for value in [&zeros, &rewritten] {
-            groups
-                .insert(first.get(), value.as_slice())
-                .map_err(fault)?;
-        }
+        write_over(&mut groups, first, length, Some(&rewritten))?;
         shrunk += length.saturating_sub(rewritten.len()) as u64;
         let erased = erased
             .into_iter()

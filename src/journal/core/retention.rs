@@ -101,12 +101,17 @@ impl<S: Storage> Core<S> {
                 return Ok(None);
             };
             let (key, row) = entry.map_err(fault)?;
-            // One that cannot be read is delivered all the same.
-            if let Ok((last_of_row, then)) = row::taken_at(Seq::new(key.value()), row.value()) {
-                if age(now, then) < retention.keep_for {
-                    return Ok(None);
+            let first = key.value();
+            match row::taken_at(Seq::new(first), row.value()) {
+                Ok((_, then)) if age(now, then) < retention.keep_for => return Ok(None),
+                Ok((last_of_row, _)) => last = last.min(last_of_row),
+                // One that cannot be read is delivered all the same; those behind it are another
+                // chunk, and may be young.
+                Err(_) => {
+                    let next = groups.range(first + 1..).map_err(fault)?.next();
+                    let next = next.transpose().map_err(fault)?;
+                    last = next.map_or(last, |(key, _)| last.min(Seq::new(key.value()).prev()));
                 }
-                last = last.min(last_of_row);
             }
         }
         Ok(Some(last))

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
+        disk_guard::DiskGuard,
         erasure::{EraseError, Erased, Wish},
         error::ReadError,
         storage::Storage,
@@ -27,6 +28,10 @@ pub(crate) type Told = oneshot::Sender<Result<Erased, EraseError>>;
 pub(super) struct Erasing {
     waiting: Vec<(Wish, Told)>,
     not_before: Option<Instant>,
+    /// What failed last was to give back the room that had been taken.
+    keeps_room: bool,
+    /// The disk has not got the room, and the log was told.
+    waits_for_room: bool,
 }
 
 impl<S: Storage, C: Clock> Writer<S, C> {
@@ -50,10 +55,13 @@ impl<S: Storage, C: Clock> Writer<S, C> {
 
     /// When the next step is due; `None` where nothing is to be erased.
     pub(super) fn next_erasing(&self) -> Option<Instant> {
-        let now = || Instant::now();
-        self.core
-            .is_erasing()
-            .then(|| self.erasing.not_before.unwrap_or_else(now))
+        if !self.core.is_erasing() {
+            return None;
+        }
+        // What a failed attempt has taken is given back at once.
+        let waits = !self.core.gives_back() || self.erasing.keeps_room;
+        let not_before = self.erasing.not_before.filter(|_| waits);
+        Some(not_before.unwrap_or_else(Instant::now))
     }
 
     /// One step, if one is due. What waits in the queue comes between two of them.
@@ -63,15 +71,19 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         if is_broken || !self.next_erasing().is_some_and(is_due) {
             return;
         }
-        self.erasing.not_before = None;
+        if self.core.is_to_take_room() && !self.has_room() {
+            return;
+        }
+        let gives_back = self.core.gives_back();
+        if !gives_back {
+            self.erasing.not_before = None;
+        }
         let erasures = self.core.erasures();
         if let Err(fault) = self.core.erase_on(self.clock.stamp()) {
             self.broken(&fault);
             self.erasing.not_before = Some(Instant::now() + PAUSE_AFTER_FAULT);
-            for (_, told) in self.erasing.waiting.drain(..) {
-                drop(told.send(Err(EraseError::OutcomeUnknown)));
-            }
-            drop(self.core.take_erased());
+            self.erasing.keeps_room = gives_back;
+            self.give_up_waiting();
             return;
         }
         if self.core.erasures() != erasures {
@@ -90,5 +102,34 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             })));
         }
         self.publish();
+    }
+
+    /// Whether the disk has room for free pages to be written over. Where it has not, the rows are
+    /// erased and the pages wait: to take the last room would stop the journal, and others.
+    fn has_room(&mut self) -> bool {
+        let has_room = self
+            .guard
+            .as_ref()
+            .is_none_or(DiskGuard::has_room_for_another);
+        if !has_room {
+            if !self.erasing.waits_for_room {
+                tracing::warn!(
+                    "a person is erased from the events held; what is free in the journal's file is \
+                     written over once the disk has room for as much again"
+                );
+            }
+            self.erasing.not_before = Some(Instant::now() + PAUSE_AFTER_FAULT);
+            self.give_up_waiting();
+        }
+        self.erasing.waits_for_room = !has_room;
+        has_room
+    }
+
+    /// Whoever waits is told that it is not known when it is done.
+    fn give_up_waiting(&mut self) {
+        for (_, told) in self.erasing.waiting.drain(..) {
+            drop(told.send(Err(EraseError::OutcomeUnknown)));
+        }
+        drop(self.core.take_erased());
     }
 }
