@@ -48,8 +48,12 @@
 
 mod dice;
 mod far_side;
+mod history;
+mod operation;
 mod port;
 mod run;
+mod site;
+mod tally;
 mod truth;
 
 use std::{
@@ -63,7 +67,11 @@ use std::{
     time::Instant,
 };
 
-use self::run::{Effort, Run, Tally, take_history};
+use self::{
+    history::take_history,
+    run::{Effort, Run},
+    tally::Tally,
+};
 
 /// Plays this seed alone.
 const SEED: &str = "EDGE_OUTBOX_SIM_SEED";

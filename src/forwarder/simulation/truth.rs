@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{far_side::FarSide, run::Tally};
+use super::{far_side::FarSide, tally::Tally};
 use crate::{
     envelope::{Digest, Epoch},
     journal::{
