@@ -66,7 +66,7 @@ const OPERATIONS: &[(Operation, u64)] = &[
     (Operation::Transact, 5),
     (Operation::RollBack, 2),
     (Operation::RetryLetters, 3),
-    (Operation::DiscardLetters, 1),
+    (Operation::DiscardLetters, 2),
     (Operation::Erase, 1),
     (Operation::EraseOn, 4),
     (Operation::Compact, 1),

@@ -10,8 +10,6 @@ mod upkeep;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use uuid::Uuid;
-
 use self::commits::Waiting;
 use super::{
     super::delivery::Breakage,
@@ -24,15 +22,12 @@ use super::{
     tally::Tally,
     truth::{Batch, Truth},
 };
-use crate::{
-    journal::{
-        SinkName, WhenFull,
-        tests::{
-            scribe::{Boot, Decoded, Scribe},
-            storage::{Fault, FaultyStorage},
-        },
+use crate::journal::{
+    SinkName, WhenFull,
+    tests::{
+        scribe::{Boot, Decoded, Scribe},
+        storage::{Fault, FaultyStorage},
     },
-    seq::Seq,
 };
 
 /// Calls within which an armed fault comes.
@@ -75,8 +70,6 @@ pub(super) struct Run {
     waiting: Vec<Waiting>,
     /// Requests whose outcome nobody knew.
     unknown: Vec<Batch>,
-    /// Whom it was promised to erase, up to which seq.
-    erasing: Vec<(Uuid, Seq)>,
     /// Whether the program has tables of its own, which keep the file from being compacted.
     transacts: bool,
     /// Whether somebody is erased: a run with that takes much longer.
@@ -96,6 +89,8 @@ impl Run {
         let small = dice.one_in(2);
         let transacts = dice.one_in(2);
         let erases = dice.one_in(3);
+        let erases_on_request = erases && dice.one_in(2);
+        let window = *dice.pick(&[1, 3, 8, 24]);
         Self {
             effort,
             probe_dice: Dice::new(!seed),
@@ -106,17 +101,17 @@ impl Run {
                 clock_set: dice.one_in(2),
                 max_bytes: if small { SMALL_QUOTA } else { LARGE_QUOTA },
                 when_full: *dice.pick(&[WhenFull::Reject, WhenFull::DropOldest]),
+                erases_on_request,
             },
-            window: *dice.pick(&[1, 3, 8, 24]),
+            window,
             strict_order: dice.one_in(6),
             dice,
             scribe: None,
-            truth: Truth::default(),
+            truth: Truth::new(window.into(), erases_on_request),
             far_sides: BTreeMap::new(),
             ports: BTreeMap::new(),
             waiting: Vec::new(),
             unknown: Vec::new(),
-            erasing: Vec::new(),
             transacts,
             erases,
             next_number: 1,

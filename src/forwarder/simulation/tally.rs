@@ -29,6 +29,8 @@ pub(super) struct Tally {
     pub(super) scrubbed: u64,
     /// Compactions.
     pub(super) compacted: u64,
+    /// Events that a card which was set back took into a new epoch.
+    pub(super) taken_back: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -47,5 +49,6 @@ impl std::ops::AddAssign for Tally {
         self.erased += other.erased;
         self.scrubbed += other.scrubbed;
         self.compacted += other.compacted;
+        self.taken_back += other.taken_back;
     }
 }

@@ -14,7 +14,10 @@ use super::{
     Run, VERIFY_EVERY,
 };
 use crate::{
-    journal::{Chosen, SinkName, tests::scribe::Scribe},
+    journal::{
+        Chosen, SinkName,
+        tests::scribe::{Scribe, Seen},
+    },
     outbox::{Appended, Cursor, Horizon},
     seq::Seq,
 };
@@ -84,6 +87,13 @@ impl Run {
         match flushed {
             Ok(()) => self.committed(commits),
             Err(()) => self.broken(),
+        }
+    }
+
+    /// The next thing waits behind what is staged, or comes into the same commit.
+    pub(super) fn flush_perhaps(&mut self) {
+        if self.dice.one_in(2) {
+            self.flush();
         }
     }
 
@@ -178,22 +188,29 @@ impl Run {
     /// Looks at everything, holds it against what was told, and learns it. Gives the requests that
     /// were open.
     pub(super) fn look(&mut self) -> Vec<Batch> {
+        let seen = self.see();
         let scribe = self
             .scribe
             .as_ref()
             .expect("a process runs between operations");
-        let seen = self.storage.undisturbed(|| {
-            let seen = scribe.look(&mut self.decoded);
-            if self.dice.one_in(VERIFY_EVERY) {
-                scribe.verify();
-            }
-            seen
-        });
+        if self.dice.one_in(VERIFY_EVERY) {
+            self.storage.undisturbed(|| scribe.verify());
+        }
         self.truth.check(scribe, &seen, &self.far_sides);
         let open = self.truth.learn(&seen);
         self.far_sides
             .retain(|name, _| self.truth.places.contains_key(name));
         open
+    }
+
+    /// Everything that the journal says of itself.
+    pub(super) fn see(&mut self) -> Seen {
+        let scribe = self
+            .scribe
+            .as_ref()
+            .expect("a process runs between operations");
+        let decoded = &mut self.decoded;
+        self.storage.undisturbed(|| scribe.look(decoded))
     }
 
     pub(super) fn horizon(&self, sink: &SinkName, available: bool) -> Horizon {

@@ -68,6 +68,11 @@ impl Run {
             }
             self.erase_on();
         }
+        self.note_erased();
+        if self.scribe().cursors().values().any(|it| it.required) {
+            let promised = &self.truth.promised;
+            assert!(promised.is_empty(), "not erased: {promised:?}");
+        }
         self.restart();
         self.truth.check_gone(&self.storage.bytes());
         self.scribe().verify();

@@ -61,9 +61,7 @@ impl Run {
             Err(AppendError::Unavailable) => self.unknown.push(batch),
             Err(error) => panic!("refused: {error}"),
         }
-        if self.dice.one_in(2) {
-            self.flush();
-        }
+        self.flush_perhaps();
     }
 
     /// Some events that are durable already.

@@ -224,8 +224,6 @@ impl Run {
                 port.delivery.told();
             }
         }
-        if self.dice.one_in(2) {
-            self.flush();
-        }
+        self.flush_perhaps();
     }
 }

@@ -1,6 +1,9 @@
 //! Somebody who looks after the device.
 
-use super::{super::history::note, Run, Waiting};
+use super::{
+    super::{history::note, truth::Wish},
+    Run, Waiting,
+};
 use crate::journal::{
     Chosen, DeadLetterError, DeadLettersChanged, SinkName, tests::scribe::person_of,
 };
@@ -31,7 +34,8 @@ impl Run {
         self.collect();
         let asked = self.scribe().retry(&name, chosen);
         note(format!("  {name}, {chosen:?}: {asked:?}"));
-        self.asked_of_letters(asked);
+        Self::is_taken_up(asked);
+        self.flush_perhaps();
     }
 
     pub(super) fn discard_letters(&mut self) {
@@ -41,17 +45,15 @@ impl Run {
         self.collect();
         let asked = self.scribe().discard(&name, chosen);
         note(format!("  {name}, {chosen:?}: {asked:?}"));
-        if self.asked_of_letters(asked) {
+        if Self::is_taken_up(asked) {
             self.waiting.push(Waiting::Discard { sink: name, chosen });
         }
+        self.flush_perhaps();
     }
 
     /// Whether what was asked is done with the next commit.
-    pub(super) fn asked_of_letters(
-        &mut self,
-        asked: Result<DeadLettersChanged, DeadLetterError>,
-    ) -> bool {
-        let done = match asked {
+    fn is_taken_up(asked: Result<DeadLettersChanged, DeadLetterError>) -> bool {
+        match asked {
             Ok(_) => true,
             // Something else is staged that takes it off the list, its event is gone, the disk is
             // not well, or the cursor is not there yet.
@@ -62,11 +64,7 @@ impl Run {
                 | DeadLetterError::Journal(_),
             ) => false,
             Err(error) => panic!("refused: {error}"),
-        };
-        if self.dice.one_in(2) {
-            self.flush();
         }
-        done
     }
 
     pub(super) fn erase(&mut self) {
@@ -74,7 +72,12 @@ impl Run {
         let person = person_of(self.dice.roll());
         // It may be begun though nobody hears of it.
         let upto = self.truth.tail;
-        self.truth.wishes.push((person, upto));
+        let wish = Wish {
+            person,
+            upto,
+            once_delivered: false,
+        };
+        self.truth.wishes.push(wish);
         self.storage.record();
         let begun = self.scribe().begin_erasing(person);
         self.probe_recorded();
@@ -82,7 +85,7 @@ impl Run {
             Ok(from) => {
                 note(format!("  {person} up to {from}"));
                 assert_eq!(from, upto, "erases what was appended later");
-                self.erasing.push((person, upto));
+                self.truth.promised.insert((person, upto));
             }
             Err(()) => self.broken(),
         }
@@ -104,11 +107,20 @@ impl Run {
             Ok(()) => {}
             Err(()) => return self.broken(),
         }
-        if !self.scribe().is_erasing() {
-            note("  erased");
-            self.tally.scrubbed += self.erasing.len() as u64;
-            let through = std::mem::take(&mut self.erasing);
-            self.truth.gone.extend(through);
+        self.note_erased();
+    }
+
+    /// Once nothing more is to be done, no payload of whoever is no longer to be erased may be
+    /// anywhere.
+    pub(super) fn note_erased(&mut self) {
+        if self.scribe().is_erasing() {
+            return;
+        }
+        let seen = self.see();
+        let through = self.truth.through(&seen);
+        if through > 0 {
+            note(format!("  {through} erased"));
+            self.tally.scrubbed += through;
             self.truth.check_gone(&self.storage.bytes());
         }
     }
