@@ -1,16 +1,19 @@
 //! What the world was told, and what therefore has to be true of a journal at any later moment.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{far_side::FarSide, run::Tally};
+use super::{far_side::FarSide, tally::Tally};
 use crate::{
     envelope::{Digest, Epoch},
     journal::{
         DeadLetter, SinkName,
-        tests::scribe::{Draft, Entry, Scribe, Seen, person_of},
+        tests::scribe::{Draft, ERASE_REQUEST, Entry, Scribe, Seen, person_of},
     },
     outbox::RetryState,
     seq::{Seq, SeqRange},
@@ -25,6 +28,35 @@ pub(super) struct Batch {
     pub(super) drafts: Vec<Draft>,
     /// The program's own row, where it is a transaction.
     pub(super) key: Option<u64>,
+}
+
+/// That somebody is to be erased.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    pub(super) person: Uuid,
+    pub(super) upto: Seq,
+    /// Not before every required sink has what it is about.
+    pub(super) once_delivered: bool,
+}
+
+impl Wish {
+    /// What a request appended as this event asks for: what came before it at once, and the request
+    /// itself once everybody has heard of it.
+    fn of_request(number: u64, seq: Seq) -> [Self; 2] {
+        [(seq.prev(), false), (seq, true)].map(|(upto, once_delivered)| Self {
+            person: person_of(number),
+            upto,
+            once_delivered,
+        })
+    }
+
+    const fn key(&self) -> (Uuid, Seq) {
+        (self.person, self.upto)
+    }
+
+    fn covers(&self, number: u64, seq: Seq) -> bool {
+        self.person == person_of(number) && seq <= self.upto
+    }
 }
 
 /// An event that is durable.
@@ -174,6 +206,10 @@ impl Ledger {
 /// See the module.
 #[derive(Clone, Default)]
 pub(super) struct Truth {
+    /// How far a claim may run ahead of what is acked.
+    window: u64,
+    /// Whether a request to erase somebody is fulfilled.
+    erases_on_request: bool,
     pub(super) epoch: Option<Epoch>,
     pub(super) tail: Seq,
     pub(super) first_held: Seq,
@@ -188,9 +224,11 @@ pub(super) struct Truth {
     pub(super) ledger: Ledger,
     /// Whether each dead letter is to be sent again.
     pub(super) letters: BTreeMap<(SinkName, Seq), RetryState>,
-    /// Whom somebody asked to be erased, and up to which seq.
-    pub(super) wishes: Vec<(Uuid, Seq)>,
-    /// Of these, who was erased to the last free page.
+    /// Whom somebody asked to be erased.
+    pub(super) wishes: Vec<Wish>,
+    /// Those of them that are durable for certain, and not known to be fulfilled.
+    pub(super) promised: BTreeSet<(Uuid, Seq)>,
+    /// Who was erased to the last free page, and up to which seq.
     pub(super) gone: Vec<(Uuid, Seq)>,
     /// Dead letters that were sent once more.
     pub(super) sent_late: u64,
@@ -199,6 +237,14 @@ pub(super) struct Truth {
 }
 
 impl Truth {
+    pub(super) fn new(window: u64, erases_on_request: bool) -> Self {
+        Self {
+            window,
+            erases_on_request,
+            ..Self::default()
+        }
+    }
+
     /// An event leaves the device.
     pub(super) fn leaves(&mut self, epoch: Epoch, seq: Seq, digest: Digest) {
         let before = *self.left.entry((epoch, seq)).or_insert(digest);
@@ -231,6 +277,8 @@ impl Truth {
         self.check_chain(seen);
         let ledger = self.check_new(seen);
         self.check_content(seen, &ledger);
+        self.check_wishes(seen);
+        self.check_erased(seen, &ledger);
         self.check_given_up(seen, &ledger);
         for (number, (seq, _)) in &self.numbers {
             assert_eq!(
@@ -358,8 +406,76 @@ impl Truth {
 
     /// Whether somebody asked for this event to be erased.
     pub(super) fn is_unwanted(&self, number: u64, seq: Seq) -> bool {
-        let mut wishes = self.wishes.iter();
-        wishes.any(|(person, upto)| *person == person_of(number) && seq <= *upto)
+        self.wishes.iter().any(|wish| wish.covers(number, seq))
+    }
+
+    /// What the events that were not known before ask for.
+    fn new_wishes(&self, seen: &Seen) -> Vec<Wish> {
+        let is_request = |entry: &&Arc<Entry>| entry.event_type == ERASE_REQUEST;
+        let new = seen.entries.iter().filter(|entry| entry.seq > self.tail);
+        let requests = new.filter(|_| self.erases_on_request).filter(is_request);
+        requests
+            .filter_map(|entry| Some(Wish::of_request(entry.number?, entry.seq)))
+            .flatten()
+            .collect()
+    }
+
+    /// A request and what it asks for are durable together, nobody else is to be erased, and where
+    /// nobody is any more, somebody was.
+    fn check_wishes(&self, seen: &Seen) {
+        let new = self.new_wishes(seen);
+        for wish in &new {
+            let is_there = seen.wishes.contains(&wish.key());
+            assert!(is_there, "{wish:?} was appended, and nothing comes of it");
+        }
+        for wish in &seen.wishes {
+            let mut asked = self.wishes.iter().chain(&new);
+            assert!(asked.any(|it| it.key() == *wish), "nobody asked: {wish:?}");
+        }
+        for (person, upto) in self.promised.difference(&seen.wishes) {
+            let theirs = |entry: &&Arc<Entry>| {
+                entry.seq <= *upto && entry.number.map(person_of) == Some(*person)
+            };
+            for entry in seen.entries.iter().filter(theirs) {
+                assert!(
+                    entry.is_erased,
+                    "{} is held, and is no longer to be erased",
+                    entry.seq
+                );
+            }
+        }
+    }
+
+    /// A request was not erased before every required sink had it.
+    fn check_erased(&self, seen: &Seen, ledger: &Ledger) {
+        let required = seen.cursors.values().filter(|cursor| cursor.required);
+        let delivered = required.map(|cursor| cursor.confirmed).min();
+        let is_due = |wish: &Wish| {
+            !wish.once_delivered
+                || delivered.is_some_and(|delivered| wish.upto <= delivered)
+                || wish.upto < seen.first_held
+        };
+        for entry in &seen.entries {
+            let is_new = ledger.erased.contains_key(&entry.seq)
+                && !self.ledger.erased.contains_key(&entry.seq);
+            if let Some(number) = entry.number.filter(|_| is_new) {
+                let mut wishes = self.wishes.iter();
+                assert!(
+                    wishes.any(|wish| wish.covers(number, entry.seq) && is_due(wish)),
+                    "{} is erased, and not everybody has heard of it",
+                    entry.seq
+                );
+            }
+        }
+    }
+
+    /// Takes over that whoever is no longer to be erased was; gives how many that are.
+    pub(super) fn through(&mut self, seen: &Seen) -> u64 {
+        let left = self.promised.len();
+        let through: Vec<_> = self.promised.difference(&seen.wishes).copied().collect();
+        self.promised.retain(|wish| seen.wishes.contains(wish));
+        self.gone.extend(through);
+        (left - self.promised.len()) as u64
     }
 
     /// Searches the file for what is to be gone from it.
@@ -432,6 +548,10 @@ impl Truth {
                 cursor.claimed >= place.claimed,
                 "{name} claimed {}",
                 place.claimed
+            );
+            assert!(
+                cursor.claimed <= cursor.acked.plus(self.window),
+                "{name} claims more than its window: {cursor:?}"
             );
             if let Some((last, _)) = place.handed.last_key_value() {
                 assert!(
@@ -523,6 +643,9 @@ impl Truth {
     /// that were open.
     pub(super) fn learn(&mut self, seen: &Seen) -> Vec<Batch> {
         self.epoch = Some(seen.epoch);
+        let new = self.new_wishes(seen);
+        self.promised.extend(new.iter().map(Wish::key));
+        self.wishes.extend(new);
         for entry in seen.entries.iter().filter(|entry| entry.seq > self.tail) {
             let known = Known {
                 epoch: entry.epoch,

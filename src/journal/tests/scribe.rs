@@ -2,7 +2,7 @@
 //! other, so that a simulation can stop between any two and at every call of the storage.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -13,6 +13,7 @@ use super::{
     super::{
         core::Interrupted,
         cursor::{Cursors, Forgotten, Progress},
+        erasure::{self, StoredWish},
         error::RejectError,
         letters,
         reader::Reader,
@@ -29,6 +30,7 @@ use crate::{
         Chosen, Claim, Cursor, DeadLetter, DeadLetterError, DeadLettersChanged, ReadError, Retry,
         Settled,
     },
+    ledger::EpochReason,
     seq::{Seq, SeqRange},
 };
 
@@ -44,6 +46,10 @@ const CACHE_BYTES: usize = 64 * 1024;
 /// So many persons have events.
 const PERSONS: u64 = 4;
 
+/// By which a person asks to be erased; one in so many events is that.
+pub(crate) const ERASE_REQUEST: &str = "user.erase_requested.v1";
+const REQUEST_EVERY: u64 = 29;
+
 /// How a process begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Boot {
@@ -57,6 +63,8 @@ pub(crate) struct Boot {
     pub(crate) max_bytes: u64,
     /// What gives way where it is reached.
     pub(crate) when_full: WhenFull,
+    /// Whether a request to erase somebody is fulfilled.
+    pub(crate) erases_on_request: bool,
 }
 
 /// An event as a program hands it over.
@@ -68,7 +76,11 @@ pub(crate) struct Draft {
 
 impl Draft {
     fn event(&self) -> Event {
-        Event::builder("quiz.submitted.v1", person_of(self.number))
+        let event_type = match self.number.is_multiple_of(REQUEST_EVERY) {
+            true => ERASE_REQUEST,
+            false => "quiz.submitted.v1",
+        };
+        Event::builder(event_type, person_of(self.number))
             .id(id_of(self.number))
             .payload(self.payload.as_str())
             .build()
@@ -153,9 +165,13 @@ pub(crate) struct Seen {
     pub(crate) first_held: Seq,
     pub(crate) tail: Seq,
     pub(crate) entries: Vec<Arc<Entry>>,
+    /// The first event of each row.
+    pub(crate) firsts: BTreeSet<Seq>,
     pub(crate) cursors: Cursors,
     pub(crate) dead_letters: BTreeMap<(SinkName, Seq), DeadLetter>,
     pub(crate) tally: BTreeMap<u64, u64>,
+    /// Who is still to be erased, and up to which seq.
+    pub(crate) wishes: BTreeSet<(Uuid, Seq)>,
 }
 
 /// Why a program's transaction left nothing, or may have left something.
@@ -195,12 +211,15 @@ impl Scribe {
             reading(boot, 0),
         );
         match opened {
-            Ok(core) => Some(Self {
-                core,
-                staging: None,
-                boot,
-                readings: 0,
-            }),
+            Ok(mut core) => {
+                core.erase_on_request(boot.erases_on_request);
+                Some(Self {
+                    core,
+                    staging: None,
+                    boot,
+                    readings: 0,
+                })
+            }
             Err(Fault::Io(_)) => None,
             Err(fault) => panic!("what the disk did is taken for damage: {fault:?}"),
         }
@@ -395,6 +414,16 @@ impl Scribe {
         self.core.forget(name, stamp).map_err(not_damaged)
     }
 
+    /// A sink has shown that `from` is another event's: begins a new epoch. Gives whether events were
+    /// taken back. Comes after [`Self::flush`].
+    pub(crate) fn begin_epoch(&mut self, from: Seq) -> Result<bool, ()> {
+        assert!(self.staging.is_none(), "something is staged beside it");
+        let (reason, stamp) = (EpochReason::RolledBack, self.stamp());
+        self.core
+            .begin_epoch(reason, from, stamp)
+            .map_err(not_damaged)
+    }
+
     /// After a failed write: whether the journal is well again.
     pub(crate) fn reopen(&mut self) -> bool {
         self.staging = None;
@@ -449,11 +478,12 @@ impl Scribe {
 
     /// Everything. The disk must be well.
     pub(crate) fn look(&self, decoded: &mut Decoded) -> Seen {
-        let mut entries = Vec::new();
+        let (mut entries, mut firsts) = (Vec::new(), BTreeSet::new());
         let beside = self.core.store().read(|transaction| {
             let groups = transaction.open_table(GROUPS).unwrap();
             for row in groups.iter().unwrap() {
                 let (first, row) = row.unwrap();
+                firsts.insert(Seq::new(first.value()));
                 entries.extend_from_slice(decoded.entries(first.value(), row.value()));
             }
             let letters = letters::shown(transaction, None)?.into_iter();
@@ -469,17 +499,22 @@ impl Scribe {
                     .unwrap(),
                 Err(_) => BTreeMap::new(),
             };
-            Ok((letters, tally))
+            let mut wishes = Vec::new();
+            erasure::read_wishes(transaction, &mut wishes)?;
+            let wish = |(upto, who, _): StoredWish| (who.parse().unwrap(), upto);
+            Ok((letters, tally, wishes.into_iter().map(wish).collect()))
         });
-        let (dead_letters, tally) = beside.expect("a disk that is well is read");
+        let (dead_letters, tally, wishes) = beside.expect("a disk that is well is read");
         Seen {
             epoch: self.core.epoch(),
             first_held: self.core.first_held(),
             tail: self.core.tail(),
             entries,
+            firsts,
             cursors: self.core.cursors().clone(),
             dead_letters,
             tally,
+            wishes,
         }
     }
 

@@ -379,7 +379,7 @@ impl FaultyStorage {
     }
 
     /// What the journal's medium holds.
-    pub(super) fn snapshot(&self) -> Vec<u8> {
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
         let disk = self.0.lock().unwrap();
         disk.journal.as_ref().unwrap().durable.to_vec()
     }
@@ -392,7 +392,7 @@ impl FaultyStorage {
     }
 
     /// The medium lied when it was synced, or is another one: it holds this from now on.
-    pub(super) fn restore(&self, durable: Vec<u8>) {
+    pub(crate) fn restore(&self, durable: Vec<u8>) {
         self.0.lock().unwrap().journal = Some(Medium::holding(&durable));
     }
 
