@@ -10,7 +10,7 @@ mod retention;
 pub(crate) mod scribe;
 pub(crate) mod storage;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use uuid::Uuid;
 

@@ -4,13 +4,15 @@
 //!
 //! `every_bit` and `a_large_journal` take long, and want a release build:
 //! `cargo test --release --lib journal::tests::damage -- --ignored --nocapture`. With
-//! `EDGE_OUTBOX_EVERY_NTH_BIT=100` it is every hundredth bit.
+//! `EDGE_OUTBOX_EVERY_NTH_BIT=100` it is every hundredth bit. `EDGE_OUTBOX_WORKERS` is how many
+//! processes work at it; without it one for each core.
 
 mod child;
 
 use std::{
     collections::BTreeMap,
     path::Path,
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +34,9 @@ use crate::{
 const LIMIT: Duration = Duration::from_secs(20);
 
 const PAGE: usize = 4096;
+
+/// So many bits one child changes, one after the other.
+const CHUNK: usize = 4_096;
 
 /// A journal, and what is in it.
 struct Sample {
@@ -443,23 +448,30 @@ fn a_journal_that_is_cut_off_is_recovered_up_to_there() {
 
 /// As every other test here, with each bit of every page that holds anything.
 #[test]
-#[ignore = "minutes, in a release build"]
+#[ignore = "an hour of one core, in a release build"]
 fn every_bit() {
-    let workers = thread::available_parallelism().unwrap().get();
-    let nth = std::env::var("EDGE_OUTBOX_EVERY_NTH_BIT").map_or(1, |text| text.parse().unwrap());
-    let work = |worker| Batch::Bits {
-        skip: worker * nth,
-        nth: workers * nth,
-    };
-    let workers = (0..workers).map(work);
-    let workers: Vec<_> = workers
-        .map(|batch| thread::spawn(move || child::run(batch)))
-        .collect();
-    let mut total = Tally::default();
-    for worker in workers {
-        total.add(&worker.join().unwrap());
-    }
-    println!("{total:?}");
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap());
+    let nth = number("EDGE_OUTBOX_EVERY_NTH_BIT").unwrap_or(1);
+    let workers = number("EDGE_OUTBOX_WORKERS")
+        .unwrap_or_else(|| thread::available_parallelism().unwrap().get());
+    let next = AtomicUsize::new(0);
+    let total = Mutex::new(Tally::default());
+    thread::scope(|scope| {
+        let work = || loop {
+            let skip = next.fetch_add(CHUNK, Ordering::Relaxed) * nth;
+            let tally = child::run(Batch::Bits { skip, nth });
+            let mut total = total.lock().unwrap();
+            total.add(&tally);
+            println!("{total:?}");
+            if tally.tried < CHUNK as u64 {
+                return;
+            }
+        };
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    let total = total.into_inner().unwrap();
     assert_eq!(
         total.ended_and_recovered,
         total.ended_in_use + total.ended_in_recovery
