@@ -52,6 +52,7 @@ mod error;
 pub(crate) mod fuzz;
 mod guard;
 mod held;
+mod holes;
 mod ids;
 mod intake;
 mod letters;

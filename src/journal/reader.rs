@@ -5,6 +5,7 @@ use redb::ReadTransaction;
 use super::{
     cursor::SinkName,
     error::{Fault, ReadError, fault},
+    holes,
     letters::{self, DeadLetter},
     row::{self, Group},
     store::{DEAD_LETTERS, GROUPS, Store},
@@ -87,6 +88,7 @@ impl Reader {
             from,
             rows,
             max_events,
+            store: Some(self.store.clone()),
         })
     }
 
@@ -147,6 +149,7 @@ impl Reader {
             from: seq,
             rows: row.into_iter().collect(),
             max_events: 1,
+            store: None,
         })
     }
 
@@ -174,25 +177,51 @@ pub struct Batch {
     from: Seq,
     rows: Vec<Row>,
     max_events: usize,
+    /// Who knows whether it is as it should be that something is missing; none where it is.
+    store: Option<Store>,
 }
 
 impl Batch {
-    /// The events, ascending and without a hole. Digests and proofs are recomputed on the way; a
-    /// row that does not match its checksum ends the run with an error.
+    /// The events, ascending, and all that are held. Digests and proofs are recomputed on the way; a
+    /// row that does not match its checksum ends the run with an error, and so does one that is in
+    /// the wrong place.
     pub fn records(&self) -> impl Iterator<Item = Result<Record<'_>, ReadError>> {
+        let mut before = None;
         self.rows
             .iter()
-            .flat_map(|row| match Group::decode(row.first, &row.bytes) {
+            .flat_map(move |row| match self.in_its_place(row, &mut before) {
                 Ok(group) => Records::Group {
                     next: group.first().max(self.from),
                     group,
                 },
-                Err(source) => Records::Failed(Some(ReadError::Damaged {
-                    seq: row.first,
-                    what: source.to_string(),
-                })),
+                Err(error) => Records::Failed(Some(error)),
             })
             .take(self.max_events)
+    }
+
+    /// The row, where it follows the row before it, which ends with `before`.
+    fn in_its_place<'a>(
+        &self,
+        row: &'a Row,
+        before: &mut Option<Seq>,
+    ) -> Result<Group<'a>, ReadError> {
+        let damaged = |what: String| ReadError::Damaged {
+            seq: row.first,
+            what,
+        };
+        let group =
+            Group::decode(row.first, &row.bytes).map_err(|source| damaged(source.to_string()))?;
+        if before.is_some_and(|before| row.first <= before) {
+            return Err(damaged("it is not where it belongs".into()));
+        }
+        let expected = before.map_or(self.from, |before| self.from.max(before.next()));
+        if let Some(missing) = SeqRange::new(expected, row.first.prev())
+            && let Some(store) = &self.store
+        {
+            holes::confirm(store, missing)?;
+        }
+        *before = Some(group.last());
+        Ok(group)
     }
 
     /// Whether it holds nothing.

@@ -301,7 +301,13 @@ fn look<B: StorageBackend>(
     let database = store::guarded(|| Ok(Store::new(cache_bytes, None).load_held(untouched)?.0));
     match database {
         Ok(mut database) => {
-            let tree = Tree::read(&database, on_trial);
+            let mut tree = Tree::read(&database);
+            if let Ok(tree) = &mut tree
+                && on_trial
+                && !tree.is_damaged()
+            {
+                tree.try_out(&mut database);
+            }
             // Closing writes, and what is damaged may end the process then. After a failed read it
             // does not.
             shut.shut();

@@ -19,6 +19,7 @@ use super::{
     error::{Fault, fault},
     guard::guarded_in,
     held::{Release, hold},
+    holes::Holes,
     storage::{Growth, Metered},
 };
 use crate::meter::Meter;
@@ -49,6 +50,7 @@ pub(crate) struct Store {
     slot: Arc<RwLock<Option<Database>>>,
     meter: Arc<Meter>,
     growth: Growth,
+    holes: Arc<Holes>,
     cache_bytes: usize,
     /// Where the journal lies, if it lies in a directory.
     dir: Option<Arc<Path>>,
@@ -61,6 +63,7 @@ impl Store {
             slot: Arc::default(),
             meter: Arc::default(),
             growth: Growth::default(),
+            holes: Arc::default(),
             cache_bytes,
             dir,
         }
@@ -101,6 +104,11 @@ impl Store {
     /// How often the file became longer.
     pub(super) fn growth(&self) -> &Growth {
         &self.growth
+    }
+
+    /// Where it was found that nothing is held.
+    pub(super) fn holes(&self) -> &Holes {
+        &self.holes
     }
 
     fn database(&self, backend: impl StorageBackend) -> Result<Database, Fault> {

@@ -14,7 +14,7 @@ pub(crate) mod scribe;
 pub(crate) mod storage;
 mod unreadable;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use uuid::Uuid;
 

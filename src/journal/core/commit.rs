@@ -128,6 +128,11 @@ impl<S: Storage> Core<S> {
             written.held_bytes += self.buffer.len() as u64;
             first = first.plus(chunk.len() as u64);
         }
+        let last = groups.last().map_err(fault)?;
+        if last.is_none_or(|(last, _)| last.value() != written.last_row.get()) {
+            // It would not be found again: a page over the rows is damaged.
+            return Err(misplaced(written.last_row));
+        }
         if staging.events.is_empty() {
             let framed = frame(&checkpoint).map_err(unencodable)?;
             let mut table = transaction.open_table(CHECKPOINT).map_err(fault)?;
@@ -256,6 +261,11 @@ impl<S: Storage> Core<S> {
             .transpose()
             .map_err(fault)?
             .map(|(key, _)| Seq::new(key.value()));
+        if let Some(keep) = keep
+            && keep > limit.next()
+        {
+            return Err(misplaced(keep));
+        }
         Ok(keep.filter(|keep| *keep > self.state.first_held))
     }
 
@@ -395,16 +405,28 @@ fn group_length(events: &[Sealed]) -> usize {
 /// Removes these rows; gives their bytes.
 fn remove(
     groups: &mut Table<'_, u64, &'static [u8]>,
-    firsts: impl RangeBounds<u64>,
+    firsts: impl RangeBounds<u64> + Clone,
 ) -> Result<u64, Fault> {
-    let mut bytes = 0;
+    let (mut bytes, mut other) = (0, None);
     groups
-        .retain_in(firsts, |_, row| {
+        .retain_in(firsts.clone(), |first, row| {
+            if !firsts.contains(&first) {
+                other = Some(first);
+                return true;
+            }
             bytes += row.len() as u64;
             false
         })
         .map_err(fault)?;
-    Ok(bytes)
+    match other {
+        Some(other) => Err(misplaced(Seq::new(other))),
+        None => Ok(bytes),
+    }
+}
+
+/// redb looks for rows where they are not.
+fn misplaced(first: Seq) -> Fault {
+    Fault::Damaged(format!("the row of seq {first} is not where it belongs"))
 }
 
 /// An encoder that writes to memory fails for no input that passed the door.

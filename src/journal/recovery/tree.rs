@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use redb::{
-    Database, MultimapTableHandle, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, TableHandle,
+    Database, DatabaseError, MultimapTableHandle, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageError, TableHandle,
 };
 use uuid::Uuid;
 
@@ -46,13 +46,11 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Reads what can be read, and with `on_trial` sees whether redb can write, too. Where damage is
-    /// known already there is no need: a panic of redb's in a commit may be followed by another one
-    /// while it unwinds, which ends the process.
+    /// Reads what can be read.
     ///
     /// # Errors
     /// A later version wrote it.
-    pub(super) fn read(database: &Database, on_trial: bool) -> Result<Self, Fault> {
+    pub(super) fn read(database: &Database) -> Result<Self, Fault> {
         let mut tree = Self::default();
         match store::guarded(|| state::end(database)) {
             Ok(end) => tree.end = Some(end),
@@ -75,10 +73,28 @@ impl Tree {
             erasure::read_wishes(transaction, &mut tree.wishes)
         });
         tree.step(database, Self::read_names);
-        if on_trial && let Err(fault) = store::guarded(|| commit_on_trial(database)) {
-            tree.note(&fault);
-        }
         Ok(tree)
+    }
+
+    /// Finds out what reading does not show: whether every page is the one that was written, and
+    /// whether redb can write. Where damage is known already there is no need: a panic of redb's in a
+    /// commit may be followed by another one while it unwinds, which ends the process.
+    pub(super) fn try_out(&mut self, database: &mut Database) {
+        let tried = store::guarded(|| {
+            // A program's tables cannot be taken over, so damage in them is no reason to.
+            if self.program_tables.is_empty() {
+                check_pages(database)?;
+            }
+            commit_on_trial(database)
+        });
+        if let Err(fault) = tried {
+            self.note(&fault);
+        }
+    }
+
+    /// Whether anything was wrong.
+    pub(super) const fn is_damaged(&self) -> bool {
+        self.damage.is_some()
     }
 
     /// Of a journal that redb does not open.
@@ -181,6 +197,19 @@ impl Tree {
         names.retain(|name| !name.starts_with(RESERVED_PREFIX));
         self.program_tables = names;
         Ok(())
+    }
+}
+
+/// Compares every page with its checksum. Pages over the rows may be damaged where every row can
+/// still be read in its order: then some are not found.
+fn check_pages(database: &mut Database) -> Result<(), Fault> {
+    let wrong =
+        |what: String| Fault::Damaged(format!("its pages are not what was written ({what})"));
+    match database.check_integrity() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(wrong("redb would repair them".into())),
+        Err(DatabaseError::Storage(StorageError::Io(error))) => Err(Fault::Io(error)),
+        Err(error) => Err(wrong(error.to_string())),
     }
 }
 

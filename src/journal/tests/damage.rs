@@ -4,13 +4,15 @@
 //!
 //! `every_bit` and `a_large_journal` take long, and want a release build:
 //! `cargo test --release --lib journal::tests::damage -- --ignored --nocapture`. With
-//! `EDGE_OUTBOX_EVERY_NTH_BIT=100` it is every hundredth bit.
+//! `EDGE_OUTBOX_EVERY_NTH_BIT=100` it is every hundredth bit. `EDGE_OUTBOX_WORKERS` is how many
+//! processes work at it; without it one for each core.
 
 mod child;
 
 use std::{
     collections::BTreeMap,
     path::Path,
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +20,10 @@ use std::{
 use redb::ReadableTable as _;
 
 use self::child::Batch;
-use super::{storage::Fault as DiskFault, *};
+use super::{
+    storage::{Bytes, Fault as DiskFault},
+    *,
+};
 use crate::{
     envelope::{Digest, Epoch},
     journal::{Reader, Recovery, cursor::Progress, recover, row},
@@ -30,9 +35,14 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 const PAGE: usize = 4096;
 
+/// So many bits one child changes, one after the other.
+const CHUNK: usize = 4_096;
+
 /// A journal, and what is in it.
 struct Sample {
     bytes: Vec<u8>,
+    /// The same, cheap to copy.
+    image: Bytes,
     events: BTreeMap<Seq, (Epoch, Digest)>,
     /// Where the rows stand: offset, length, seqs.
     rows: Vec<(usize, usize, Vec<Seq>)>,
@@ -100,6 +110,7 @@ fn sample(commits: u64, events: u64) -> Sample {
     let bytes = storage.snapshot();
     let rows = rows(&bytes, tail);
     Sample {
+        image: Bytes::new(&bytes),
         bytes,
         events,
         rows,
@@ -230,92 +241,137 @@ impl Tally {
 }
 
 /// A disk with these bytes for a journal, in this directory as far as notes go.
-fn disk(bytes: &[u8], dir: &Path) -> FaultyStorage {
+fn disk(bytes: &Bytes, dir: &Path) -> FaultyStorage {
     let storage = FaultyStorage::new(1).beside(dir);
-    storage.restore(bytes.to_vec());
+    storage.restore_bytes(bytes.clone());
     storage
 }
 
-/// Opens, reads and appends to a journal of these bytes; `hit` are the offsets that were changed.
-fn use_it(
-    sample: &Sample,
-    bytes: &[u8],
-    hit: std::ops::Range<usize>,
-    dir: &Path,
-    tally: &mut Tally,
-) {
-    let what = format!("bytes {hit:?} changed");
-    let begun = Instant::now();
-    match open(&disk(bytes, dir), LIMITS) {
-        Ok(mut core) => {
-            let (found, error) = held(&core);
-            assert_not_wrong(sample, &found, &what);
-            tally.damage_read += u64::from(error.is_some());
-            // Whether it is taken or not: it must not hang.
-            let _ = append(&mut core, vec![sealed(9_000, "\"after\"")]);
-            let _ = core.reopen(stamp());
-            let (found, _) = held(&core);
-            assert_not_wrong(sample, &found, &what);
-        }
-        Err(_) => tally.refused_at_open += 1,
-    }
-    assert!(begun.elapsed() < LIMIT, "{what}");
+/// What came of using a journal.
+enum Used {
+    /// All of it was there, and it took what was appended.
+    Well,
+    /// Something was found out.
+    Trouble(String),
 }
 
-/// Recovers a journal of these bytes, and looks at what came of it.
-fn recover_it(
+/// Opens, reads and appends to a journal of these bytes; `hit` are the offsets that were changed.
+/// An event that is not there, and nobody says so, is a fault of ours.
+fn use_it(
     sample: &Sample,
-    bytes: &[u8],
-    hit: std::ops::Range<usize>,
+    bytes: &Bytes,
+    hit: &std::ops::Range<usize>,
     dir: &Path,
     tally: &mut Tally,
+) -> Used {
+    let begun = Instant::now();
+    let mut core = match open(&disk(bytes, dir), LIMITS) {
+        Ok(core) => core,
+        Err(fault) => {
+            tally.refused_at_open += 1;
+            return Used::Trouble(fault.to_string());
+        }
+    };
+    let (found, error) = held(&core);
+    assert_not_wrong(sample, &found, hit);
+    tally.damage_read += u64::from(error.is_some());
+    let mut trouble = error;
+    // Whether it is taken or not: it must not hang.
+    match append(&mut core, vec![sealed(9_000, "\"after\"")]) {
+        Ok(Ok(_)) => {}
+        refused => drop(trouble.get_or_insert(format!("{refused:?}"))),
+    }
+    if let Err(fault) = core.reopen(stamp()) {
+        trouble.get_or_insert(fault.to_string());
+    }
+    let (again, error) = held(&core);
+    assert_not_wrong(sample, &again, hit);
+    trouble = trouble.or(error);
+    assert!(begun.elapsed() < LIMIT, "bytes {hit:?} changed");
+    let Some(trouble) = trouble else {
+        for seq in sample.events.keys() {
+            let is_there = found.contains_key(seq) && again.contains_key(seq);
+            assert!(is_there, "bytes {hit:?} changed: {seq} is passed over");
+        }
+        return Used::Well;
+    };
+    Used::Trouble(trouble)
+}
+
+/// Recovers a journal of these bytes, and looks at what came of it. Where nothing is found, its use
+/// must not have found anything either; `used` is `None` where it ended the process.
+fn recover_it(
+    sample: &Sample,
+    bytes: &Bytes,
+    hit: &std::ops::Range<usize>,
+    dir: &Path,
+    used: Option<&Used>,
+    tally: &mut Tally,
 ) {
-    let what = format!("bytes {hit:?} changed");
     let begun = Instant::now();
     let storage = disk(bytes, dir);
     match recover_from(&storage, None) {
-        Ok(None) => tally.untouched += 1,
+        Ok(None) => {
+            match used {
+                Some(Used::Well) => {}
+                Some(Used::Trouble(trouble)) => {
+                    panic!("bytes {hit:?} changed: nothing is found of: {trouble}")
+                }
+                None => panic!("bytes {hit:?} changed: nothing is found of what ends the process"),
+            }
+            assert_eq!(storage.changes(), 0, "bytes {hit:?} changed");
+            tally.untouched += 1;
+            return;
+        }
         Ok(Some(_)) => tally.recovered += 1,
         // The number of a later format, as far as anybody can tell.
         Err(Fault::Newer(_)) => {
             tally.called_newer += 1;
             return;
         }
-        Err(fault) => panic!("{what}: {fault}"),
+        Err(fault) => panic!("bytes {hit:?} changed: {fault}"),
     }
-    let core = open(&storage, LIMITS).unwrap_or_else(|fault| panic!("{what}: {fault}"));
+    let core =
+        open(&storage, LIMITS).unwrap_or_else(|fault| panic!("bytes {hit:?} changed: {fault}"));
     let (found, error) = held(&core);
-    assert_eq!(error, None, "{what}");
-    assert_not_wrong(sample, &found, &what);
+    assert_eq!(error, None, "bytes {hit:?} changed");
+    assert_not_wrong(sample, &found, hit);
     let lies_in = |(at, length): (usize, usize)| hit.start < at + length && hit.end > at;
     for seq in sample.events.keys() {
         let copies = sample.rows.iter().filter(|(.., seqs)| seqs.contains(seq));
         let mut copies = copies.map(|(at, length, _)| (*at, *length));
         let was_hit = copies.all(lies_in);
-        assert!(was_hit || found.contains_key(seq), "{what}: {seq} is lost");
+        let is_there = was_hit || found.contains_key(seq);
+        assert!(is_there, "bytes {hit:?} changed: {seq} is lost");
     }
     let cursor = core.cursors().get(&nats()).copied();
-    let cursor = cursor.unwrap_or_else(|| panic!("{what}: the cursor is lost"));
-    assert!(cursor.acked <= Seq::new(2), "{what}: {cursor:?}");
+    let cursor = cursor.unwrap_or_else(|| panic!("bytes {hit:?} changed: the cursor is lost"));
+    let what = || format!("bytes {hit:?} changed: {cursor:?}");
+    assert!(cursor.acked <= Seq::new(2), "{}", what());
     // What may have left is in doubt, as far as it is there.
     let newest = sample.events.keys().rfind(|seq| found.contains_key(seq));
     let may_have_left = newest.map_or(Seq::NONE, |newest| sample.claimed.min(*newest));
-    assert!(cursor.claimed >= may_have_left, "{what}: {cursor:?}");
-    assert!(cursor.claimed <= core.tail(), "{what}: {cursor:?}");
-    assert!(begun.elapsed() < LIMIT, "{what}");
+    assert!(cursor.claimed >= may_have_left, "{}", what());
+    assert!(cursor.claimed <= core.tail(), "{}", what());
+    assert!(begun.elapsed() < LIMIT, "{}", what());
 }
 
 /// Nothing but what was there, or what began a new epoch since.
 #[track_caller]
-fn assert_not_wrong(sample: &Sample, found: &BTreeMap<Seq, (Epoch, Digest)>, what: &str) {
-    let epochs: Vec<Epoch> = sample.events.values().map(|(epoch, _)| *epoch).collect();
+fn assert_not_wrong(
+    sample: &Sample,
+    found: &BTreeMap<Seq, (Epoch, Digest)>,
+    hit: &std::ops::Range<usize>,
+) {
+    let is_known = |epoch: &Epoch| sample.events.values().any(|(known, _)| known == epoch);
     for (seq, (epoch, digest)) in found {
         match sample.events.get(seq) {
-            Some(known) => assert_eq!(*known, (*epoch, *digest), "{what}: {seq} is another event"),
+            Some(known) if *known == (*epoch, *digest) => {}
+            Some(_) => panic!("bytes {hit:?} changed: {seq} is another event"),
             // Appended by the test itself, or the start of an epoch.
             None => assert!(
-                *seq > sample.tail || !epochs.contains(epoch),
-                "{what}: {seq}"
+                *seq > sample.tail || !is_known(epoch),
+                "bytes {hit:?} changed: {seq}"
             ),
         }
     }
@@ -335,8 +391,16 @@ fn a_journal_that_is_whole_is_left_as_it_is() {
     let sample = sample(5, 3);
     let dir = tempfile::tempdir().unwrap();
     let mut tally = Tally::default();
-    use_it(&sample, &sample.bytes, 0..0, dir.path(), &mut tally);
-    recover_it(&sample, &sample.bytes, 0..0, dir.path(), &mut tally);
+    let what = use_it(&sample, &sample.image, &(0..0), dir.path(), &mut tally);
+    let what = Some(&what);
+    recover_it(
+        &sample,
+        &sample.image,
+        &(0..0),
+        dir.path(),
+        what,
+        &mut tally,
+    );
     assert_eq!(tally.untouched, 1, "{tally:?}");
     println!(
         "{} bytes, {} in pages that are not empty, {} rows",
@@ -359,6 +423,15 @@ fn a_bit_that_changed_costs_no_more_than_the_group_it_hit() {
     assert!(tally.recovered > 20 && tally.untouched > 20, "{tally:?}");
 }
 
+/// The pages over the rows say which row is where: an event must not be passed over because they are
+/// wrong.
+#[test]
+fn a_bit_of_the_tree_over_the_rows_that_changed_hides_no_event() {
+    let tally = child::run(Batch::Branches { nth: 97 });
+    println!("{tally:?}");
+    assert!(tally.recovered > 20, "{tally:?}");
+}
+
 #[test]
 fn a_page_that_is_gone_costs_no_more_than_the_groups_in_it() {
     let tally = child::run(Batch::Pages);
@@ -375,27 +448,40 @@ fn a_journal_that_is_cut_off_is_recovered_up_to_there() {
 
 /// As every other test here, with each bit of every page that holds anything.
 #[test]
-#[ignore = "minutes, in a release build"]
+#[ignore = "an hour of one core, in a release build"]
 fn every_bit() {
-    let workers = thread::available_parallelism().unwrap().get();
-    let nth = std::env::var("EDGE_OUTBOX_EVERY_NTH_BIT").map_or(1, |text| text.parse().unwrap());
-    let work = |worker| Batch::Bits {
-        skip: worker * nth,
-        nth: workers * nth,
-    };
-    let workers = (0..workers).map(work);
-    let workers: Vec<_> = workers
-        .map(|batch| thread::spawn(move || child::run(batch)))
-        .collect();
-    let mut total = Tally::default();
-    for worker in workers {
-        total.add(&worker.join().unwrap());
-    }
-    println!("{total:?}");
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap());
+    let nth = number("EDGE_OUTBOX_EVERY_NTH_BIT").unwrap_or(1);
+    let workers = number("EDGE_OUTBOX_WORKERS")
+        .unwrap_or_else(|| thread::available_parallelism().unwrap().get());
+    let next = AtomicUsize::new(0);
+    let total = Mutex::new(Tally::default());
+    thread::scope(|scope| {
+        let work = || loop {
+            let skip = next.fetch_add(CHUNK, Ordering::Relaxed) * nth;
+            let tally = child::run(Batch::Bits { skip, nth });
+            let mut total = total.lock().unwrap();
+            total.add(&tally);
+            println!("{total:?}");
+            if tally.tried < CHUNK as u64 {
+                return;
+            }
+        };
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    let total = total.into_inner().unwrap();
     assert_eq!(
         total.ended_and_recovered,
         total.ended_in_use + total.ended_in_recovery
     );
+}
+
+#[test]
+#[ignore = "minutes, in a release build"]
+fn every_bit_of_the_tree_over_the_rows() {
+    println!("{:?}", child::run(Batch::Branches { nth: 1 }));
 }
 
 #[test]
@@ -454,12 +540,13 @@ fn groups_that_redb_does_not_come_to_are_no_less_there() {
     let sample = sample(5, 3);
     let (row, ..) = sample.rows.iter().max().unwrap();
     let page = row / PAGE * PAGE;
-    let mut bytes = sample.bytes.clone();
+    let mut bytes = sample.image.clone();
     // Where the first value ends.
-    bytes[page + 6] ^= 1;
+    bytes.flip((page + 6) * 8);
+    let hit = page + 6..page + 7;
     let dir = tempfile::tempdir().unwrap();
     let mut tally = Tally::default();
-    recover_it(&sample, &bytes, page + 6..page + 7, dir.path(), &mut tally);
+    recover_it(&sample, &bytes, &hit, dir.path(), None, &mut tally);
     assert_eq!(tally.recovered, 1, "{tally:?}");
 }
 
@@ -537,7 +624,7 @@ fn a_power_cut_at_every_call_of_a_recovery_leaves_the_old_journal_or_the_new() {
         let core = open(&storage, LIMITS).unwrap();
         let (found, error) = held(&core);
         assert_eq!(error, None, "call {call}");
-        assert_not_wrong(&sample, &found, "power cut");
+        assert_not_wrong(&sample, &found, &(*at..at + 1));
         let lost: Vec<&Seq> = sample
             .events
             .keys()

@@ -40,19 +40,19 @@ const PIECE: usize = 4096;
 
 /// The bytes of a file, cheap to copy.
 #[derive(Clone, Debug, Default)]
-struct Bytes {
+pub(super) struct Bytes {
     pieces: Vec<Arc<[u8; PIECE]>>,
     len: usize,
 }
 
 impl Bytes {
-    fn new(bytes: &[u8]) -> Self {
+    pub(super) fn new(bytes: &[u8]) -> Self {
         let mut new = Self::default();
         new.write(0, bytes);
         new
     }
 
-    fn set_len(&mut self, len: usize) {
+    pub(super) fn set_len(&mut self, len: usize) {
         if len < self.len && !len.is_multiple_of(PIECE) {
             // What is cut off reads as zeros should it come back.
             Arc::make_mut(&mut self.pieces[len / PIECE])[len % PIECE..].fill(0);
@@ -76,7 +76,7 @@ impl Bytes {
         Ok(())
     }
 
-    fn write(&mut self, offset: usize, bytes: &[u8]) {
+    pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
         self.set_len(self.len.max(offset + bytes.len()));
         let mut done = 0;
         while done < bytes.len() {
@@ -86,6 +86,12 @@ impl Bytes {
                 .copy_from_slice(&bytes[done..done + count]);
             done += count;
         }
+    }
+
+    /// Changes one bit.
+    pub(super) fn flip(&mut self, bit: usize) {
+        let byte = bit / 8;
+        Arc::make_mut(&mut self.pieces[byte / PIECE])[byte % PIECE] ^= 1 << (bit % 8);
     }
 
     fn to_vec(&self) -> Vec<u8> {
@@ -116,8 +122,7 @@ enum Change {
 }
 
 impl Medium {
-    fn holding(durable: &[u8]) -> Self {
-        let durable = Bytes::new(durable);
+    fn holding(durable: Bytes) -> Self {
         Self {
             seen: durable.clone(),
             durable,
@@ -214,6 +219,8 @@ struct Disk {
     unfinished: Option<Medium>,
     /// Calls made so far.
     calls: u64,
+    /// Those of them that were to change anything.
+    changes: u64,
     fault: Option<(u64, Fault)>,
     dead: bool,
     random: u64,
@@ -228,6 +235,7 @@ struct Disk {
 impl Disk {
     fn call(&mut self, call: Call) -> io::Result<()> {
         self.calls += 1;
+        self.changes += u64::from(call != Call::Look);
         if self.dead {
             return Err(io::Error::other("no power"));
         }
@@ -270,6 +278,7 @@ impl FaultyStorage {
             journal: None,
             unfinished: None,
             calls: 0,
+            changes: 0,
             fault: None,
             dead: false,
             random: seed,
@@ -378,6 +387,11 @@ impl FaultyStorage {
         recorded.into_iter().flatten().map(calm).collect()
     }
 
+    /// Calls made so far that may have changed the medium: writes, lengths, syncs.
+    pub(super) fn changes(&self) -> u64 {
+        self.0.lock().unwrap().changes
+    }
+
     /// What the journal's medium holds.
     pub(crate) fn snapshot(&self) -> Vec<u8> {
         let disk = self.0.lock().unwrap();
@@ -393,13 +407,18 @@ impl FaultyStorage {
 
     /// The medium lied when it was synced, or is another one: it holds this from now on.
     pub(crate) fn restore(&self, durable: Vec<u8>) {
-        self.0.lock().unwrap().journal = Some(Medium::holding(&durable));
+        self.restore_bytes(Bytes::new(&durable));
+    }
+
+    /// The same, without a copy.
+    pub(super) fn restore_bytes(&self, durable: Bytes) {
+        self.0.lock().unwrap().journal = Some(Medium::holding(durable));
     }
 
     /// The next call fails, and from then on the medium holds this.
     pub(super) fn restore_at_fault(&self, durable: Vec<u8>) {
         self.fail_after(1, Fault::Once);
-        self.0.lock().unwrap().older = Some(Medium::holding(&durable));
+        self.0.lock().unwrap().older = Some(Medium::holding(Bytes::new(&durable)));
     }
 
     /// Whatever fault was still to come does not.

@@ -4,6 +4,7 @@
 use std::{
     env, fs,
     fs::File,
+    ops::Range,
     os::unix::{fs::FileExt as _, process::ExitStatusExt as _},
     path::Path,
     process::{Command, Stdio},
@@ -27,7 +28,7 @@ const ABORTED: i32 = 6;
 /// Changes to a journal, each tried by itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Batch {
-    /// Every n-th bit in pages that hold anything, after so many of them.
+    /// Every n-th bit in pages that hold anything, after so many bits; no more than a chunk.
     Bits { skip: usize, nth: usize },
     /// Random bits: anywhere in pages that hold anything, and in rows.
     Random {
@@ -36,6 +37,8 @@ pub(super) enum Batch {
         in_rows: usize,
         seed: u64,
     },
+    /// Every n-th bit of the pages over the leaves of a journal that has some hundred rows.
+    Branches { nth: usize },
     /// Each page that holds anything, gone.
     Pages,
     /// The end, cut off.
@@ -58,6 +61,7 @@ impl Batch {
                 in_rows,
                 seed,
             } => format!("random {} {anywhere} {in_rows} {seed}", u8::from(large)),
+            Self::Branches { nth } => format!("branches {nth}"),
             Self::Pages => "pages".into(),
             Self::Cuts => "cuts".into(),
         }
@@ -79,6 +83,9 @@ impl Batch {
                 in_rows: number(&words, 3),
                 seed: number(&words, 4),
             },
+            "branches" => Self::Branches {
+                nth: number(&words, 1),
+            },
             "pages" => Self::Pages,
             "cuts" => Self::Cuts,
             other => panic!("no batch: {other}"),
@@ -89,6 +96,7 @@ impl Batch {
         match self {
             Self::Bits { .. } | Self::Random { large: false, .. } => sample(5, 3),
             Self::Random { large: true, .. } => sample(3_000, 4),
+            Self::Branches { .. } => sample(300, 1),
             Self::Pages | Self::Cuts => sample(40, 3),
         }
     }
@@ -98,7 +106,8 @@ impl Batch {
         match self {
             Self::Bits { skip, nth } => {
                 let bits = used.iter().flat_map(|at| at * 8..at * 8 + 8);
-                bits.skip(skip).step_by(nth).map(Change::Bit).collect()
+                let bits = bits.skip(skip).step_by(nth).take(CHUNK);
+                bits.map(Change::Bit).collect()
             }
             Self::Random {
                 anywhere,
@@ -117,6 +126,10 @@ impl Batch {
                 }
                 changes
             }
+            Self::Branches { nth } => {
+                let bits = branches(&sample.bytes).into_iter().flatten();
+                bits.step_by(nth).map(Change::Bit).collect()
+            }
             Self::Pages => {
                 let pages = used.iter().step_by(PAGE);
                 pages.map(|at| Change::Page(*at)).collect()
@@ -132,22 +145,39 @@ impl Batch {
     }
 }
 
+/// The bits in use of the pages that have the most children: of the root over the rows, as it is and
+/// as it was.
+fn branches(bytes: &[u8]) -> Vec<Range<usize>> {
+    const BRANCH: u8 = 2;
+    let keys = |page: &[u8]| usize::from(u16::from_le_bytes([page[2], page[3]]));
+    let pages = bytes.chunks_exact(PAGE).enumerate();
+    let pages = pages.filter(|(_, page)| page[0] == BRANCH && keys(page) < 120);
+    let most = pages.clone().map(|(_, page)| keys(page)).max().unwrap_or(0);
+    assert!(most > 5, "{most}");
+    // A checksum and a place for each child, and a key between two of them.
+    let used = 8 + (most + 1) * 24 + most * 8;
+    pages
+        .filter(|(_, page)| keys(page) == most)
+        .map(|(index, _)| index * PAGE * 8..(index * PAGE + used) * 8)
+        .collect()
+}
+
 impl Change {
     /// The bytes with it, and where they are other than before.
-    fn of(&self, bytes: &[u8]) -> (Vec<u8>, std::ops::Range<usize>) {
-        let mut changed = bytes.to_vec();
+    fn of(&self, sample: &Sample) -> (Bytes, Range<usize>) {
+        let mut changed = sample.image.clone();
         let hit = match *self {
             Self::Bit(bit) => {
-                changed[bit / 8] ^= 1 << (bit % 8);
+                changed.flip(bit);
                 bit / 8..bit / 8 + 1
             }
             Self::Page(start) => {
-                changed[start..start + PAGE].fill(0);
+                changed.write(start, &[0; PAGE]);
                 start..start + PAGE
             }
             Self::Cut(length) => {
-                changed.truncate(length);
-                length..bytes.len()
+                changed.set_len(length);
+                length..sample.bytes.len()
             }
         };
         (changed, hit)
@@ -246,7 +276,9 @@ fn recovered_after(dir: &Path, batch: Batch, index: u64) -> u64 {
 
 /// Tries all of the batch, in children, and does what the next start would wherever one dies.
 pub(super) fn run(batch: Batch) -> Tally {
-    let dir = tempfile::tempdir().unwrap();
+    // In memory where there is such a directory: a mark is synced.
+    let memory = tempfile::tempdir_in("/dev/shm");
+    let dir = memory.or_else(|_| tempfile::tempdir()).unwrap();
     let dir = dir.path();
     let mut total = Tally::default();
     let (mut from, mut sample) = (0, None);
@@ -309,18 +341,20 @@ fn in_a_child() {
     };
     progress.write(&file);
     for (index, change) in changes.iter().enumerate().take(upto).skip(from) {
-        let (bytes, hit) = change.of(&sample.bytes);
+        let (bytes, hit) = change.of(&sample);
         progress.index = index as u64;
         progress.tally.tried += 1;
-        if phase == Phase::Use as usize {
+        let used = (phase == Phase::Use as usize).then(|| {
             progress.phase = Phase::Use;
             progress.write(&file);
-            use_it(&sample, &bytes, hit.clone(), dir, &mut progress.tally);
+            let used = use_it(&sample, &bytes, &hit, dir, &mut progress.tally);
             assert_eq!(damage::remembered(dir), None, "a mark stays");
-        }
+            used
+        });
         progress.phase = Phase::Recover;
         progress.write(&file);
-        recover_it(&sample, &bytes, hit, dir, &mut progress.tally);
+        let (used, tally) = (used.as_ref(), &mut progress.tally);
+        recover_it(&sample, &bytes, &hit, dir, used, tally);
         assert_eq!(damage::remembered(dir), None, "a mark stays");
         progress.write(&file);
     }
