@@ -19,11 +19,13 @@ mod reason;
 mod registry;
 mod rows;
 mod settle;
+mod tails;
 mod transaction;
 mod walk;
 
 use std::{collections::BTreeMap, mem};
 
+use bytes::Bytes;
 use tokio_postgres::{Client, IsolationLevel, Transaction, types::Type};
 
 pub use self::{
@@ -43,6 +45,7 @@ use crate::{
     envelope::{DeviceName, Epoch},
     seq::Seq,
     signing::{KeyId, PublicKey},
+    tail::Tail,
 };
 
 /// The script that makes the tables.
@@ -79,7 +82,7 @@ pub struct Options {
 /// What became of messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
-    /// Events that are new.
+    /// Events that are new, or tails that count.
     pub stored: usize,
     /// Events that were there, or twice in what was given.
     pub repeated: usize,
@@ -173,6 +176,38 @@ impl Intake {
             self.retry().await?;
         }
         Ok(done.taken)
+    }
+
+    /// Takes tails: what lies beyond the last event that is held is then a gap. A tail that is not
+    /// taken is counted in what is given and not kept, for the next one says the same.
+    ///
+    /// # Errors
+    /// As [`HubError`] says.
+    pub async fn take_tails(&mut self, messages: &[Bytes]) -> Result<Taken, HubError> {
+        let ids = messages
+            .iter()
+            .filter_map(|message| Tail::key_id(message).ok());
+        let unknown = self.prover.unlearned(ids);
+        learn(&self.client, &mut self.prover, &unknown).await?;
+        let mut taken = Taken::default();
+        let mut proven = Vec::with_capacity(messages.len());
+        for message in messages {
+            match self.prover.prove_tail(message) {
+                Ok(tail) => proven.push(tail),
+                Err(reason) => *taken.quarantined.entry(reason).or_default() += 1,
+            }
+        }
+        let all = proven.len();
+        let transaction = begin(&mut self.client).await?;
+        transaction::pass_gate(&transaction, false).await?;
+        taken.stored = tails::take(&transaction, proven).await?;
+        commit(transaction).await?;
+        if taken.stored < all {
+            taken
+                .quarantined
+                .insert(Reason::KeyOfEpoch, all - taken.stored);
+        }
+        Ok(taken)
     }
 
     /// Takes out of quarantine what can be taken now; gives what became of it.

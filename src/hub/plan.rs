@@ -246,3 +246,58 @@ fn owners(epochs: &Epochs, epoch: Uuid, range: SeqRange) -> Vec<(Uuid, SeqRange)
 
 /// The events of a batch by device.
 pub(super) type ByDevice<T> = HashMap<String, Vec<T>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u64, last: u64) -> SeqRange {
+        SeqRange::new(Seq::new(first), Seq::new(last)).unwrap()
+    }
+
+    fn epoch(first_seq: Option<u64>, previous: Option<(u128, u64)>) -> EpochRow {
+        EpochRow {
+            first_seq,
+            previous: previous.map(|(epoch, end)| (Uuid::from_u128(epoch), end, Digest::ZERO)),
+            ..EpochRow::default()
+        }
+    }
+
+    fn of(epochs: &Epochs, epoch: u128, said: SeqRange) -> Vec<(u128, u64, u64)> {
+        owners(epochs, Uuid::from_u128(epoch), said)
+            .into_iter()
+            .map(|(epoch, range)| (epoch.as_u128(), range.first().get(), range.last().get()))
+            .collect()
+    }
+
+    #[test]
+    fn what_the_ledger_says_is_shared_out_among_the_epochs_before_it() {
+        let epochs = Epochs::from([
+            (Uuid::from_u128(1), epoch(Some(1), None)),
+            (Uuid::from_u128(2), epoch(Some(100), Some((1, 40)))),
+            (Uuid::from_u128(3), epoch(Some(300), Some((2, 150)))),
+            (Uuid::from_u128(4), epoch(None, None)),
+        ]);
+        assert_eq!(of(&epochs, 3, range(310, 320)), [(3, 310, 320)]);
+        assert_eq!(
+            of(&epochs, 3, range(20, 310)),
+            [(3, 300, 310), (2, 100, 150), (1, 20, 40)]
+        );
+        // Nobody has the seqs between two epochs.
+        assert_eq!(of(&epochs, 3, range(50, 90)), []);
+        // Until its start is known an epoch speaks of itself alone; and so does one that is not known.
+        assert_eq!(of(&epochs, 4, range(5, 9)), [(4, 5, 9)]);
+        assert_eq!(of(&epochs, 5, range(5, 9)), [(5, 5, 9)]);
+        // The end of one epoch is none of its own where the ledger of another speaks.
+        assert_eq!(of(&epochs, 1, range(20, 60)), [(1, 20, 60)]);
+    }
+
+    #[test]
+    fn epochs_that_name_each_other_as_the_one_before_end_somewhere() {
+        let epochs = Epochs::from([
+            (Uuid::from_u128(1), epoch(Some(50), Some((2, 90)))),
+            (Uuid::from_u128(2), epoch(Some(50), Some((1, 90)))),
+        ]);
+        assert_eq!(of(&epochs, 1, range(1, 99)), [(1, 50, 99), (2, 50, 90)]);
+    }
+}

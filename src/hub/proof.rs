@@ -6,11 +6,12 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{erasure::ErasureKey, ledger, reason::Reason};
+use super::{erasure::ErasureKey, ledger, reason::Reason, tails::ProvenTail};
 use crate::{
     digest::Digest,
     envelope::{Envelope, Private, Statement, Unverified, Verified, Verifier, VerifyError},
     signing::{KeyId, PublicKey, Rotation},
+    tail::{SignedError, Tail},
 };
 
 /// A message as a broker carried it.
@@ -138,13 +139,38 @@ impl Prover {
         self.verifier.trust(key);
     }
 
-    /// The keys to be learned before these can be proven, ascending.
-    pub(super) fn unknown(&self, all: &[Read]) -> Vec<KeyId> {
-        let ids = all.iter().map(|read| read.envelope.claims().key_id);
+    /// A tail in a message, under the key that it names.
+    ///
+    /// # Errors
+    /// Why it is not proven.
+    pub(super) fn prove_tail(&self, message: &[u8]) -> Result<ProvenTail, Reason> {
+        let key_id = Tail::key_id(message).map_err(|_| Reason::Unreadable)?;
+        let key = self.keys.get(&key_id).ok_or(Reason::UnknownKey)?;
+        match Tail::verify(message, key) {
+            Ok(tail) => Ok(ProvenTail { tail, key_id }),
+            Err(SignedError::Signature) => Err(Reason::Forged),
+            Err(_) => Err(Reason::Unreadable),
+        }
+    }
+
+    /// Those of these keys that are not known.
+    pub(super) fn unlearned(&self, ids: impl IntoIterator<Item = KeyId>) -> Vec<KeyId> {
+        let ids = ids.into_iter();
         let mut unknown: Vec<KeyId> = ids.filter(|id| !self.keys.contains_key(id)).collect();
         unknown.sort_unstable();
         unknown.dedup();
         unknown
+    }
+
+    /// The keys to be learned before these can be proven, ascending: their own, and those that may
+    /// have signed for them.
+    pub(super) fn unknown(&self, all: &[Read]) -> Vec<KeyId> {
+        let own = all.iter().map(|read| read.envelope.claims().key_id);
+        let candidates = self.candidates(all);
+        let before = candidates
+            .iter()
+            .filter_map(|(_, start)| start.previous.as_ref().map(|previous| previous.key_id));
+        self.unlearned(own.chain(before))
     }
 
     /// Proves what can be proven. With `first_use` the start of an epoch also under the key that it
@@ -185,22 +211,25 @@ impl Prover {
         proven
     }
 
+    /// The starts of epochs that carry a key which is not known.
+    fn candidates<'a>(&self, all: &'a [Read]) -> Vec<(&'a Read, ledger::Start)> {
+        let candidate = |read: &'a Read| {
+            let claims = read.envelope.claims();
+            let is_new = !self.keys.contains_key(&claims.key_id);
+            if !is_new || !ledger::is_start(claims.kind, claims.event_type) {
+                return None;
+            }
+            let start = ledger::start(read.envelope.claimed_private()?.payload)?;
+            (start.public_key.id() == claims.key_id).then_some((read, start))
+        };
+        all.iter().filter_map(candidate).collect()
+    }
+
     /// The keys that starts of epochs bring along. A chain of them, each signed for by the one
     /// before, is followed in whatever order they stand. A signature is checked only where there is
     /// a key that it could be of.
     fn introductions(&self, all: &[Read], first_use: bool) -> HashMap<KeyId, Introduced> {
-        let candidates: Vec<(&Read, ledger::Start)> = all
-            .iter()
-            .filter_map(|read| {
-                let claims = read.envelope.claims();
-                let is_new = !self.keys.contains_key(&claims.key_id);
-                if !is_new || !ledger::is_start(claims.kind, claims.event_type) {
-                    return None;
-                }
-                let start = ledger::start(read.envelope.claimed_private()?.payload)?;
-                (start.public_key.id() == claims.key_id).then_some((read, start))
-            })
-            .collect();
+        let candidates = self.candidates(all);
         let mut introduced: HashMap<KeyId, Introduced> = HashMap::new();
         loop {
             let before = introduced.len();

@@ -20,17 +20,18 @@ use crate::{
     seq::{Seq, SeqRange},
     signing::KeyId,
     sink::postgres::Moment,
+    tail::Tail,
 };
 
 /// Events that a walk reads at first: enough for what a batch brings where the chain is whole.
-const FIRST_STEP: i64 = 256;
+const FIRST_STEP: i64 = 128;
 /// Events that it reads at a time after that.
-const STEP: i64 = 4_096;
+const STEP: i64 = 1_024;
 /// Such reads in one transaction: what is longer is walked in several.
 const MAX_STEPS: usize = 8;
 
 /// A place in the tables: a device and an epoch.
-type Chain = (String, Uuid);
+pub(super) type Chain = (String, Uuid);
 
 /// What is to be settled of one device.
 struct Docket {
@@ -80,7 +81,52 @@ pub(super) async fn settle(
         }
     }
     balance(transaction, &mut dockets, now_us).await?;
-    let chains: Vec<Chain> = worked_on(&dockets).collect();
+    close(transaction, dockets).await
+}
+
+/// Notes how far journals go, where that is further than was known.
+pub(super) async fn reach(
+    transaction: &Transaction<'_>,
+    tails: BTreeMap<Chain, Tail>,
+) -> Result<(), HubError> {
+    let mut devices: Vec<String> = tails.keys().map(|(device, _)| device.clone()).collect();
+    devices.dedup();
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let now_us = lock(transaction, &devices).await?;
+    let mut epochs = read_epochs(transaction, &devices).await?;
+    let mut dockets: BTreeMap<String, Docket> = BTreeMap::new();
+    for ((device, epoch), tail) in tails {
+        let docket = dockets.entry(device.clone()).or_insert_with(|| Docket {
+            epochs: epochs.remove(&device).unwrap_or_default(),
+            plan: Plan::default(),
+        });
+        let Some(row) = docket.epochs.get_mut(&epoch) else {
+            continue;
+        };
+        let work = docket.plan.work.entry(epoch).or_default();
+        if row.tail.is_none_or(|(seq, _)| seq < tail.seq.get()) {
+            row.tail = Some((tail.seq.get(), tail.digest));
+            work.reaches = tail.seq.get();
+        }
+        docket.plan.pledges.push(Pledge {
+            epoch,
+            seq: tail.seq.get(),
+            digest: tail.digest,
+        });
+    }
+    balance(transaction, &mut dockets, now_us).await?;
+    close(transaction, dockets).await.map(drop)
+}
+
+/// Walks, looks for contradictions, and writes down what came of it; gives the devices whose chains
+/// go further than was walked.
+async fn close(
+    transaction: &Transaction<'_>,
+    mut dockets: BTreeMap<String, Docket>,
+) -> Result<Vec<String>, HubError> {
+    let chains = worked_on(&dockets);
     walk_all(transaction, &mut dockets, chains).await?;
     contradictions(transaction, &mut dockets).await?;
     write_findings(transaction, &dockets).await?;
@@ -110,21 +156,15 @@ pub(super) async fn walk_on(
         };
         dockets.insert(device, Docket { epochs, plan });
     }
-    let chains: Vec<Chain> = worked_on(&dockets).collect();
-    walk_all(transaction, &mut dockets, chains).await?;
-    write_findings(transaction, &dockets).await?;
-    write_epochs(transaction, &dockets).await?;
-    let is_due = |docket: &Docket| docket.epochs.values().any(|row| row.walk_due);
-    let due = dockets.iter().filter(|(_, docket)| is_due(docket));
-    Ok(due.map(|(device, _)| device.clone()).collect())
+    close(transaction, dockets).await
 }
 
-fn worked_on(dockets: &BTreeMap<String, Docket>) -> impl Iterator<Item = Chain> {
+fn worked_on(dockets: &BTreeMap<String, Docket>) -> Vec<Chain> {
     let of = |(device, docket): (&String, &Docket)| -> Vec<Chain> {
         let epochs = docket.plan.work.keys();
         epochs.map(|epoch| (device.clone(), *epoch)).collect()
     };
-    dockets.iter().flat_map(of).collect::<Vec<_>>().into_iter()
+    dockets.iter().flat_map(of).collect()
 }
 
 /// Locks devices in the order of their names; gives the time.
@@ -827,19 +867,28 @@ async fn write_epochs(
         .iter()
         .map(|(.., row)| bytes(row.complete_digest))
         .collect();
+    let tail: Vec<Option<i64>> = all
+        .iter()
+        .map(|(.., row)| row.tail.map(|it| number(it.0)))
+        .collect();
+    let tail_digest: Vec<Option<Vec<u8>>> = all
+        .iter()
+        .map(|(.., row)| bytes(row.tail.map(|it| it.1)))
+        .collect();
     let due: Vec<bool> = all.iter().map(|(.., row)| row.walk_due).collect();
     transaction
         .query_typed(
             "insert into edge_outbox_hub.epochs as e (device, epoch, key_id, first_seq, reason, \
              previous_epoch, previous_seq, previous_digest, highest, held, complete_to, \
-             complete_digest, walk_due) \
-             select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+             complete_digest, tail_seq, tail_digest, walk_due) \
+             select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
              on conflict (device, epoch) do update set key_id = excluded.key_id, \
              first_seq = excluded.first_seq, reason = excluded.reason, \
              previous_epoch = excluded.previous_epoch, previous_seq = excluded.previous_seq, \
              previous_digest = excluded.previous_digest, highest = excluded.highest, \
              held = excluded.held, complete_to = excluded.complete_to, \
-             complete_digest = excluded.complete_digest, walk_due = excluded.walk_due, \
+             complete_digest = excluded.complete_digest, tail_seq = excluded.tail_seq, \
+             tail_digest = excluded.tail_digest, walk_due = excluded.walk_due, \
              last_contact = now()",
             &[
                 (&device, Type::TEXT_ARRAY),
@@ -854,6 +903,8 @@ async fn write_epochs(
                 (&held, Type::INT8_ARRAY),
                 (&complete, Type::INT8_ARRAY),
                 (&digest, Type::BYTEA_ARRAY),
+                (&tail, Type::INT8_ARRAY),
+                (&tail_digest, Type::BYTEA_ARRAY),
                 (&due, Type::BOOL_ARRAY),
             ],
         )
