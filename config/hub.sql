@@ -259,6 +259,8 @@ create table if not exists quarantine (
     epoch          uuid,
     seq            bigint,
     key_id         bytea,
+    -- The key that is said to have signed for that one.
+    predecessor    bytea,
     -- The event's digest, where it is proven.
     digest         bytea,
     -- Keyed hashes of the ids in it, so that they can be found when somebody is erased.

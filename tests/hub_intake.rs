@@ -281,16 +281,18 @@ async fn each_forged_thing_ends_in_quarantine_and_honest_events_go_on() {
         assert_eq!(taken.quarantined, [(reason, 1)].into(), "{what}");
         assert_eq!(taken.stored + taken.repeated, 1, "{what}");
     }
+    // What was stripped is proven to be there, and missing.
+    let client = server.connect().await;
+    assert_eq!(gaps(&client).await, ["kiosk-1 2 5"]);
     // The same under another subject is a repeat: what counts is signed.
     assert_eq!(hub.take(messages(&events)).await.unwrap().stored, 9);
     assert_eq!(hub.take(messages(&others)).await.unwrap(), stored(4));
-    let client = server.connect().await;
+    // What is held whole by now waits no longer.
     assert_eq!(
         quarantined(&client).await,
         [
             "altered 1",
             "forged 5",
-            "stripped 1",
             "unknown_device 1",
             "unknown_key 1",
             "unreadable 3",
@@ -304,8 +306,6 @@ async fn each_forged_thing_ends_in_quarantine_and_honest_events_go_on() {
             "kiosk-2 1 4 4 4 4 t 0 0 {}",
         ]
     );
-    // What is held whole by now no longer waits.
-    assert_eq!(hub.retry().await.unwrap(), repeated(1));
     // The others are taken when their device is known.
     assert_eq!(register(&server, &stranger).await, stored(1));
     assert_eq!(register(&server, &namesake).await.stored, 1);
@@ -571,6 +571,23 @@ async fn a_new_key_is_followed_from_the_old_ones_word_and_the_old_one_retires() 
     assert!(
         health.iter().all(|line| line.ends_with(" t 0 0 {}")),
         "{health:#?}"
+    );
+
+    // A word that the old key has not given is none.
+    let liar = ChainedDevice::new("kiosk-1");
+    let mut falsified = liar.clone();
+    let rotated = falsified.rotate();
+    let own = liar.public_key().id().to_string();
+    let named = device.public_key().id().to_string();
+    let text = String::from_utf8(rotated.wire.clone()).unwrap();
+    let taken = hub
+        .take(vec![message(text.replace(&own, &named))])
+        .await
+        .unwrap();
+    assert_eq!(taken, aside(Reason::Forged, 1));
+    assert_eq!(
+        hub.take(messages([&rotated])).await.unwrap(),
+        aside(Reason::UnknownKey, 1)
     );
 
     // Whoever has the old key can neither hand over again nor begin anything with it.

@@ -30,6 +30,8 @@ pub(super) struct Claims {
     pub(super) epoch: Uuid,
     pub(super) seq: i64,
     pub(super) key_id: KeyId,
+    /// The key that is said to have signed for that one.
+    pub(super) predecessor: Option<KeyId>,
     /// `None` where nothing is proven.
     pub(super) digest: Option<Digest>,
     /// The hashes of the ids in it.
@@ -100,6 +102,11 @@ impl Claims {
             // At most 2^53 - 1.
             seq: statement.seq.get().try_into().unwrap_or(i64::MAX),
             key_id: statement.key_id,
+            predecessor: private
+                .filter(|_| ledger::is_start(statement.kind, statement.event_type))
+                .and_then(|private| ledger::start(private.payload)?.previous)
+                .filter(|previous| previous.cross_signature.is_some())
+                .map(|previous| previous.key_id),
             digest,
             persons: private
                 .map(|private| erasure.persons(&private.aggregate_id, private.subject_id))
@@ -191,6 +198,10 @@ impl Prover {
         for Read { message, envelope } in all {
             let id = envelope.claims().key_id;
             let claims = Claims::unproven(&envelope, erasure);
+            // Whoever is said to have signed for an unknown key, and is known, has not.
+            let old = claims.predecessor.filter(|_| !introduced.contains_key(&id));
+            let is_false = old
+                .is_some_and(|old| self.keys.contains_key(&old) || introduced.contains_key(&old));
             let verifier = match self.keys.contains_key(&id) {
                 true => &mut self.verifier,
                 false => &mut of_batch,
@@ -203,7 +214,10 @@ impl Prover {
                 }),
                 Err(error) => asides.push(Aside {
                     message,
-                    reason: reason(&error),
+                    reason: match reason(&error) {
+                        Reason::UnknownKey if is_false => Reason::Forged,
+                        reason => reason,
+                    },
                     claims: Some(claims),
                 }),
             }

@@ -197,6 +197,9 @@ async fn insert(
     let key_id: Vec<Option<&[u8]>> = claims()
         .map(|it| it.map(|it| &it.key_id.as_bytes()[..]))
         .collect();
+    let predecessor: Vec<Option<&[u8]>> = claims()
+        .map(|it| it?.predecessor.as_ref().map(|id| &id.as_bytes()[..]))
+        .collect();
     let digest: Vec<Option<Vec<u8>>> = claims()
         .map(|it| bytes_of(it.and_then(|it| it.digest.as_ref())))
         .collect();
@@ -218,12 +221,12 @@ async fn insert(
     let answer = transaction
         .query_typed(
             "insert into edge_outbox_hub.quarantine (message_digest, reason, origin, device, epoch, \
-             seq, key_id, digest, persons, message, bytes, times) \
-             select message_digest, reason, origin, device, epoch, seq, key_id, digest, \
+             seq, key_id, predecessor, digest, persons, message, bytes, times) \
+             select message_digest, reason, origin, device, epoch, seq, key_id, predecessor, digest, \
              array_remove(array[first_person, second_person], null), message, bytes, times \
-             from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as batch \
-             (message_digest, reason, origin, device, epoch, seq, key_id, digest, first_person, \
-             second_person, message, bytes, times) \
+             from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) as batch \
+             (message_digest, reason, origin, device, epoch, seq, key_id, predecessor, digest, \
+             first_person, second_person, message, bytes, times) \
              on conflict (message_digest) do nothing returning message_digest",
             &[
                 (&message_digest, Type::BYTEA_ARRAY),
@@ -233,6 +236,7 @@ async fn insert(
                 (&epoch, Type::UUID_ARRAY),
                 (&seq, Type::INT8_ARRAY),
                 (&key_id, Type::BYTEA_ARRAY),
+                (&predecessor, Type::BYTEA_ARRAY),
                 (&digest, Type::BYTEA_ARRAY),
                 (&first_person, Type::BYTEA_ARRAY),
                 (&second_person, Type::BYTEA_ARRAY),
@@ -286,7 +290,7 @@ pub(super) async fn waiting(
              where q.id > $1 and q.id <= $2 and octet_length(q.message) = q.bytes and case \
              when q.reason in ('unknown_device', 'unknown_key', 'wrong_device') then exists (select \
              from edge_outbox_hub.device_keys k \
-             where k.key_id = q.key_id and k.device = q.device) \
+             where k.key_id in (q.key_id, q.predecessor) and k.device = q.device) \
              when q.reason in ('retired_key', 'key_of_epoch') then exists (select \
              from edge_outbox_hub.epochs e where e.device = q.device and e.epoch = q.epoch \
              and e.key_id = q.key_id) \

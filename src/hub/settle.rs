@@ -39,14 +39,17 @@ struct Docket {
     plan: Plan,
 }
 
-/// Settles what was stored; gives the devices whose chains go further than was walked.
+/// Settles what was stored, and what is `proven` to be there and is not held; gives the devices whose
+/// chains go further than was walked.
 pub(super) async fn settle(
     transaction: &Transaction<'_>,
     mut stored: ByDevice<Stored>,
     mut told: ByDevice<(Seq, Told)>,
+    mut proven: ByDevice<(Uuid, u64)>,
 ) -> Result<Vec<String>, HubError> {
-    let mut devices: Vec<String> = stored.keys().cloned().collect();
+    let mut devices: Vec<String> = stored.keys().chain(proven.keys()).cloned().collect();
     devices.sort_unstable();
+    devices.dedup();
     if devices.is_empty() {
         return Ok(Vec::new());
     }
@@ -72,7 +75,11 @@ pub(super) async fn settle(
             .map(|it| it.1)
             .collect();
         let before = earlier.remove(device).unwrap_or_default();
-        let plan = plan::plan(&mut epochs, &events, &now, &before);
+        let mut plan = plan::plan(&mut epochs, &events, &now, &before);
+        for (epoch, seq) in proven.remove(device).unwrap_or_default() {
+            let work = plan.work.entry(epoch).or_default();
+            work.reaches = work.reaches.max(seq);
+        }
         dockets.insert(device.clone(), Docket { epochs, plan });
     }
     for (device, finding) in forks {

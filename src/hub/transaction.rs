@@ -112,7 +112,7 @@ pub(super) async fn run(
     quarantine::set_aside(transaction, asides, &batch.again).await?;
 
     let (stored, told) = by_device(&stored);
-    done.due = settle::settle(transaction, stored, told).await?;
+    done.due = settle::settle(transaction, stored, told, judged.stripped).await?;
     Ok(done)
 }
 
@@ -457,6 +457,8 @@ struct Judged {
     rows: Vec<Row>,
     /// Stripped copies of what is held.
     repeated: usize,
+    /// Where stripped events stand that are not held.
+    stripped: ByDevice<(Uuid, u64)>,
 }
 
 /// Sorts out what was erased before it came, and sets aside what was only stripped.
@@ -497,12 +499,15 @@ async fn look_up_erased(
     let named: HashSet<(String, Digest)> = named.chain(erased.named).collect();
 
     let mut kept = Vec::with_capacity(rows.len());
+    let mut stripped: ByDevice<(Uuid, u64)> = HashMap::new();
     for ((mut row, place), persons) in rows.into_iter().zip(places).zip(persons) {
         let is_named = named.contains(&(place.0.clone(), place.3));
         if row.event.envelope.is_erased() && !is_named {
             if erased.held.contains(&place) {
                 repeated += 1;
             } else {
+                let seq = row.event.envelope.statement().seq.get();
+                stripped.entry(place.0).or_default().push((place.1, seq));
                 asides.push(aside(row.event, Reason::Stripped, &options.erasure_key));
             }
             continue;
@@ -513,6 +518,7 @@ async fn look_up_erased(
     Ok(Judged {
         rows: kept,
         repeated,
+        stripped,
     })
 }
 
