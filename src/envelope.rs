@@ -205,6 +205,12 @@ impl Envelope<Unverified> {
         self.fields.statement()
     }
 
+    /// The personal part as it was received, true or not.
+    #[cfg(feature = "hub")]
+    pub(crate) fn claimed_private(&self) -> Option<Private<'_>> {
+        self.fields.private()
+    }
+
     /// Whether the personal part, if it is there, is the one in the statement.
     #[must_use]
     pub fn private_matches(&self) -> bool {

@@ -101,6 +101,9 @@ mod hardware;
 pub mod history;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "hub")]
+#[doc(hidden)]
+pub mod hub;
 mod identity;
 pub mod ingest;
 pub mod journal;
@@ -109,14 +112,20 @@ pub mod ledger;
 pub mod meter;
 pub mod outbox;
 mod percent;
+#[cfg(feature = "hub")]
+pub mod receipt;
 pub mod secret;
 pub mod seq;
+#[cfg(feature = "hub")]
+mod signed;
 pub mod signing;
 pub mod sink;
 #[cfg(feature = "cli")]
 mod socket_path;
 pub mod status;
 mod status_board;
+#[cfg(feature = "hub")]
+pub mod tail;
 
 pub use self::{
     clock::Timestamp,

@@ -3,7 +3,7 @@
 //! is installed does not carry what makes them. `UPDATE_SNAPSHOTS=1 cargo test --test cli_manual`
 //! writes them anew.
 
-#![cfg(all(feature = "cli", not(feature = "demo")))]
+#![cfg(all(feature = "cli", not(any(feature = "demo", feature = "hub"))))]
 mod support;
 
 use std::{collections::BTreeSet, fs};

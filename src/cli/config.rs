@@ -25,10 +25,18 @@ enum Action {
     #[command(after_help = super::EXIT_CODES)]
     /// Show every key with its value and where that comes from, secrets masked
     Show,
-    #[cfg(feature = "postgres")]
+    #[cfg(all(feature = "postgres", not(feature = "hub")))]
     #[command(after_help = super::EXIT_CODES)]
     /// Print the script that makes the tables of a Postgres sink, for psql
     Sql,
+    #[cfg(feature = "hub")]
+    #[command(after_help = super::EXIT_CODES)]
+    /// Print the script that makes the tables of a Postgres sink, or of the hub, for psql
+    Sql {
+        /// Those of the hub
+        #[arg(long)]
+        hub: bool,
+    },
 }
 
 /// Reads the configuration only for what needs it: the script is the same for everybody.
@@ -51,8 +59,12 @@ pub(super) fn run(
             writeln!(output, "{} {file}", output.tone(Tone::Good, "ok:"))?;
         }
         Action::Show => show(&mut output, &load()?)?,
-        #[cfg(feature = "postgres")]
+        #[cfg(all(feature = "postgres", not(feature = "hub")))]
         Action::Sql => write!(output, "{}", crate::sink::postgres::SCHEMA_SQL)?,
+        #[cfg(feature = "hub")]
+        Action::Sql { hub: false } => write!(output, "{}", crate::sink::postgres::SCHEMA_SQL)?,
+        #[cfg(feature = "hub")]
+        Action::Sql { hub: true } => write!(output, "{}", crate::hub::SCHEMA_SQL)?,
     }
     Ok(())
 }

@@ -84,6 +84,12 @@ impl DeviceKey {
                 .to_bytes(),
         )
     }
+
+    /// Signs a message of ours, which begins with a prefix of its own.
+    #[cfg(feature = "hub")]
+    pub(crate) fn sign_message(&self, message: &[u8]) -> Signature {
+        Signature(self.0.sign(message).to_bytes())
+    }
 }
 
 impl fmt::Debug for DeviceKey {

@@ -88,6 +88,12 @@ impl PublicKey {
         self.verify(&rotation.message(&self.id()), signature)
     }
 
+    /// Whether this key signed a message of ours, which begins with a prefix of its own.
+    #[cfg(feature = "hub")]
+    pub(crate) fn verify_message(&self, message: &[u8], signature: &Signature) -> bool {
+        self.verify(message, signature)
+    }
+
     /// Strictly: the lenient check accepts points that make one signature fit many messages.
     fn verify(&self, message: &[u8], signature: &Signature) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);

@@ -28,11 +28,17 @@ mod tables;
 use std::sync::Arc;
 
 pub use crate::sink::tls::{TlsFiles, TlsIdentity};
+#[cfg(feature = "hub")]
+pub(crate) use json::fits_jsonb;
 pub use options::{
     DEFAULT_ACK_TIMEOUT, DEFAULT_BATCH, DEFAULT_IDLE_TIMEOUT, DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_PIPELINE, MAX_ACK_TIMEOUT, MAX_BATCH, MAX_CONNECT_TIMEOUT, MAX_IN_FLIGHT, MAX_PIPELINE,
     PostgresOptions, PostgresOptionsError, SslMode,
 };
+#[cfg(feature = "hub")]
+pub(crate) use refusal::{in_full, said};
+#[cfg(feature = "hub")]
+pub(crate) use row::Moment;
 pub use tables::SCHEMA_VERSION;
 
 use crate::{

@@ -4,11 +4,15 @@
 #[cfg(feature = "cli")]
 pub(crate) mod broken_setup;
 pub(crate) mod certificates;
+#[cfg(feature = "hub")]
+pub(crate) mod chained_device;
 pub(crate) mod conversation;
 pub(crate) mod device;
 #[cfg(feature = "cli")]
 pub(crate) mod doctor;
 pub(crate) mod fault_proxy;
+#[cfg(feature = "hub")]
+pub(crate) mod hub;
 #[cfg(feature = "nats")]
 pub(crate) mod jwt;
 pub(crate) mod kiosk;

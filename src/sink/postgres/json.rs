@@ -11,7 +11,7 @@ const MAX_FRACTION_DIGITS: i64 = 16_383;
 
 /// Whether `jsonb` can hold the payload. What is no JSON at all is not told apart: it
 /// was refused at the door.
-pub(super) fn fits_jsonb(payload: &[u8]) -> bool {
+pub(crate) fn fits_jsonb(payload: &[u8]) -> bool {
     std::str::from_utf8(payload).is_ok() && scan(payload).is_some()
 }
 

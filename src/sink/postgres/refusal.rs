@@ -76,7 +76,7 @@ fn class(code: &SqlState) -> Class {
 
 /// The server's words. Those about a row may quote what it holds, and so may those that come out
 /// of a function, a trigger's for one. They are left out: the server's log has them.
-fn said(error: &DbError) -> String {
+pub(crate) fn said(error: &DbError) -> String {
     let code = error.code().code();
     if matches!(class(error.code()), Class::Row(_)) || error.where_().is_some() {
         let mut text = format!("SQLSTATE {code}");
@@ -308,7 +308,7 @@ pub(super) fn disconnected(server: &str) -> SinkError {
 }
 
 /// The causes of an error, which say more than the client's own words for it.
-fn in_full(error: &Error) -> String {
+pub(crate) fn in_full(error: &Error) -> String {
     let mut cause = std::error::Error::source(error);
     let mut texts = Vec::new();
     while let Some(error) = cause {

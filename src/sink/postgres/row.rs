@@ -102,7 +102,7 @@ impl Row {
 
 /// A moment as the server counts it, to the microsecond.
 #[derive(Debug)]
-struct Moment(Timestamp);
+pub(crate) struct Moment(pub(crate) Timestamp);
 
 impl ToSql for Moment {
     fn to_sql(

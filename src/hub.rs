@@ -1,0 +1,490 @@
+//! The hub: what brokers carry becomes rows that can be trusted. `docs/design.md`, "The hub", says
+//! how and why; this is its intake.
+//!
+//! - `proof`: messages are read, and proven under the keys that they name. `reason`: why one is not
+//!   taken.
+//! - `registry`: which key may say what. `ledger`: what a device's ledger says. `account`, `walk`
+//!   and `plan`: gaps, the chain, and what events do to them. All of these are pure.
+//! - `transaction`: a batch, step by step, with `rows`, `quarantine` and `settle` for its parts.
+//! - `erasure`: who was erased.
+
+mod account;
+mod erasure;
+mod error;
+mod ledger;
+mod plan;
+mod proof;
+mod quarantine;
+mod reason;
+mod registry;
+mod rows;
+mod settle;
+mod tails;
+mod transaction;
+mod walk;
+
+use std::{collections::BTreeMap, mem};
+
+use bytes::Bytes;
+use tokio_postgres::{Client, IsolationLevel, Transaction, types::Type};
+
+pub use self::{
+    erasure::ErasureKey,
+    error::{HubError, Remedy},
+    proof::Message,
+    quarantine::{MAX_BYTES, MAX_MESSAGE_BYTES, MAX_MESSAGES},
+    reason::Reason,
+};
+use self::{
+    error::Tried as _,
+    proof::{Aside, Claims, Prover},
+    rows::{get, number},
+    transaction::{Batch, Done},
+};
+use crate::{
+    envelope::{DeviceName, Epoch},
+    seq::Seq,
+    signing::{KeyId, PublicKey},
+    tail::Tail,
+};
+
+/// The script that makes the tables.
+pub const SCHEMA_SQL: &str = include_str!("../config/hub.sql");
+/// The version of that script.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// Partitions that are made ahead, in months.
+const MONTHS_AHEAD: i32 = 3;
+/// How often a batch is tried again that met a deadlock.
+const MAX_TRIES: usize = 5;
+/// Messages that are taken out of quarantine at a time.
+const RETRY_BATCH: i64 = 256;
+/// How often quarantine is gone through again because something in it was what something else in it
+/// had waited for.
+const MAX_PASSES: usize = 64;
+/// What the hub's sessions ask of the server: no statement without an end, and no locks held by a
+/// hub that is gone.
+const SESSION: &str = "set statement_timeout = '60s'; \
+                       set idle_in_transaction_session_timeout = '60s'; \
+                       set synchronous_commit = on; set client_min_messages = warning";
+
+/// What intake can be told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether the start of an epoch registers its own key for a name that nobody has.
+    pub first_use: bool,
+    /// Whether a `user.erase_requested.v1` of a device that is trusted erases.
+    pub erase_on_request: bool,
+    /// Under which ids of erased persons are hashed.
+    pub erasure_key: ErasureKey,
+}
+
+/// What became of messages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Events that are new, or tails that count.
+    pub stored: usize,
+    /// Events that were there, or twice in what was given.
+    pub repeated: usize,
+    /// What was not taken, by its reason.
+    pub quarantined: BTreeMap<Reason, usize>,
+}
+
+impl Taken {
+    fn add(&mut self, other: &Self) {
+        self.stored += other.stored;
+        self.repeated += other.repeated;
+        for (reason, count) in &other.quarantined {
+            *self.quarantined.entry(*reason).or_default() += count;
+        }
+    }
+}
+
+/// Takes messages into a database, over a connection of its own. Any number of them may work on one
+/// database.
+#[derive(Debug)]
+pub struct Intake {
+    client: Client,
+    options: Options,
+    prover: Prover,
+}
+
+impl Intake {
+    /// Looks at the tables, makes the partitions of the coming months, and sees that the erasure key
+    /// is the one that the database knows; the first one counts.
+    ///
+    /// # Errors
+    /// The tables are not there, not of this version, or not ours to use; or the key is another.
+    pub async fn open(client: Client, options: Options) -> Result<Self, HubError> {
+        client
+            .batch_execute(SESSION)
+            .await
+            .tried("setting up the session")?;
+        let check = options.erasure_key.check();
+        let check = &check.as_bytes()[..];
+        let tried = "looking at the hub's tables";
+        let versions = client
+            .query_typed("select version from edge_outbox_hub.schema_version", &[])
+            .await
+            .tried(tried)?;
+        let found: i32 = get(versions.first().ok_or(HubError::SchemaMissing)?, 0)?;
+        if found != SCHEMA_VERSION {
+            return Err(HubError::SchemaVersion { found });
+        }
+        client
+            .execute_typed(
+                "update edge_outbox_hub.schema_version set erasure_key = $1 \
+                 where erasure_key is null",
+                &[(&check, Type::BYTEA)],
+            )
+            .await
+            .tried(tried)?;
+        let keys = client
+            .query_typed(
+                "select erasure_key = $1 from edge_outbox_hub.schema_version",
+                &[(&check, Type::BYTEA)],
+            )
+            .await
+            .tried(tried)?;
+        if !get::<bool>(keys.first().ok_or(HubError::SchemaMissing)?, 0)? {
+            return Err(HubError::ErasureKey);
+        }
+        client
+            .query_typed(
+                "select edge_outbox_hub.make_partitions($1)",
+                &[(&MONTHS_AHEAD, Type::INT4)],
+            )
+            .await
+            .tried("making partitions")?;
+        Ok(Self {
+            client,
+            options,
+            prover: Prover::default(),
+        })
+    }
+
+    /// Takes messages, in one transaction unless the database refuses one of them by itself. When
+    /// this returns, everything in them is stored, known or in quarantine, durably, and they may be
+    /// acknowledged. Afterwards quarantine is tried again where it may have waited for them.
+    ///
+    /// # Errors
+    /// As [`HubError`] says. Nothing may be acknowledged then; what was stored all the same will be
+    /// known when it comes again.
+    pub async fn take(&mut self, messages: Vec<Message>) -> Result<Taken, HubError> {
+        let done = self.take_in(messages, false).await?;
+        if done.news {
+            self.retry().await?;
+        }
+        Ok(done.taken)
+    }
+
+    /// Takes tails: what lies beyond the last event that is held is then a gap. A tail that is not
+    /// taken is counted in what is given and not kept, for the next one says the same.
+    ///
+    /// # Errors
+    /// As [`HubError`] says.
+    pub async fn take_tails(&mut self, messages: &[Bytes]) -> Result<Taken, HubError> {
+        let ids = messages
+            .iter()
+            .filter_map(|message| Tail::key_id(message).ok());
+        let unknown = self.prover.unlearned(ids);
+        learn(&self.client, &mut self.prover, &unknown).await?;
+        let mut taken = Taken::default();
+        let mut proven = Vec::with_capacity(messages.len());
+        for message in messages {
+            match self.prover.prove_tail(message) {
+                Ok(tail) => proven.push(tail),
+                Err(reason) => *taken.quarantined.entry(reason).or_default() += 1,
+            }
+        }
+        let all = proven.len();
+        let transaction = begin(&mut self.client).await?;
+        transaction::pass_gate(&transaction, false).await?;
+        taken.stored = tails::take(&transaction, proven).await?;
+        commit(transaction).await?;
+        if taken.stored < all {
+            taken
+                .quarantined
+                .insert(Reason::KeyOfEpoch, all - taken.stored);
+        }
+        Ok(taken)
+    }
+
+    /// Takes out of quarantine what can be taken now; gives what became of it.
+    ///
+    /// # Errors
+    /// As [`HubError`] says.
+    pub async fn retry(&mut self) -> Result<Taken, HubError> {
+        let mut taken = Taken::default();
+        for _ in 0..MAX_PASSES {
+            let mut news = false;
+            let (mut after, upto) = (0, self.newest_in_quarantine().await?);
+            while after < upto {
+                let transaction = begin(&mut self.client).await?;
+                let (messages, last) =
+                    quarantine::waiting(&transaction, after..=upto, RETRY_BATCH).await?;
+                drop(transaction);
+                if messages.is_empty() {
+                    break;
+                }
+                after = last;
+                let done = self.take_in(messages, true).await?;
+                taken.add(&done.taken);
+                news |= done.news;
+            }
+            if !news {
+                break;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Registers a device, or another key of one, and tries quarantine again.
+    ///
+    /// # Errors
+    /// As [`HubError`] says.
+    pub async fn add_device(
+        &mut self,
+        device: &DeviceName,
+        key: &PublicKey,
+    ) -> Result<Taken, HubError> {
+        let (name, id) = (device.as_str(), key.id());
+        let transaction = begin(&mut self.client).await?;
+        transaction
+            .execute_typed(
+                "insert into edge_outbox_hub.devices (device, added_by) values ($1, 'operator') \
+                 on conflict do nothing",
+                &[(&name, Type::TEXT)],
+            )
+            .await
+            .tried("adding a device")?;
+        transaction
+            .execute_typed(
+                "insert into edge_outbox_hub.device_keys (device, key_id, public_key, added_by) \
+                 values ($1, $2, $3, 'operator') on conflict do nothing",
+                &[
+                    (&name, Type::TEXT),
+                    (&&id.as_bytes()[..], Type::BYTEA),
+                    (&&key.as_bytes()[..], Type::BYTEA),
+                ],
+            )
+            .await
+            .tried("adding the key of a device")?;
+        audit(&transaction, "device_added", name, &id.to_string()).await?;
+        commit(transaction).await?;
+        self.retry().await
+    }
+
+    /// Revokes a key of a device: what it signed up to a place, and in the epochs before that one,
+    /// stands; without a place, nothing does. What is stored already stays. False where there is no
+    /// such key.
+    ///
+    /// # Errors
+    /// As [`HubError`] says.
+    pub async fn revoke(
+        &mut self,
+        device: &DeviceName,
+        key_id: &KeyId,
+        upto: Option<(Epoch, Seq)>,
+    ) -> Result<bool, HubError> {
+        let name = device.as_str();
+        let epoch = upto.map(|(epoch, _)| *epoch.as_uuid());
+        let seq = upto.map(|(_, seq)| number(seq.get()));
+        let transaction = begin(&mut self.client).await?;
+        transaction::pass_gate(&transaction, true).await?;
+        let revoked = transaction
+            .execute_typed(
+                "with recursive before (epoch) as ( \
+                 select previous_epoch from edge_outbox_hub.epochs \
+                 where device = $1 and epoch = $3 and previous_epoch is not null \
+                 union select e.previous_epoch from edge_outbox_hub.epochs e \
+                 join before on e.device = $1 and e.epoch = before.epoch \
+                 where e.previous_epoch is not null) \
+                 update edge_outbox_hub.device_keys set revoked_at = now(), revoked_epoch = $3, \
+                 revoked_seq = $4, epochs_before = array(select epoch from before where epoch <> $3) \
+                 where device = $1 and key_id = $2",
+                &[
+                    (&name, Type::TEXT),
+                    (&&key_id.as_bytes()[..], Type::BYTEA),
+                    (&epoch as &(dyn tokio_postgres::types::ToSql + Sync), Type::UUID),
+                    (&seq, Type::INT8),
+                ],
+            )
+            .await
+            .tried("revoking a key")?;
+        audit(&transaction, "key_revoked", name, &key_id.to_string()).await?;
+        commit(transaction).await?;
+        Ok(revoked > 0)
+    }
+
+    /// Erases a person by id: the personal part of every event whose subject or aggregate it is, now
+    /// and whenever another comes. Gives how many events held one.
+    ///
+    /// # Errors
+    /// As [`HubError`] says; nobody is erased then.
+    pub async fn erase(&mut self, id: &str, note: &str) -> Result<u64, HubError> {
+        let transaction = begin(&mut self.client).await?;
+        transaction::pass_gate(&transaction, true).await?;
+        let key = &self.options.erasure_key;
+        let events = transaction::erase(&transaction, key, id, note).await?;
+        commit(transaction).await?;
+        Ok(events)
+    }
+
+    /// Takes messages, in as many parts as it needs; `again` where they come out of quarantine.
+    async fn take_in(&mut self, messages: Vec<Message>, again: bool) -> Result<Done, HubError> {
+        let mut all = Done::default();
+        let mut parts = vec![Part {
+            messages,
+            again,
+            with_json: true,
+            refused: false,
+        }];
+        let mut tries = 0;
+        while let Some(mut part) = parts.pop() {
+            if part.messages.is_empty() {
+                continue;
+            }
+            match self.attempt(&part).await {
+                Ok(done) => {
+                    all.taken.add(&done.taken);
+                    all.news |= done.news;
+                    self.walk_on(done.due).await?;
+                }
+                Err(error) if error.remedy() == Remedy::Repeat && tries < MAX_TRIES => {
+                    tries += 1;
+                    tracing::debug!(%error, "a batch is tried again");
+                    parts.push(part);
+                }
+                Err(error) if error.remedy() == Remedy::LeaveOut && !part.refused => {
+                    let behind = part.messages.split_off(part.messages.len() / 2);
+                    if part.messages.is_empty() {
+                        // It stands alone: without its `jsonb`, then not at all.
+                        part.messages = behind;
+                        part.refused = !part.with_json;
+                        part.with_json = false;
+                    } else {
+                        parts.push(Part {
+                            messages: behind,
+                            ..part
+                        });
+                    }
+                    parts.push(part);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// One transaction.
+    async fn attempt(&mut self, part: &Part) -> Result<Done, HubError> {
+        let mut batch = Batch {
+            again: part
+                .again
+                .then(|| part.messages.clone())
+                .unwrap_or_default(),
+            with_json: part.with_json,
+            ..Batch::default()
+        };
+        let read = proof::read(part.messages.iter().cloned(), &mut batch.asides);
+        let erasure = &self.options.erasure_key;
+        if part.refused {
+            batch.asides.extend(read.into_iter().map(|read| Aside {
+                claims: Some(Claims::unproven(&read.envelope, erasure)),
+                message: read.message,
+                reason: Reason::RefusedByDatabase,
+            }));
+        } else {
+            let unknown = self.prover.unknown(&read);
+            learn(&self.client, &mut self.prover, &unknown).await?;
+            let first_use = self.options.first_use;
+            batch.proven = self
+                .prover
+                .prove(read, first_use, erasure, &mut batch.asides);
+        }
+        let transaction = begin(&mut self.client).await?;
+        let done = transaction::run(&transaction, batch, &self.options).await?;
+        commit(transaction).await?;
+        Ok(done)
+    }
+
+    /// Walks the rest of chains that were too long for one transaction.
+    async fn walk_on(&mut self, mut due: Vec<String>) -> Result<(), HubError> {
+        while !due.is_empty() {
+            let transaction = begin(&mut self.client).await?;
+            due = settle::walk_on(&transaction, &mem::take(&mut due)).await?;
+            commit(transaction).await?;
+        }
+        Ok(())
+    }
+
+    async fn newest_in_quarantine(&self) -> Result<i64, HubError> {
+        let question = "select coalesce(max(id), 0) from edge_outbox_hub.quarantine";
+        let answer = self.client.query_typed(question, &[]).await;
+        let answer = answer.tried("looking through quarantine")?;
+        answer.first().map_or(Ok(0), |row| get(row, 0))
+    }
+}
+
+/// Messages on their way into one transaction.
+struct Part {
+    messages: Vec<Message>,
+    again: bool,
+    with_json: bool,
+    /// The database refuses this one message, whatever is left out of it.
+    refused: bool,
+}
+
+async fn begin(client: &mut Client) -> Result<Transaction<'_>, HubError> {
+    client
+        .build_transaction()
+        .isolation_level(IsolationLevel::ReadCommitted)
+        .start()
+        .await
+        .tried("beginning a transaction")
+}
+
+async fn commit(transaction: Transaction<'_>) -> Result<(), HubError> {
+    transaction.commit().await.tried("committing")
+}
+
+/// Reads keys that are registered, whoever's they are.
+async fn learn(client: &Client, prover: &mut Prover, ids: &[KeyId]) -> Result<(), HubError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&[u8]> = ids.iter().map(|id| &id.as_bytes()[..]).collect();
+    let answer = client
+        .query_typed(
+            "select distinct public_key from edge_outbox_hub.device_keys where key_id = any($1)",
+            &[(&ids, Type::BYTEA_ARRAY)],
+        )
+        .await
+        .tried("reading keys")?;
+    for row in &answer {
+        let key = transaction::public_key(get(row, 0)?);
+        prover.learn(key.ok_or(HubError::Table("device_keys"))?);
+    }
+    Ok(())
+}
+
+async fn audit(
+    transaction: &Transaction<'_>,
+    action: &str,
+    device: &str,
+    note: &str,
+) -> Result<(), HubError> {
+    transaction
+        .execute_typed(
+            "insert into edge_outbox_hub.audit (action, device, note) values ($1, $2, $3)",
+            &[
+                (&action, Type::TEXT),
+                (&device, Type::TEXT),
+                (&note, Type::TEXT),
+            ],
+        )
+        .await
+        .tried("writing the audit")?;
+    Ok(())
+}

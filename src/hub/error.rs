@@ -1,0 +1,130 @@
+use tokio_postgres::{Error, error::SqlState};
+
+use crate::sink::postgres::{in_full, said};
+
+/// Why the hub's database did not do what it was asked. Nothing of the batch is known to be stored;
+/// to try it again does no harm.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// The server refused, or the connection to it ended.
+    #[error("{tried}: {said}")]
+    Database {
+        /// What was tried.
+        tried: &'static str,
+        /// What the server said. Where that could quote an event, its SQLSTATE and the names of what
+        /// it is about.
+        said: String,
+        /// What can be done about it.
+        remedy: Remedy,
+    },
+    /// The tables are of another version than this program's.
+    #[error(
+        "the hub's tables are of schema version {found}, and this edge-outbox uses version {}",
+        super::SCHEMA_VERSION
+    )]
+    SchemaVersion {
+        /// Theirs.
+        found: i32,
+    },
+    /// What should be there is not.
+    #[error(
+        "the hub's tables have no row in schema_version: run the script of `edge-outbox config sql --hub`"
+    )]
+    SchemaMissing,
+    /// The erasure key is not the one under which the database knows who was erased.
+    #[error(
+        "the erasure key is not the one that this database was used with: all hubs of a database \
+         need the same"
+    )]
+    ErasureKey,
+    /// A value in the tables cannot be one.
+    #[error("the hub's table {0} holds what cannot be read")]
+    Table(&'static str),
+}
+
+/// What can be done about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Another attempt, on the same connection.
+    Repeat,
+    /// Another connection.
+    Reconnect,
+    /// One of the rows has to be left out.
+    LeaveOut,
+    /// Somebody has to see to it.
+    Mend,
+}
+
+impl HubError {
+    pub(super) fn new(tried: &'static str, error: &Error) -> Self {
+        let (said, remedy) = match error.as_db_error() {
+            Some(error) => (
+                format!("the server says {}", said(error)),
+                remedy(error.code()),
+            ),
+            None => (in_full(error), Remedy::Reconnect),
+        };
+        Self::Database {
+            tried,
+            said,
+            remedy,
+        }
+    }
+
+    /// What can be done about it.
+    #[must_use]
+    pub const fn remedy(&self) -> Remedy {
+        match self {
+            Self::Database { remedy, .. } => *remedy,
+            _ => Remedy::Mend,
+        }
+    }
+}
+
+fn remedy(code: &SqlState) -> Remedy {
+    if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+        return Remedy::Reconnect;
+    }
+    match code.code().get(..2).unwrap_or_default() {
+        "40" | "55" => Remedy::Repeat,
+        "22" | "23" | "44" | "54" => Remedy::LeaveOut,
+        "08" | "53" | "57" | "58" | "XX" => Remedy::Reconnect,
+        _ => Remedy::Mend,
+    }
+}
+
+/// Says what was tried where the server refuses it.
+pub(super) trait Tried<T> {
+    fn tried(self, what: &'static str) -> Result<T, HubError>;
+}
+
+impl<T> Tried<T> for Result<T, Error> {
+    fn tried(self, what: &'static str) -> Result<T, HubError> {
+        self.map_err(|error| HubError::new(what, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_of_sqlstate_has_its_remedy() {
+        for (code, expected) in [
+            ("40P01", Remedy::Repeat),
+            ("40001", Remedy::Repeat),
+            ("55P03", Remedy::Repeat),
+            ("57P01", Remedy::Reconnect),
+            ("08006", Remedy::Reconnect),
+            ("53100", Remedy::Reconnect),
+            ("25006", Remedy::Reconnect),
+            ("22P05", Remedy::LeaveOut),
+            ("54000", Remedy::LeaveOut),
+            ("42501", Remedy::Mend),
+            ("42P01", Remedy::Mend),
+        ] {
+            assert_eq!(remedy(&SqlState::from_code(code)), expected, "{code}");
+        }
+    }
+}

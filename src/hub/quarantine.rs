@@ -1,0 +1,316 @@
+//! What is not taken: kept with its reason, within bounds, and never in the way of what follows.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::RangeInclusive,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use tokio_postgres::{
+    Row, Transaction,
+    types::{ToSql, Type},
+};
+use uuid::Uuid;
+
+use super::{
+    error::{HubError, Tried as _},
+    proof::{Aside, Message},
+    reason::Reason,
+    rows::{get, read_digest},
+};
+use crate::digest::Digest;
+
+/// Messages kept for each reason. Two hubs at once may keep a batch more.
+pub const MAX_MESSAGES: u64 = 10_000;
+/// Bytes of messages kept for each reason, likewise.
+pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// What is kept of one message. One that was cut is not tried again.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// Keeps what is new, counts what is there already and what there is no room for. What comes out of
+/// quarantine, `again`, leaves it first.
+pub(super) async fn set_aside(
+    transaction: &Transaction<'_>,
+    asides: Vec<Aside>,
+    again: &[Message],
+) -> Result<(), HubError> {
+    if !again.is_empty() {
+        let digests = again.iter().map(|message| Digest::of(&[&message.body]));
+        let digests: Vec<Vec<u8>> = digests.map(|digest| digest.as_bytes().to_vec()).collect();
+        forget(
+            transaction,
+            "message_digest = any($1)",
+            &digests,
+            Type::BYTEA_ARRAY,
+        )
+        .await?;
+    }
+    // The same message several times in one batch is one here.
+    let mut all: BTreeMap<Digest, (Aside, i64)> = BTreeMap::new();
+    for aside in asides {
+        let digest = Digest::of(&[&aside.message.body]);
+        all.entry(digest).or_insert((aside, 0)).1 += 1;
+    }
+    if all.is_empty() {
+        return Ok(());
+    }
+    for digest in seen_again(transaction, &all).await? {
+        all.remove(&digest);
+    }
+    if !all.is_empty() {
+        keep(transaction, &all).await?;
+    }
+    Ok(())
+}
+
+/// Counts those that are there; gives them.
+async fn seen_again(
+    transaction: &Transaction<'_>,
+    all: &BTreeMap<Digest, (Aside, i64)>,
+) -> Result<Vec<Digest>, HubError> {
+    let digest: Vec<&[u8]> = all.keys().map(|digest| &digest.as_bytes()[..]).collect();
+    let times: Vec<i64> = all.values().map(|(_, times)| *times).collect();
+    let answer = transaction
+        .query_typed(
+            // Locked in the order of their digests before they are changed. One that now has
+            // another reason is counted where it was.
+            "with there as materialized (select q.id, batch.times \
+             from unnest($1, $2) as batch (digest, times) \
+             join edge_outbox_hub.quarantine q on q.message_digest = batch.digest \
+             order by q.message_digest for update of q) \
+             update edge_outbox_hub.quarantine q \
+             set times = q.times + there.times, last_at = now() \
+             from there where there.id = q.id returning q.message_digest",
+            &[(&digest, Type::BYTEA_ARRAY), (&times, Type::INT8_ARRAY)],
+        )
+        .await
+        .tried("counting messages in quarantine")?;
+    answer.iter().map(kept_digest).collect()
+}
+
+async fn keep(
+    transaction: &Transaction<'_>,
+    all: &BTreeMap<Digest, (Aside, i64)>,
+) -> Result<(), HubError> {
+    let mut totals = totals(transaction).await?;
+    let mut kept: Vec<(&Digest, &Aside, i64)> = Vec::new();
+    let mut dropped: BTreeMap<Reason, i64> = BTreeMap::new();
+    for (digest, (aside, times)) in all {
+        let total = totals.entry(aside.reason).or_default();
+        let bytes = cut(&aside.message.body).len() as u64;
+        if total.0 < MAX_MESSAGES && total.1 + bytes <= MAX_BYTES {
+            *total = (total.0 + 1, total.1 + bytes);
+            kept.push((digest, aside, *times));
+        } else {
+            *dropped.entry(aside.reason).or_default() += times;
+        }
+    }
+    let inserted = insert(transaction, &kept).await?;
+    let mut changes: BTreeMap<Reason, (i64, i64, i64)> = BTreeMap::new();
+    for (digest, aside, _) in &kept {
+        if inserted.contains(digest) {
+            let change = changes.entry(aside.reason).or_default();
+            change.0 += 1;
+            change.1 += cut(&aside.message.body).len() as i64;
+        }
+    }
+    for (reason, count) in dropped {
+        changes.entry(reason).or_default().2 += count;
+    }
+    let mut codes: Vec<(&str, (i64, i64, i64))> = changes
+        .iter()
+        .map(|(reason, change)| (reason.code(), *change))
+        .collect();
+    codes.sort_unstable();
+    let reason: Vec<&str> = codes.iter().map(|(code, _)| *code).collect();
+    let count: Vec<i64> = codes.iter().map(|(_, change)| change.0).collect();
+    let bytes: Vec<i64> = codes.iter().map(|(_, change)| change.1).collect();
+    let lost: Vec<i64> = codes.iter().map(|(_, change)| change.2).collect();
+    transaction
+        .query_typed(
+            "insert into edge_outbox_hub.quarantine_totals as t (reason, kept, bytes, dropped) \
+             select * from unnest($1, $2, $3, $4) \
+             on conflict (reason) do update set kept = t.kept + excluded.kept, \
+             bytes = t.bytes + excluded.bytes, dropped = t.dropped + excluded.dropped",
+            &[
+                (&reason, Type::TEXT_ARRAY),
+                (&count, Type::INT8_ARRAY),
+                (&bytes, Type::INT8_ARRAY),
+                (&lost, Type::INT8_ARRAY),
+            ],
+        )
+        .await
+        .tried("counting quarantine")?;
+    Ok(())
+}
+
+fn kept_digest(row: &Row) -> Result<Digest, HubError> {
+    read_digest(get(row, 0)?).ok_or(HubError::Table("quarantine"))
+}
+
+fn cut(body: &Bytes) -> &[u8] {
+    body.get(..MAX_MESSAGE_BYTES).unwrap_or(body)
+}
+
+/// Messages and bytes kept for each reason.
+async fn totals(transaction: &Transaction<'_>) -> Result<BTreeMap<Reason, (u64, u64)>, HubError> {
+    let answer = transaction
+        .query_typed(
+            "select reason, kept, bytes from edge_outbox_hub.quarantine_totals",
+            &[],
+        )
+        .await
+        .tried("reading how much is in quarantine")?;
+    let mut totals = BTreeMap::new();
+    for row in &answer {
+        let code: &str = get(row, 0)?;
+        if let Some(reason) = Reason::ALL.into_iter().find(|reason| reason.code() == code) {
+            let number = |at| Ok(get::<i64>(row, at)?.try_into().unwrap_or(0));
+            totals.insert(reason, (number(1)?, number(2)?));
+        }
+    }
+    Ok(totals)
+}
+
+async fn insert(
+    transaction: &Transaction<'_>,
+    kept: &[(&Digest, &Aside, i64)],
+) -> Result<HashSet<Digest>, HubError> {
+    let claims = || kept.iter().map(|(_, aside, _)| aside.claims.as_ref());
+    let bytes_of = |digest: Option<&'_ Digest>| digest.map(|digest| digest.as_bytes().to_vec());
+    let message_digest: Vec<&[u8]> = kept
+        .iter()
+        .map(|(digest, ..)| &digest.as_bytes()[..])
+        .collect();
+    let reason: Vec<&str> = kept
+        .iter()
+        .map(|(_, aside, _)| aside.reason.code())
+        .collect();
+    let origin: Vec<&str> = kept
+        .iter()
+        .map(|(_, aside, _)| &*aside.message.origin)
+        .collect();
+    let device: Vec<Option<&str>> = claims().map(|it| it.map(|it| &*it.device)).collect();
+    let epoch: Vec<Option<Uuid>> = claims().map(|it| it.map(|it| it.epoch)).collect();
+    let seq: Vec<Option<i64>> = claims().map(|it| it.map(|it| it.seq)).collect();
+    let key_id: Vec<Option<&[u8]>> = claims()
+        .map(|it| it.map(|it| &it.key_id.as_bytes()[..]))
+        .collect();
+    let predecessor: Vec<Option<&[u8]>> = claims()
+        .map(|it| it?.predecessor.as_ref().map(|id| &id.as_bytes()[..]))
+        .collect();
+    let digest: Vec<Option<Vec<u8>>> = claims()
+        .map(|it| bytes_of(it.and_then(|it| it.digest.as_ref())))
+        .collect();
+    let person = |at: usize| -> Vec<Option<Vec<u8>>> {
+        claims()
+            .map(|it| bytes_of(it.and_then(|it| it.persons.get(at))))
+            .collect()
+    };
+    let (first_person, second_person) = (person(0), person(1));
+    let message: Vec<&[u8]> = kept
+        .iter()
+        .map(|(_, aside, _)| cut(&aside.message.body))
+        .collect();
+    let bytes: Vec<i32> = kept
+        .iter()
+        .map(|(_, aside, _)| aside.message.body.len().try_into().unwrap_or(i32::MAX))
+        .collect();
+    let times: Vec<i64> = kept.iter().map(|(.., times)| *times).collect();
+    let answer = transaction
+        .query_typed(
+            "insert into edge_outbox_hub.quarantine (message_digest, reason, origin, device, epoch, \
+             seq, key_id, predecessor, digest, persons, message, bytes, times) \
+             select message_digest, reason, origin, device, epoch, seq, key_id, predecessor, digest, \
+             array_remove(array[first_person, second_person], null), message, bytes, times \
+             from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) as batch \
+             (message_digest, reason, origin, device, epoch, seq, key_id, predecessor, digest, \
+             first_person, second_person, message, bytes, times) \
+             on conflict (message_digest) do nothing returning message_digest",
+            &[
+                (&message_digest, Type::BYTEA_ARRAY),
+                (&reason, Type::TEXT_ARRAY),
+                (&origin, Type::TEXT_ARRAY),
+                (&device, Type::TEXT_ARRAY),
+                (&epoch, Type::UUID_ARRAY),
+                (&seq, Type::INT8_ARRAY),
+                (&key_id, Type::BYTEA_ARRAY),
+                (&predecessor, Type::BYTEA_ARRAY),
+                (&digest, Type::BYTEA_ARRAY),
+                (&first_person, Type::BYTEA_ARRAY),
+                (&second_person, Type::BYTEA_ARRAY),
+                (&message, Type::BYTEA_ARRAY),
+                (&bytes, Type::INT4_ARRAY),
+                (&times, Type::INT8_ARRAY),
+            ],
+        )
+        .await
+        .tried("putting messages into quarantine")?;
+    answer.iter().map(kept_digest).collect()
+}
+
+/// Removes what a condition on `$1`, 32 bytes each, names; gives how many messages.
+pub(super) async fn forget(
+    transaction: &Transaction<'_>,
+    condition: &str,
+    parameter: &(dyn ToSql + Sync),
+    of: Type,
+) -> Result<u64, HubError> {
+    let statement = format!(
+        "with gone as (delete from edge_outbox_hub.quarantine where {condition} \
+         returning reason, octet_length(message) as bytes), \
+         less as (select reason, count(*) as kept, sum(bytes) as bytes from gone group by reason), \
+         counted as (update edge_outbox_hub.quarantine_totals t \
+         set kept = t.kept - less.kept, bytes = t.bytes - less.bytes \
+         from less where less.reason = t.reason) \
+         select count(*) from gone"
+    );
+    let answer = transaction
+        .query_typed(&statement, &[(parameter, of)])
+        .await
+        .tried("removing messages from quarantine")?;
+    let gone: i64 = answer.first().map_or(Ok(0), |row| get(row, 0))?;
+    Ok(gone.try_into().unwrap_or(0))
+}
+
+/// Messages with ids above the first and up to the last that may be taken now, in the order in which
+/// they came, and the id of the last one given. What they name is looked for; whether it suffices,
+/// intake says.
+pub(super) async fn waiting(
+    transaction: &Transaction<'_>,
+    ids: RangeInclusive<i64>,
+    limit: i64,
+) -> Result<(Vec<Message>, i64), HubError> {
+    let (after, upto) = ids.into_inner();
+    let answer = transaction
+        .query_typed(
+            "select q.id, q.message, q.origin \
+             from edge_outbox_hub.quarantine q \
+             where q.id > $1 and q.id <= $2 and octet_length(q.message) = q.bytes and case \
+             when q.reason in ('unknown_device', 'unknown_key', 'wrong_device') then exists (select \
+             from edge_outbox_hub.device_keys k \
+             where k.key_id in (q.key_id, q.predecessor) and k.device = q.device) \
+             when q.reason in ('retired_key', 'key_of_epoch') then exists (select \
+             from edge_outbox_hub.epochs e where e.device = q.device and e.epoch = q.epoch \
+             and e.key_id = q.key_id) \
+             when q.reason = 'stripped' then exists (select \
+             from edge_outbox_hub.device_erasures e \
+             where e.device = q.device and e.digest = q.digest) or exists (select \
+             from edge_outbox_hub.positions p where p.device = q.device and p.epoch = q.epoch \
+             and p.seq = q.seq and p.digest = q.digest) \
+             else false end \
+             order by q.id limit $3",
+            &[(&after, Type::INT8), (&upto, Type::INT8), (&limit, Type::INT8)],
+        )
+        .await
+        .tried("looking through quarantine")?;
+    let last = answer.last().map_or(Ok(after), |row| get(row, 0))?;
+    let messages = answer.iter().map(|row| {
+        Ok(Message {
+            body: Bytes::copy_from_slice(get(row, 1)?),
+            origin: Arc::from(get::<&str>(row, 2)?),
+        })
+    });
+    Ok((messages.collect::<Result<_, HubError>>()?, last))
+}
