@@ -22,6 +22,9 @@ struct Cargo {
 #[serde(deny_unknown_fields)]
 struct CargoTarget {
     linker: String,
+    /// What makes its program smaller.
+    #[serde(default)]
+    rustflags: Vec<String>,
 }
 
 /// `cross.toml`, as far as it may go. `cross` only warns of a key that it does not know.
@@ -99,6 +102,9 @@ fn cross_builds_the_same_targets_with_the_same_compilers() {
         let mut needed: BTreeSet<_> = ["gcc".to_owned(), "libc6-dev".to_owned()].into();
         needed.extend(packages(&cargo.target[name].linker));
         assert_eq!(installed, needed, "{name}");
+        // Another linker would have to be installed, too.
+        let mut flags = cargo.target[name].rustflags.iter();
+        assert!(flags.all(|flag| !flag.contains("link")), "{name}");
     }
 }
 
