@@ -93,6 +93,9 @@ pub struct Erased {
     pub events: u64,
     /// The tail when it began: what was appended later is not erased.
     pub upto: Seq,
+    /// Groups of events that are damaged and could not be searched. They may hold what was to be erased.
+    #[serde(default)]
+    pub unsearched: u64,
 }
 
 /// Why it is not known that a person is erased.
@@ -205,6 +208,8 @@ pub(super) struct Erasure {
     pub(super) scrub: Option<Scrub>,
     /// Events erased by each wish that somebody waits for.
     pub(super) erased: BTreeMap<Wish, u64>,
+    /// Rows that each wish could not search.
+    pub(super) unsearched: BTreeMap<Wish, u64>,
     /// Counts the commits that erased something.
     pub(super) generation: u64,
 }
@@ -242,6 +247,14 @@ impl Erasure {
         Ok(())
     }
 
+    /// Whether this event is the person's request, which goes once it is delivered.
+    pub(super) fn is_awaited(&self, seq: Seq, person: Uuid) -> bool {
+        let from_there = self.wishes.range((seq, Box::from(""))..);
+        let mut of_it = from_there.take_while(|((upto, _), _)| *upto == seq);
+        let is_theirs = |who: &str| Uuid::try_parse(who) == Ok(person);
+        of_it.any(|((_, who), when)| *when == When::Delivered && is_theirs(who))
+    }
+
     /// What the commit wishes whose first event has this seq.
     pub(super) fn wished(&self, first: Seq, events: &[Sealed]) -> Vec<(Wish, When)> {
         let mut wished = Vec::new();
@@ -250,7 +263,8 @@ impl Erasure {
         }
         for (offset, sealed) in (0..).zip(events) {
             let event = &sealed.event;
-            if sealed.kind != Kind::Program || event.event_type.as_str() != REQUEST_TYPE {
+            let is_request = event.event_type.as_str() == REQUEST_TYPE && !sealed.is_erased;
+            if sealed.kind != Kind::Program || !is_request {
                 continue;
             }
             let seq = first.plus(offset);

@@ -1,6 +1,6 @@
 //! Erasing a person, step by step: one call, one commit at most. See [`super::super::erasure`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadableTable, WriteTransaction};
 use uuid::Uuid;
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// One commit erases no more events. Bounds its event of the ledger to some 20 KB.
-const ERASE_EVENTS: usize = 256;
+pub(super) const ERASE_EVENTS: usize = 256;
 
 /// One step looks at no more bytes of rows, and at no more rows.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;
@@ -49,6 +49,8 @@ const DRAINED_AT_ONCE: u64 = 4_096;
 /// Rows found to hold something of a person.
 struct Found {
     rows: Vec<Seq>,
+    /// Rows that are damaged, and hold who knows what.
+    unsearched: u64,
     /// Where to go on; `None` where every row was looked at.
     next: Option<Seq>,
 }
@@ -61,7 +63,15 @@ impl<S: Storage> Core<S> {
 
     /// Begins to erase a person: durable when it returns. [`Self::erase_on`] does it.
     pub(in crate::journal) fn begin_erasing(&mut self, id: Uuid) -> Result<Wish, Fault> {
-        let wish: Wish = (self.state.tail, id.to_string().into());
+        let mut upto = self.state.tail;
+        let cursors = &self.state.checkpoint.cursors;
+        if cursors.values().any(|cursor| cursor.required) {
+            // A request is whole until a hub has heard of it, and goes then.
+            while self.erasure.is_awaited(upto, id) {
+                upto = upto.prev();
+            }
+        }
+        let wish: Wish = (upto, id.to_string().into());
         self.store.write(|transaction| {
             let mut table = transaction.open_table(ERASING).map_err(fault)?;
             let (who, upto) = (&*wish.1, wish.0.get());
@@ -70,7 +80,7 @@ impl<S: Storage> Core<S> {
             Ok::<_, Fault>(())
         })?;
         self.erasure.wishes.insert(wish.clone(), When::Now);
-        self.erasure.erased.insert(wish.clone(), 0);
+        self.erasure.erased.entry(wish.clone()).or_insert(0);
         Ok(wish)
     }
 
@@ -97,6 +107,11 @@ impl<S: Storage> Core<S> {
     /// How many events each wish has erased that was begun here since this was asked last.
     pub(in crate::journal) fn take_erased(&mut self) -> BTreeMap<Wish, u64> {
         std::mem::take(&mut self.erasure.erased)
+    }
+
+    /// How many rows each wish could not search that was begun here since this was asked last.
+    pub(in crate::journal) fn take_unsearched(&mut self) -> BTreeMap<Wish, u64> {
+        std::mem::take(&mut self.erasure.unsearched)
     }
 
     /// The next step of what is under way. After an error nothing is known of it;
@@ -157,6 +172,11 @@ impl<S: Storage> Core<S> {
             _ => Seq::NONE,
         };
         let found = self.find_rows(&person, from, wish.0)?;
+        let unsearched = self.erasure.unsearched.entry(wish.clone()).or_insert(0);
+        match from {
+            Seq::NONE => *unsearched = found.unsearched,
+            _ => *unsearched += found.unsearched,
+        }
         if !found.rows.is_empty() {
             let count = self.rewrite(&found.rows, &person, wish.0, stamp)?;
             if let Some(erased) = self.erasure.erased.get_mut(&wish) {
@@ -188,7 +208,7 @@ impl<S: Storage> Core<S> {
     fn find_rows(&self, person: &Person, from: Seq, upto: Seq) -> Result<Found, Fault> {
         self.store.read(|transaction| {
             let groups = transaction.open_table(GROUPS).map_err(fault)?;
-            let (mut rows, mut events, mut bytes) = (Vec::new(), 0, 0);
+            let (mut rows, mut unsearched, mut events, mut bytes) = (Vec::new(), 0, 0, 0);
             let range = groups.range(from.get()..=upto.get()).map_err(fault)?;
             for (looked_at, entry) in range.enumerate() {
                 let (key, value) = entry.map_err(fault)?;
@@ -196,6 +216,7 @@ impl<S: Storage> Core<S> {
                 if looked_at == SCAN_ROWS || bytes >= SCAN_BYTES {
                     return Ok(Found {
                         rows,
+                        unsearched,
                         next: Some(first),
                     });
                 }
@@ -204,12 +225,14 @@ impl<S: Storage> Core<S> {
                     Ok(owned) => owned,
                     Err(error) => {
                         tracing::error!(seq = %first, %error, "a damaged row cannot be searched for what is to be erased");
+                        unsearched += 1;
                         continue;
                     }
                 };
                 if events + owned > ERASE_EVENTS {
                     return Ok(Found {
                         rows,
+                        unsearched,
                         next: Some(first),
                     });
                 }
@@ -218,7 +241,11 @@ impl<S: Storage> Core<S> {
                     rows.push(first);
                 }
             }
-            Ok(Found { rows, next: None })
+            Ok(Found {
+                rows,
+                unsearched,
+                next: None,
+            })
         })
     }
 
@@ -346,6 +373,14 @@ impl<S: Storage> Core<S> {
             // The start of the epoch comes before them.
             wished.extend(self.erasure.moved(first, staging.first.next()));
         }
+        // Of two requests of one person in a row, the second asks for the first to go at once.
+        let awaited =
+            |(wish, when): &(Wish, When)| (*when == When::Delivered).then(|| wish.clone());
+        let awaited: BTreeSet<Wish> = wished.iter().filter_map(awaited).collect();
+        wished.retain(|(wish, when)| {
+            let known = self.erasure.wishes.get(wish) == Some(&When::Delivered);
+            *when == When::Delivered || !(known || awaited.contains(wish))
+        });
         wished
     }
 

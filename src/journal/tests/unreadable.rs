@@ -9,7 +9,7 @@ use crate::{
     journal::{
         Reader,
         cursor::Progress,
-        letters::{Chosen, Settled},
+        letters::{Chosen, DeadLetterError, Settled},
         staging::Staging,
         store::GROUPS,
     },
@@ -135,6 +135,40 @@ fn a_dead_letter_in_a_damaged_group_is_gone_and_does_not_stop_its_sink() {
 }
 
 #[test]
+fn a_dead_letter_that_a_recovery_could_not_save_is_not_held_nor_sent_again() {
+    let mut core = open(&FaultyStorage::new(1), LIMITS).unwrap();
+    attach(&mut core);
+    for number in 2..5 {
+        append(&mut core, vec![sealed(number, "1")])
+            .unwrap()
+            .unwrap();
+    }
+    let lost = Seq::new(3);
+    commit(&mut core, |core, staging| {
+        core.claim(staging, &nats(), Seq::new(4))
+    });
+    commit(&mut core, |core, staging| {
+        core.reject(staging, &nats(), lost, "too_large").unwrap();
+    });
+    confirm_all(&mut core);
+    assert_eq!(shown(&core), [(3, true)]);
+    let removed = core.store().write(|transaction| {
+        let mut groups = transaction.open_table(GROUPS).unwrap();
+        groups.remove(lost.get()).unwrap();
+        Ok::<_, Fault>(())
+    });
+    removed.unwrap();
+    assert_eq!(shown(&core), [(3, false)]);
+    let refused = commit(&mut core, |core, staging| {
+        core.retry(staging, &nats(), Chosen::One(lost))
+    });
+    assert!(
+        matches!(refused, Err(DeadLetterError::Gone { seq }) if seq == lost),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn erasing_ends_and_lets_go_of_what_was_kept_and_cannot_be_searched() {
     let mut core = kept_and_damaged(LIMITS);
     let before = core.held_bytes();
@@ -143,8 +177,25 @@ fn erasing_ends_and_lets_go_of_what_was_kept_and_cannot_be_searched() {
         core.erase_on(stamp()).unwrap();
     }
     assert!(!core.is_erasing());
+    assert_eq!(core.take_unsearched().into_values().max(), Some(0));
     assert!(core.held_bytes() < before);
     assert_eq!(shown(&core), [(2, false), (40, false), (200, true)]);
+}
+
+#[test]
+fn erasing_says_how_many_groups_it_could_not_search() {
+    let mut core = open(&FaultyStorage::new(1), LIMITS).unwrap();
+    for number in 2..6 {
+        append(&mut core, vec![sealed(number, "1")])
+            .unwrap()
+            .unwrap();
+    }
+    damage(&core, GROUPS, 1);
+    damage(&core, GROUPS, 3);
+    let wish = core.begin_erasing(Uuid::from_u128(7)).unwrap();
+    core.erase_on(stamp()).unwrap();
+    assert_eq!(core.take_erased()[&wish], 2);
+    assert_eq!(core.take_unsearched()[&wish], 2);
 }
 
 #[test]
