@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// Bytes of an event's payload.
 const PAYLOAD_BYTES: usize = 8 * 1024;
+/// Whose events they are.
+const PERSON: &str = "0192f0c1-2345-7000-8000-0123456789ab";
 /// More events than any of these file systems holds.
 const MORE_THAN_FITS: u64 = 4_000;
 
@@ -162,7 +164,7 @@ impl Device {
         let event = serde_json::json!({
             "id": id,
             "event_type": "quiz.submitted.v1",
-            "aggregate_id": "0192f0c1-2345-7000-8000-0123456789ab",
+            "aggregate_id": PERSON,
             "payload": "x".repeat(PAYLOAD_BYTES),
         });
         let mut connection = Connection::unix(&self.home.path("outbox.sock"));
@@ -314,6 +316,49 @@ async fn a_file_system_full_to_the_last_block_under_load_costs_nothing_acknowled
     }
     device.wait_for(is_delivered);
     assert_arrived(&device, &stream).await;
+    device.assert_runs();
+}
+
+/// What was erased is written over by way of free pages, for which the file grows for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_erased_to_the_end_once_the_file_system_has_room_for_it() {
+    let Some(way) = unshare() else { return };
+    let mut server = NatsServer::start();
+    server.create_stream(|_| {}).await;
+    server.stop();
+    let journal = "min_free = \"1 MiB\"\nballast = \"512 KiB\"";
+    let mut device = Device::start(&way, 32, &server, journal);
+    for _ in 0..300 {
+        assert!(device.append() < 300, "{}", device.log());
+    }
+    let free = device.home.status()["journal"]["disk"]["free_bytes"].as_u64();
+    let filler = vec![7; free.unwrap() as usize - (6 << 20)];
+    fs::write(device.inside("filler"), filler).unwrap();
+
+    let erase = Request::new("POST", "/v1/erase")
+        .header("content-type", "application/json")
+        .body(format!("{{\"id\":\"{PERSON}\"}}"));
+    let mut connection = Connection::unix(&device.home.path("outbox.sock"));
+    let problem = connection.ask(&erase).problem(507, "no-room-to-erase");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("300 events are erased"), "{detail}");
+    let status = device.home.status();
+    assert_eq!(status["journal"]["erasing"], "waiting_for_room");
+    let text = device.home.ok(&["status"]);
+    assert!(text.contains("waits for room"), "{text}");
+    for _ in 0..50 {
+        assert!(device.append() < 300, "{}", device.log());
+    }
+    let status = device.home.status();
+    assert_eq!(status["journal"]["erasing"], "waiting_for_room");
+
+    fs::remove_file(device.inside("filler")).unwrap();
+    device.wait_for(|status| status["journal"]["erasing"].is_null());
+    let answer = connection.ask(&erase);
+    assert_eq!((answer.status, &answer.json()["events"]), (200, &50.into()));
+    let bytes = fs::read(device.inside("journal.redb")).unwrap();
+    let person = Uuid::parse_str(PERSON).unwrap();
+    assert!(!bytes.windows(16).any(|there| there == person.as_bytes()));
     device.assert_runs();
 }
 

@@ -144,6 +144,12 @@ impl DiskGuard {
         self.low
     }
 
+    /// Bytes that can be taken for a while, beside those that stay free; `None` where the system would
+    /// not say.
+    pub(super) fn spare(&self) -> Option<u64> {
+        Some(self.free()?.saturating_sub(self.min_free))
+    }
+
     /// A write failed. Where that was for want of room, the ballast goes.
     pub(super) fn write_failed(&mut self, fault: &Fault) {
         let Fault::Io(error) = fault else { return };

@@ -43,7 +43,8 @@
 //!   end.
 //!
 //! So for a while the file takes up to twice the room of what is in use. Where the disk has not
-//! got that, the step fails, and is tried again later.
+//! got that beside what has to stay free, it waits until there is. Where room was there and is gone, a
+//! step fails; then the fillers that were inserted go first, and it begins anew later.
 //!
 //! Pages in use hold no old bytes beside what is in them: redb builds a page that it replaces anew,
 //! from zeros. The exception is a value that becomes shorter on a page which the same
@@ -54,8 +55,8 @@
 use std::collections::BTreeMap;
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, TableError,
-    WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition, TableError, WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -102,6 +103,21 @@ pub enum EraseError {
     /// had is not known. It is safe to ask again.
     #[error("a write failed, so it may be erased later or not at all; it is safe to ask again")]
     OutcomeUnknown,
+    /// The events are erased, and the disk has no room to write over the pages that are free since: bytes
+    /// of them may still be in the journal's file. That is done as soon as there is room, by itself.
+    #[error(
+        "{events} events are erased, but bytes of them are still in free pages of the journal's file: to \
+         write over these takes {needed} bytes on its disk, where {free} can be spared; it is done once \
+         there is room"
+    )]
+    NoRoom {
+        /// Events of which the personal part is erased.
+        events: u64,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are free beyond what has to stay free.
+        free: u64,
+    },
     /// The journal did not take it.
     #[error(transparent)]
     Journal(#[from] ReadError),
@@ -170,8 +186,12 @@ pub(super) type Wish = (Seq, Box<str>);
 /// How far the file is scrubbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scrub {
-    /// To be closed and opened.
-    Begin,
+    /// Fillers that an attempt left are removed: it was cut off, or found no room.
+    GiveBack,
+    /// To be closed and opened, so that no page waits to be freed and the end that is free is cut off.
+    Cut,
+    /// The disk needs room for what follows. To be closed and opened again if that took time.
+    Begin { is_cut: bool },
     /// Fillers are inserted; after the file grew so many commits are left.
     Fill { settling: Option<u8> },
     /// Fillers are removed.
@@ -216,7 +236,11 @@ impl Erasure {
         }
         let meta = transaction.open_table(META).map_err(fault)?;
         let marked = meta.get(SCRUB_KEY).map_err(fault)?.is_some();
-        self.scrub = marked.then_some(Scrub::Begin);
+        self.scrub = match marked {
+            true if has_fillers(&transaction)? => Some(Scrub::GiveBack),
+            true => Some(Scrub::Cut),
+            false => None,
+        };
         Ok(())
     }
 
@@ -240,6 +264,14 @@ impl Erasure {
             }
         }
         wished
+    }
+}
+
+fn has_fillers(transaction: &ReadTransaction) -> Result<bool, Fault> {
+    match transaction.open_table(FILLERS) {
+        Ok(table) => Ok(!table.is_empty().map_err(fault)?),
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(fault(error)),
     }
 }
 

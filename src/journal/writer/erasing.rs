@@ -7,13 +7,14 @@ use uuid::Uuid;
 
 use super::{
     super::{
+        disk_guard::{DiskGuard, LOOK_AGAIN_AFTER},
         erasure::{EraseError, Erased, Wish},
         error::ReadError,
         storage::Storage,
     },
     Health, Writer,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, status};
 
 /// After a step that failed. Until then the journal is used as if nothing were to be erased: where
 /// the disk is full, the next attempt would only break it again.
@@ -27,6 +28,8 @@ pub(crate) type Told = oneshot::Sender<Result<Erased, EraseError>>;
 pub(super) struct Erasing {
     waiting: Vec<(Wish, Told)>,
     not_before: Option<Instant>,
+    /// Not even what a failed step took could be given back.
+    is_stuck: bool,
 }
 
 impl<S: Storage, C: Clock> Writer<S, C> {
@@ -40,6 +43,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             Ok(wish) => {
                 self.erasing.waiting.push((wish, told));
                 self.erasing.not_before = None;
+                self.publish();
             }
             Err(fault) => {
                 self.broken(&fault);
@@ -48,24 +52,32 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         }
     }
 
-    /// When the next step is due; `None` where nothing is to be erased.
+    /// When the next step is due; `None` where nothing is to be erased. What a step that failed has
+    /// taken from the disk is given back at once.
     pub(super) fn next_erasing(&self) -> Option<Instant> {
         let now = || Instant::now();
+        let at_once = self.core.gives_back() && !self.erasing.is_stuck;
+        let not_before = self.erasing.not_before.filter(|_| !at_once);
         self.core
             .is_erasing()
-            .then(|| self.erasing.not_before.unwrap_or_else(now))
+            .then(|| not_before.unwrap_or_else(now))
     }
 
     /// One step, if one is due. What waits in the queue comes between two of them.
     pub(super) fn erase_on(&mut self) {
         let is_broken = matches!(self.health, Health::Broken { .. });
         let is_due = |at: Instant| at <= Instant::now();
-        if is_broken || !self.next_erasing().is_some_and(is_due) {
+        if is_broken || !self.next_erasing().is_some_and(is_due) || self.lacks_room() {
             return;
         }
-        self.erasing.not_before = None;
-        let erasures = self.core.erasures();
-        if let Err(fault) = self.core.erase_on(self.clock.stamp()) {
+        let gives_back = self.core.gives_back();
+        if !gives_back {
+            self.erasing.not_before = None;
+        }
+        let before = (self.core.erasures(), self.core.erasing());
+        let erased = self.core.erase_on(self.clock.stamp());
+        self.erasing.is_stuck = gives_back && erased.is_err();
+        if let Err(fault) = erased {
             self.broken(&fault);
             self.erasing.not_before = Some(Instant::now() + PAUSE_AFTER_FAULT);
             for (_, told) in self.erasing.waiting.drain(..) {
@@ -74,7 +86,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             drop(self.core.take_erased());
             return;
         }
-        if self.core.erasures() != erasures {
+        if (self.core.erasures(), self.core.erasing()) != before {
             self.publish();
         }
         if self.core.is_erasing() {
@@ -89,6 +101,40 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 upto: wish.0,
             })));
         }
+        self.note_activity();
         self.publish();
+    }
+
+    /// Whether free pages are to be written over, and the disk has too little room for that. Whoever
+    /// waits is told.
+    fn lacks_room(&mut self) -> bool {
+        let spare = self.guard.as_ref().and_then(DiskGuard::spare);
+        let (Some(needed), Some(free)) = (self.core.room_to_scrub(), spare) else {
+            return false;
+        };
+        if free >= needed {
+            return false;
+        }
+        if self.core.erasing() != Some(status::Erasing::WaitingForRoom) {
+            tracing::warn!(
+                needed,
+                free,
+                "the disk has no room to write over what was erased; it waits until there is"
+            );
+        }
+        self.core.put_off_scrub();
+        self.erasing.not_before = Some(Instant::now() + LOOK_AGAIN_AFTER);
+        let erased = self.core.take_erased();
+        for (wish, told) in self.erasing.waiting.drain(..) {
+            let events = erased.get(&wish).copied().unwrap_or(0);
+            drop(told.send(Err(EraseError::NoRoom {
+                events,
+                needed,
+                free,
+            })));
+        }
+        self.note_activity();
+        self.publish();
+        true
     }
 }

@@ -340,14 +340,22 @@ fn in_a_child() {
         false => changes.len(),
     };
     progress.write(&file);
+    let unread = Unread::of(&sample);
     for (index, change) in changes.iter().enumerate().take(upto).skip(from) {
         let (bytes, hit) = change.of(&sample);
         progress.index = index as u64;
         progress.tally.tried += 1;
+        if unread.holds(&bytes, &hit) {
+            progress.tally.unread += 1;
+            progress.write(&file);
+            continue;
+        }
         let used = (phase == Phase::Use as usize).then(|| {
             progress.phase = Phase::Use;
             progress.write(&file);
-            let used = use_it(&sample, &bytes, &hit, dir, &mut progress.tally);
+            let storage = disk(&bytes, dir);
+            let used = use_it(&sample, &storage, &hit, &mut progress.tally);
+            drop(storage);
             assert_eq!(damage::remembered(dir), None, "a mark stays");
             used
         });
