@@ -248,7 +248,8 @@ fn child(dir: &Path, batch: Batch, from: u64, phase: Phase, alone: bool) -> (boo
         if now != seen.1 {
             seen = (Instant::now(), now);
         }
-        if seen.0.elapsed() > 3 * LIMIT {
+        // Before the first change it makes its journal.
+        if !seen.1.is_empty() && seen.0.elapsed() > 3 * LIMIT {
             child.kill().unwrap();
             child.wait().unwrap();
             panic!("{batch:?} hangs at {}", Progress::read(dir).index);
