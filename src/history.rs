@@ -246,6 +246,7 @@ mod tests {
                 commits: 0,
                 reopened: 0,
                 dropped: 0,
+                erasing: None,
                 last_error: None,
             },
             clock: ClockStatus {

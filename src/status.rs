@@ -59,6 +59,9 @@ pub struct JournalStatus {
     /// start of the process. The loss ledger says which, and those before.
     #[serde(default)]
     pub dropped: u64,
+    /// What an erasure that is under way is at; left out where there is none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub erasing: Option<Erasing>,
     /// The last fault of the disk, in words.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_error: Option<String>,
@@ -85,6 +88,18 @@ pub enum JournalState {
     Reopening,
     /// The outbox was closed.
     Closed,
+}
+
+/// What an erasure is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Erasing {
+    /// Events are being erased.
+    Rows,
+    /// They are; what is free in the journal's file is being written over.
+    FreePages,
+    /// They are; it will be, once the disk has room for that.
+    WaitingForRoom,
 }
 
 /// The clock's part of [`Status`].
@@ -239,6 +254,18 @@ impl fmt::Display for JournalState {
     }
 }
 
+impl fmt::Display for Erasing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rows => "events of a person are being erased",
+            Self::FreePages => "what is left of erased events is being written over",
+            Self::WaitingForRoom => {
+                "waits for room on the disk to write over what is left of erased events"
+            }
+        })
+    }
+}
+
 impl fmt::Display for SinkState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -295,6 +322,7 @@ mod tests {
                 commits: 0,
                 reopened: 0,
                 dropped: 0,
+                erasing: None,
                 last_error: Some("a fault".into()),
             },
             clock: ClockStatus {

@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 /// Bytes of an event's payload.
 const PAYLOAD_BYTES: usize = 8 * 1024;
+/// Whose events they are.
+const PERSON: &str = "0192f0c1-2345-7000-8000-0123456789ab";
 /// More events than any of these file systems holds.
 const MORE_THAN_FITS: u64 = 4_000;
 
@@ -162,7 +164,7 @@ impl Device {
         let event = serde_json::json!({
             "id": id,
             "event_type": "quiz.submitted.v1",
-            "aggregate_id": "0192f0c1-2345-7000-8000-0123456789ab",
+            "aggregate_id": PERSON,
             "payload": "x".repeat(PAYLOAD_BYTES),
         });
         let mut connection = Connection::unix(&self.home.path("outbox.sock"));
@@ -317,6 +319,51 @@ async fn a_file_system_full_to_the_last_block_under_load_costs_nothing_acknowled
     device.assert_runs();
 }
 
+/// What was erased is written over by way of free pages, for which the file grows for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_erased_to_the_end_once_the_file_system_has_room_for_it() {
+    let Some(way) = unshare() else { return };
+    let mut server = NatsServer::start();
+    server.create_stream(|_| {}).await;
+    server.stop();
+    let journal = "min_free = \"1 MiB\"\nballast = \"512 KiB\"";
+    let mut device = Device::start(&way, 32, &server, journal);
+    for _ in 0..300 {
+        assert!(device.append() < 300, "{}", device.log());
+    }
+    let free = device.home.status()["journal"]["disk"]["free_bytes"].as_u64();
+    let filler = vec![7; free.unwrap() as usize - (6 << 20)];
+    fs::write(device.inside("filler"), filler).unwrap();
+
+    let erase = Request::new("POST", "/v1/erase")
+        .header("content-type", "application/json")
+        .body(format!("{{\"id\":\"{PERSON}\"}}"));
+    let mut connection = Connection::unix(&device.home.path("outbox.sock"));
+    let problem = connection.ask(&erase).problem(507, "no-room-to-erase");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("300 events are erased"), "{detail}");
+    let status = device.home.status();
+    assert_eq!(status["journal"]["erasing"], "waiting_for_room");
+    let text = device.home.ok(&["status"]);
+    assert!(text.contains("waits for room"), "{text}");
+    for _ in 0..50 {
+        assert!(device.append() < 300, "{}", device.log());
+    }
+    let status = device.home.status();
+    assert_eq!(status["journal"]["erasing"], "waiting_for_room");
+    assert_eq!(status["journal"]["reopened"], 0, "{status:#}");
+    assert!(exists(&device.inside("ballast")));
+
+    fs::remove_file(device.inside("filler")).unwrap();
+    device.wait_for(|status| status["journal"]["erasing"].is_null());
+    let answer = connection.ask(&erase);
+    assert_eq!((answer.status, &answer.json()["events"]), (200, &50.into()));
+    let bytes = fs::read(device.inside("journal.redb")).unwrap();
+    let person = Uuid::parse_str(PERSON).unwrap();
+    assert!(!bytes.windows(16).any(|there| there == person.as_bytes()));
+    device.assert_runs();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_go_where_the_file_system_is_full_and_the_ledger_says_so() {
     let Some(way) = unshare() else { return };
@@ -416,45 +463,6 @@ async fn what_is_given_up_on_its_way_holds_up_nothing() {
         assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
     }
     assert_eq!(daemon.stop().0, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_erasure_waits_for_the_room_that_it_takes_and_leaves_the_rest_to_the_journal() {
-    let Some(way) = unshare() else { return };
-    let server = NatsServer::start();
-    let stream = server.create_stream(|_| {}).await;
-    let journal = "min_free = \"1 MiB\"\nballast = \"512 KiB\"";
-    let mut device = Device::start(&way, 8, &server, journal);
-    for _ in 0..220 {
-        assert!(device.append() < 300, "{}", device.log());
-    }
-    let whom = ["erase", "--id", "0192f0c1-2345-7000-8000-0123456789ab"];
-    let refused = device.home.run(&whom);
-    assert_eq!(refused.code, 1, "{refused:?}");
-    assert!(refused.stderr.contains("has no room"), "{refused:?}");
-    assert!(
-        device.log().contains("once the disk has room"),
-        "{}",
-        device.log()
-    );
-    for _ in 0..5 {
-        assert!(device.append() < 300, "{}", device.log());
-    }
-    let status = device.wait_for(is_delivered);
-    assert_eq!(status["journal"]["reopened"], 0, "{status:#}");
-    assert!(exists(&device.inside("ballast")));
-
-    device.mount(&["mount", "-o", "remount,size=64m"], "");
-    let erased = device.home.run(&whom);
-    assert_eq!(erased.code, 0, "{erased:?} {}", device.log());
-    let file = fs::read(device.inside("journal.redb")).unwrap();
-    let marks = file
-        .windows(64)
-        .filter(|it| it.iter().all(|byte| *byte == b'x'));
-    assert_eq!(marks.count(), 0);
-    device.wait_for(is_delivered);
-    assert_arrived(&device, &stream).await;
-    device.assert_runs();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,9 @@
 //! What a command fails with, as it is told to the person.
 
-use std::{io, process::ExitCode};
+use std::{
+    io,
+    process::{ExitCode, ExitStatus},
+};
 
 use crate::{
     client::ClientError,
@@ -54,6 +57,22 @@ impl Failure {
         Self {
             complaints: Vec::new(),
             code: CHECKS,
+        }
+    }
+
+    /// Of a process that this one has left the work to, and that has said what there is to say.
+    pub(super) fn of_child(ended: ExitStatus) -> Result<(), Self> {
+        if ended.success() {
+            return Ok(());
+        }
+        match ended.code().and_then(|code| u8::try_from(code).ok()) {
+            Some(code) => Err(Self {
+                complaints: Vec::new(),
+                code,
+            }),
+            None => Err(Self::new(format!(
+                "the process that was to do it ended: {ended}"
+            ))),
         }
     }
 

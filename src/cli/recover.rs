@@ -1,6 +1,11 @@
 //! `recover`: what can still be read of a damaged journal, in a new one.
 
-use std::io::Write as _;
+use std::{
+    env,
+    io::Write as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    process::Command,
+};
 
 use serde_json::json;
 
@@ -8,7 +13,10 @@ use super::{
     Failure,
     output::{Output, Tone, count},
 };
-use crate::{config::Config, seq::SeqRange};
+use crate::{config::Config, journal::damage, seq::SeqRange};
+
+/// The name by which a process knows that it is the one to do it.
+const CHILD: &str = "edge-outbox-recover";
 
 /// More ranges than these are counted, not named, where people read it.
 const SHOWN_RANGES: usize = 10;
@@ -28,7 +36,29 @@ pub(super) struct Args {
     anyway: bool,
 }
 
+/// What is damaged may end the process that looks at it. Whatever ended has left a mark, by which the
+/// next one knows what to do without; so it is left to processes of its own.
 pub(super) fn run(args: &Args, config: &Config) -> Result<(), Failure> {
+    let is_child = env::args_os().next().is_some_and(|name| name == CHILD);
+    let Some(program) = env::current_exe().ok().filter(|_| !is_child) else {
+        return recover(args, config);
+    };
+    let mut ends = damage::ends(&config.data_dir);
+    loop {
+        let mut child = Command::new(&program);
+        child.arg0(CHILD).args(env::args_os().skip(1));
+        let Ok(ended) = child.status() else {
+            return recover(args, config);
+        };
+        let marked = damage::ends(&config.data_dir);
+        if ended.signal().is_none() || marked <= ends {
+            return Failure::of_child(ended);
+        }
+        ends = marked;
+    }
+}
+
+fn recover(args: &Args, config: &Config) -> Result<(), Failure> {
     let known = args.anyway.then(|| "asked for with --anyway".to_owned());
     let recovery = config.outbox()?.recover(&config.sink_names(), known)?;
     let mut output = Output::open();

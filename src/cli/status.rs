@@ -85,6 +85,10 @@ fn show(output: &mut Output, status: &Status) -> io::Result<()> {
         let given_up = format!("{events} given up to make room, since the start");
         writeln!(output, "           {}", output.tone(Tone::Bad, &given_up))?;
     }
+    if let Some(erasing) = journal.erasing {
+        let what = output.tone(Tone::Watch, &erasing.to_string());
+        writeln!(output, "erasing    {what}")?;
+    }
     if let Some(error) = &journal.last_error {
         writeln!(output, "           last fault: {error}")?;
     }

@@ -46,6 +46,7 @@ pub(super) enum Kind {
     JournalUnavailable,
     Busy,
     JournalFull,
+    NoRoomToErase,
 }
 
 impl Kind {
@@ -75,6 +76,7 @@ impl Kind {
             Self::JournalUnavailable => "journal-unavailable",
             Self::Busy => "busy",
             Self::JournalFull => "journal-full",
+            Self::NoRoomToErase => "no-room-to-erase",
         }
     }
 
@@ -103,6 +105,7 @@ impl Kind {
             Self::JournalUnavailable => "nothing is taken at the moment",
             Self::Busy => "too much at the same time",
             Self::JournalFull => "the journal is full",
+            Self::NoRoomToErase => "the disk has no room to complete it",
         }
     }
 
@@ -125,7 +128,7 @@ impl Kind {
             Self::OutcomeUnknown | Self::JournalUnavailable | Self::Busy => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::JournalFull => StatusCode::INSUFFICIENT_STORAGE,
+            Self::JournalFull | Self::NoRoomToErase => StatusCode::INSUFFICIENT_STORAGE,
         }
     }
 }
@@ -329,6 +332,7 @@ impl From<EraseError> for Problem {
         let detail = error.to_string();
         match error {
             EraseError::OutcomeUnknown => Self::new(Kind::OutcomeUnknown, detail).retry_soon(),
+            EraseError::NoRoom { .. } => Self::new(Kind::NoRoomToErase, detail),
             EraseError::Journal(error) => error.into(),
         }
     }

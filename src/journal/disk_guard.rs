@@ -145,11 +145,10 @@ impl DiskGuard {
         self.low
     }
 
-    /// Whether the disk has room for all that the file of the journal takes once more, and keeps what
-    /// is to stay free. Also where the system would not say.
-    pub(super) fn has_room_for_another(&self) -> bool {
-        let wanted = self.least().saturating_add(self.file_bytes());
-        self.free().is_none_or(|free| free >= wanted)
+    /// Bytes that can be taken for a while, beside those that stay free; `None` where the system would
+    /// not say.
+    pub(super) fn spare(&self) -> Option<u64> {
+        Some(self.free()?.saturating_sub(self.least()))
     }
 
     /// A write failed. Where that was for want of room, the ballast goes.
@@ -326,9 +325,9 @@ mod tests {
         // What was held when the room ended may be held again.
         guard.looked = None;
         assert_eq!(guard.look(10, 0).unwrap().most_held, 7_000);
-        assert!(!guard.has_room_for_another());
+        assert_eq!(guard.spare(), Some(0));
         guard.min_free = 1;
-        assert!(guard.has_room_for_another());
+        assert!(guard.spare().unwrap() > 0);
         assert!(guard.look(10, 0).is_some(), "not asked again so soon");
         assert_eq!(guard.look(10, LOOK_EVERY_BYTES), None);
     }

@@ -43,7 +43,8 @@
 //!   end.
 //!
 //! So for a while the file takes up to twice the room of what is in use. Where the disk has not
-//! got that, the step fails, what was inserted goes at once, and all of it is tried again later.
+//! got that beside what has to stay free, it waits until there is. Where room was there and is gone, a
+//! step fails; then the fillers that were inserted go first, and it begins anew later.
 //!
 //! Pages in use hold no old bytes beside what is in them: redb builds a page that it replaces anew,
 //! from zeros. The exception is a value that becomes shorter on a page which the same
@@ -55,8 +56,8 @@
 use std::collections::BTreeMap;
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
-    WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
+    TableDefinition, TableError, WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -102,14 +103,25 @@ pub struct Erased {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EraseError {
-    /// A write failed, or the disk has no room for what is free to be written over. What had begun is
-    /// completed once the journal can be written to; whether it had is not known. It is safe to ask
-    /// again.
-    #[error(
-        "a write failed or the disk has no room, so it may be erased later or not at all; it is safe \
-         to ask again"
-    )]
+    /// A write failed. What had begun is completed once the journal can be written to; whether it
+    /// had is not known. It is safe to ask again.
+    #[error("a write failed, so it may be erased later or not at all; it is safe to ask again")]
     OutcomeUnknown,
+    /// The events are erased, and the disk has no room to write over the pages that are free since: bytes
+    /// of them may still be in the journal's file. That is done as soon as there is room, by itself.
+    #[error(
+        "{events} events are erased, but bytes of them are still in free pages of the journal's file: to \
+         write over these takes {needed} bytes on its disk, where {free} can be spared; it is done once \
+         there is room"
+    )]
+    NoRoom {
+        /// Events of which the personal part is erased.
+        events: u64,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that are free beyond what has to stay free.
+        free: u64,
+    },
     /// The journal did not take it.
     #[error(transparent)]
     Journal(#[from] ReadError),
@@ -185,10 +197,12 @@ pub(super) type Wish = (Seq, Box<str>);
 /// How far the file is scrubbed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scrub {
-    /// Fillers of an attempt that was cut off are removed: on a full disk the journal needs their room.
-    Empty,
-    /// To be closed and opened.
-    Begin,
+    /// Fillers that an attempt left are removed: it was cut off, or found no room.
+    GiveBack,
+    /// To be closed and opened, so that no page waits to be freed and the end that is free is cut off.
+    Cut,
+    /// The disk needs room for what follows. To be closed and opened again if that took time.
+    Begin { is_cut: bool },
     /// Fillers are inserted; after the file grew so many commits are left.
     Fill { settling: Option<u8> },
     /// Fillers are removed.
@@ -235,14 +249,10 @@ impl Erasure {
         }
         let meta = transaction.open_table(META).map_err(fault)?;
         let marked = meta.get(SCRUB_KEY).map_err(fault)?.is_some();
-        let filled = match transaction.open_table(FILLERS) {
-            Ok(table) => table.first().map_err(fault)?.is_some(),
-            Err(TableError::TableDoesNotExist(_)) => false,
-            Err(error) => return Err(fault(error)),
-        };
-        self.scrub = match filled {
-            true => Some(Scrub::Empty),
-            false => marked.then_some(Scrub::Begin),
+        self.scrub = match marked {
+            true if has_fillers(&transaction)? => Some(Scrub::GiveBack),
+            true => Some(Scrub::Cut),
+            false => None,
         };
         Ok(())
     }
@@ -307,6 +317,14 @@ pub(super) fn write_over(
         None => table.remove(first.get()).map_err(fault)?,
     };
     Ok(())
+}
+
+fn has_fillers(transaction: &ReadTransaction) -> Result<bool, Fault> {
+    match transaction.open_table(FILLERS) {
+        Ok(table) => Ok(!table.is_empty().map_err(fault)?),
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(fault(error)),
+    }
 }
 
 /// What stands in the file of wishes: up to which seq, who, and when.

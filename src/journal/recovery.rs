@@ -456,3 +456,12 @@ fn plan<'a>(
         next,
     }
 }
+
+/// What a scan finds, to be compared.
+#[cfg(test)]
+pub(super) fn scanned<S: Replace>(mut storage: S) -> String {
+    let bytes = storage.open().unwrap().unwrap();
+    let scan = scan::scan(&bytes).unwrap();
+    let ids: std::collections::BTreeMap<_, _> = scan.ids.iter().collect();
+    format!("{:?} {:?} {ids:?}", scan.groups, scan.checkpoint)
+}

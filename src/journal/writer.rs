@@ -323,7 +323,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         }
         self.quiet_at = None;
         self.collect_progress();
-        if self.core.is_delivering() {
+        // An erasure may have begun since.
+        if self.core.is_delivering() || !self.core.is_worth_compacting() {
             return;
         }
         let begin = Instant::now();
@@ -722,6 +723,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             journal.commits = self.core.commits();
             journal.reopened = self.reopened;
             journal.dropped = self.core.store().meter().dropped.get();
+            journal.erasing = self.core.erasing();
             journal.state = match available {
                 true if self.is_full() => JournalState::Full,
                 true => JournalState::Open,

@@ -346,6 +346,7 @@ impl OutboxBuilder {
                 commits: core.commits(),
                 reopened: 0,
                 dropped: 0,
+                erasing: None,
                 last_error: None,
             },
             clock: ClockStatus {

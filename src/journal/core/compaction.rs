@@ -15,7 +15,7 @@ use super::{
     },
     Core,
 };
-use crate::clock::Stamp;
+use crate::{clock::Stamp, status::Erasing};
 
 /// More is held than this: neither compaction nor a repair after a crash in it would be short.
 const MOST_HELD_BYTES: u64 = 16 * 1024 * 1024;
@@ -28,8 +28,12 @@ const OVERHEAD_FACTOR: u64 = 2;
 
 impl<S: Storage> Core<S> {
     /// Whether more than half of the file, and a good deal, is surely free, and little is held.
-    /// After a compaction, only once the file has grown again.
+    /// After a compaction, only once the file has grown again. Not while pages are being written over
+    /// for an erasure, which goes by which of them are free; one that waits for room may get it so.
     pub(in crate::journal) fn is_worth_compacting(&self) -> bool {
+        if !matches!(self.erasing(), None | Some(Erasing::WaitingForRoom)) {
+            return false;
+        }
         let held = self.state.held_bytes;
         if held > MOST_HELD_BYTES {
             return false;

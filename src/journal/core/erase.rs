@@ -22,6 +22,7 @@ use crate::{
     envelope::{Digest, Record},
     ledger::{ErasedEvent, EventsErased, LedgerEvent},
     seq::Seq,
+    status::Erasing,
 };
 
 /// One commit erases no more events. Bounds its event of the ledger to some 20 KB.
@@ -42,6 +43,9 @@ const SETTLING_FILLERS: u64 = 64;
 
 /// Commits after the one in which the file grew.
 const SETTLING_COMMITS: u8 = 3;
+
+/// Beside what is in use once more, at most: pages of the commits meanwhile, and what grows the file.
+const SCRUB_SPARE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// One commit removes no more fillers.
 const DRAINED_AT_ONCE: u64 = 4_096;
@@ -89,14 +93,35 @@ impl<S: Storage> Core<S> {
         self.erasure.scrub.is_some() || self.due().is_some()
     }
 
-    /// Whether the next step gives back the room that an attempt has taken which was cut off.
-    pub(in crate::journal) fn gives_back(&self) -> bool {
-        self.erasure.scrub == Some(Scrub::Empty)
+    /// What it is at; none where [`Self::erase_on`] has nothing to do.
+    pub(in crate::journal) fn erasing(&self) -> Option<Erasing> {
+        match (self.due(), self.erasure.scrub) {
+            (Some(_), _) => Some(Erasing::Rows),
+            (None, Some(Scrub::Begin { is_cut: false })) => Some(Erasing::WaitingForRoom),
+            (None, Some(_)) => Some(Erasing::FreePages),
+            (None, None) => None,
+        }
     }
 
-    /// Whether the next step begins to take every free page.
-    pub(in crate::journal) fn is_to_take_room(&self) -> bool {
-        self.erasure.scrub == Some(Scrub::Begin) && self.due().is_none()
+    /// So many bytes the next step and those after it may take on the disk for a while; none where
+    /// that is not the question.
+    pub(in crate::journal) fn room_to_scrub(&self) -> Option<u64> {
+        let is_next =
+            self.due().is_none() && matches!(self.erasure.scrub, Some(Scrub::Begin { .. }));
+        is_next.then(|| self.store.file_bytes() + SCRUB_SPARE_BYTES)
+    }
+
+    /// There is not so much room. What is committed until there is frees pages that it would pass
+    /// over.
+    pub(in crate::journal) fn put_off_scrub(&mut self) {
+        if let Some(Scrub::Begin { is_cut }) = &mut self.erasure.scrub {
+            *is_cut = false;
+        }
+    }
+
+    /// Whether the next step gives back to the disk what a failed one took.
+    pub(in crate::journal) const fn gives_back(&self) -> bool {
+        matches!(self.erasure.scrub, Some(Scrub::GiveBack))
     }
 
     /// How often something was erased.
@@ -122,15 +147,18 @@ impl<S: Storage> Core<S> {
         }
         let next = match self.erasure.scrub {
             None => return Ok(()),
-            Some(Scrub::Empty) => match self.drain(false)? {
-                true => {
-                    self.close_and_open(stamp)?;
-                    Some(Scrub::Begin)
-                }
-                false => Some(Scrub::Empty),
+            Some(Scrub::GiveBack) => match self.drain(false)? {
+                true => Some(Scrub::Cut),
+                false => Some(Scrub::GiveBack),
             },
-            Some(Scrub::Begin) => {
+            Some(Scrub::Cut) => {
                 self.close_and_open(stamp)?;
+                Some(Scrub::Begin { is_cut: true })
+            }
+            Some(Scrub::Begin { is_cut }) => {
+                if !is_cut {
+                    self.close_and_open(stamp)?;
+                }
                 Some(Scrub::Fill { settling: None })
             }
             Some(Scrub::Fill { settling }) => Some(self.fill(settling)?),
@@ -201,7 +229,7 @@ impl<S: Storage> Core<S> {
         })?;
         self.erasure.wishes.remove(&wish);
         self.erasure.scanned = None;
-        self.erasure.scrub = Some(Scrub::Begin);
+        self.erasure.scrub = Some(Scrub::Cut);
         Ok(())
     }
 
@@ -342,9 +370,8 @@ impl<S: Storage> Core<S> {
         })
     }
 
-    /// Removes fillers; true once there is none. Then the journal is no longer marked, if every free
-    /// page was written over.
-    fn drain(&self, is_scrubbed: bool) -> Result<bool, Fault> {
+    /// Removes fillers; true once there is none, and where it `is_done` the journal is no longer marked.
+    fn drain(&self, is_done: bool) -> Result<bool, Fault> {
         self.store.write(|transaction| {
             let mut table = transaction.open_table(FILLERS).map_err(fault)?;
             let first = table.first().map_err(fault)?.map(|(key, _)| key.value());
@@ -357,7 +384,7 @@ impl<S: Storage> Core<S> {
             }
             drop(table);
             transaction.delete_table(FILLERS).map_err(fault)?;
-            if is_scrubbed {
+            if is_done {
                 let mut meta = transaction.open_table(META).map_err(fault)?;
                 meta.remove(SCRUB_KEY).map_err(fault)?;
             }

@@ -308,6 +308,7 @@ pub(super) fn empty_status() -> Status {
             commits: 0,
             reopened: 0,
             dropped: 0,
+            erasing: None,
             last_error: None,
         },
         clock: ClockStatus {

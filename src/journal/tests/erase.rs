@@ -1,10 +1,13 @@
 //! Erasing a person: what goes, what stays, and what a crash leaves.
 
+use redb::ReadableTableMetadata as _;
+
 use super::{storage::Fault as Injected, *};
 use crate::{
     envelope::{Chain, Digest, Envelope, Kind, Unverified, Verifier},
     journal::{Reader, cursor::Progress, transaction::Transaction},
     seq::{Incarnation, Position, Seq},
+    status::Erasing,
 };
 
 /// The person to be erased.
@@ -604,5 +607,56 @@ fn a_call_that_fails_once_is_survived_and_the_erasure_is_completed() {
             break;
         }
         at += 1 + at / 8;
+    }
+}
+
+fn fillers(core: &Core<FaultyStorage>) -> u64 {
+    let count = core.store().read(|transaction| {
+        let table = transaction.open_table(crate::journal::erasure::FILLERS);
+        Ok(table.map_or(0, |table| table.len().unwrap()))
+    });
+    count.unwrap()
+}
+
+/// A step that fails on a full disk, a power cut: what the fillers take is missing to whoever appends.
+#[test]
+fn what_an_attempt_took_is_given_back_before_anything_else_is_tried() {
+    for is_power_cut in [false, true] {
+        let storage = FaultyStorage::new(3);
+        let mut core = fragmented(&storage, 3, 8);
+        let before = storage.snapshot().len();
+        core.begin_erasing(PERSON).unwrap();
+        while fillers(&core) == 0 {
+            core.erase_on(stamp()).unwrap();
+        }
+        assert_eq!(core.erasing(), Some(Erasing::FreePages));
+        assert!(!core.is_worth_compacting());
+        if is_power_cut {
+            drop(core);
+            storage.crash();
+            core = open(&storage, LIMITS).unwrap();
+        } else {
+            storage.fail_after(1, Injected::Lasting);
+            assert!(core.erase_on(stamp()).is_err());
+            storage.mend();
+            core.reopen(stamp()).unwrap();
+        }
+        assert!(fillers(&core) > 0 && core.gives_back());
+        while core.room_to_scrub().is_none() {
+            core.erase_on(stamp()).unwrap();
+            append(&mut core, vec![others(90_000, 100)])
+                .unwrap()
+                .unwrap();
+        }
+        assert_eq!(fillers(&core), 0);
+        assert!(storage.snapshot().len() <= 2 * before);
+        core.put_off_scrub();
+        assert_eq!(core.erasing(), Some(Erasing::WaitingForRoom));
+        append(&mut core, vec![others(90_001, 100)])
+            .unwrap()
+            .unwrap();
+        finish(&mut core).unwrap();
+        assert_eq!(marks(&storage), 0);
+        assert_eq!(core.erasing(), None);
     }
 }

@@ -21,6 +21,7 @@
 //! - Names are simple: what `adopt` put in place stays in place.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -36,7 +37,7 @@ use super::{
 const SECTOR: usize = 512;
 
 /// Bytes are shared between copies of a disk in pieces of this size.
-const PIECE: usize = 4096;
+pub(super) const PIECE: usize = 4096;
 
 /// The bytes of a file, cheap to copy.
 #[derive(Clone, Debug, Default)]
@@ -221,6 +222,8 @@ struct Disk {
     calls: u64,
     /// Those of them that were to change anything.
     changes: u64,
+    /// Which pieces were read, where that is of interest.
+    watched: Option<BTreeSet<usize>>,
     fault: Option<(u64, Fault)>,
     dead: bool,
     random: u64,
@@ -279,6 +282,7 @@ impl FaultyStorage {
             unfinished: None,
             calls: 0,
             changes: 0,
+            watched: None,
             fault: None,
             dead: false,
             random: seed,
@@ -390,6 +394,16 @@ impl FaultyStorage {
     /// Calls made so far that may have changed the medium: writes, lengths, syncs.
     pub(super) fn changes(&self) -> u64 {
         self.0.lock().unwrap().changes
+    }
+
+    /// Notes from now on which pieces are read, but by a read of the whole file.
+    pub(super) fn watch(&self) {
+        self.0.lock().unwrap().watched = Some(BTreeSet::new());
+    }
+
+    /// Which were, by their number.
+    pub(super) fn watched(&self) -> BTreeSet<usize> {
+        self.0.lock().unwrap().watched.take().unwrap_or_default()
     }
 
     /// What the journal's medium holds.
@@ -548,7 +562,14 @@ impl StorageBackend for FaultyBackend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.look(|medium| medium.seen.read(offset as usize, out))
+        let mut disk = self.disk.lock().unwrap();
+        disk.call(Call::Look)?;
+        let offset = offset as usize;
+        let is_whole = out.len() == self.medium(&mut disk)?.seen.len;
+        if let Some(watched) = disk.watched.as_mut().filter(|_| !is_whole) {
+            watched.extend(offset / PIECE..(offset + out.len()).div_ceil(PIECE));
+        }
+        self.medium(&mut disk)?.seen.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

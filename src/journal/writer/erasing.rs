@@ -10,14 +10,14 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        disk_guard::DiskGuard,
+        disk_guard::{DiskGuard, LOOK_AGAIN_AFTER},
         erasure::{EraseError, Erased, Wish},
         error::ReadError,
         storage::Storage,
     },
     Health, Writer,
 };
-use crate::clock::Clock;
+use crate::{clock::Clock, status};
 
 /// After a step that failed. Until then the journal is used as if nothing were to be erased: where
 /// the disk is full, the next attempt would only break it again.
@@ -31,10 +31,8 @@ pub(crate) type Told = oneshot::Sender<Result<Erased, EraseError>>;
 pub(super) struct Erasing {
     waiting: Vec<(Wish, Told)>,
     not_before: Option<Instant>,
-    /// What failed last was to give back the room that had been taken.
-    keeps_room: bool,
-    /// The disk has not got the room, and the log was told.
-    waits_for_room: bool,
+    /// Not even what a failed step took could be given back.
+    is_stuck: bool,
 }
 
 impl<S: Storage, C: Clock> Writer<S, C> {
@@ -48,6 +46,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             Ok(wish) => {
                 self.erasing.waiting.push((wish, told));
                 self.erasing.not_before = None;
+                self.publish();
             }
             Err(fault) => {
                 self.broken(&fault);
@@ -56,40 +55,41 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         }
     }
 
-    /// When the next step is due; `None` where nothing is to be erased.
+    /// When the next step is due; `None` where nothing is to be erased. What a step that failed has
+    /// taken from the disk is given back at once.
     pub(super) fn next_erasing(&self) -> Option<Instant> {
-        if !self.core.is_erasing() {
-            return None;
-        }
-        // What a failed attempt has taken is given back at once.
-        let waits = !self.core.gives_back() || self.erasing.keeps_room;
-        let not_before = self.erasing.not_before.filter(|_| waits);
-        Some(not_before.unwrap_or_else(Instant::now))
+        let now = || Instant::now();
+        let at_once = self.core.gives_back() && !self.erasing.is_stuck;
+        let not_before = self.erasing.not_before.filter(|_| !at_once);
+        self.core
+            .is_erasing()
+            .then(|| not_before.unwrap_or_else(now))
     }
 
     /// One step, if one is due. What waits in the queue comes between two of them.
     pub(super) fn erase_on(&mut self) {
         let is_broken = matches!(self.health, Health::Broken { .. });
         let is_due = |at: Instant| at <= Instant::now();
-        if is_broken || !self.next_erasing().is_some_and(is_due) {
-            return;
-        }
-        if self.core.is_to_take_room() && !self.has_room() {
+        if is_broken || !self.next_erasing().is_some_and(is_due) || self.lacks_room() {
             return;
         }
         let gives_back = self.core.gives_back();
         if !gives_back {
             self.erasing.not_before = None;
         }
-        let erasures = self.core.erasures();
-        if let Err(fault) = self.core.erase_on(self.clock.stamp()) {
+        let before = (self.core.erasures(), self.core.erasing());
+        let erased = self.core.erase_on(self.clock.stamp());
+        self.erasing.is_stuck = gives_back && erased.is_err();
+        if let Err(fault) = erased {
             self.broken(&fault);
             self.erasing.not_before = Some(Instant::now() + PAUSE_AFTER_FAULT);
-            self.erasing.keeps_room = gives_back;
-            self.give_up_waiting();
+            for (_, told) in self.erasing.waiting.drain(..) {
+                drop(told.send(Err(EraseError::OutcomeUnknown)));
+            }
+            drop((self.core.take_erased(), self.core.take_unsearched()));
             return;
         }
-        if self.core.erasures() != erasures {
+        if (self.core.erasures(), self.core.erasing()) != before {
             self.publish();
         }
         if self.core.is_erasing() {
@@ -106,35 +106,41 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 unsearched,
             })));
         }
+        self.note_activity();
         self.publish();
     }
 
-    /// Whether the disk has room for free pages to be written over. Where it has not, the rows are
-    /// erased and the pages wait: to take the last room would stop the journal, and others.
-    fn has_room(&mut self) -> bool {
-        let has_room = self
-            .guard
-            .as_ref()
-            .is_none_or(DiskGuard::has_room_for_another);
-        if !has_room {
-            if !self.erasing.waits_for_room {
-                tracing::warn!(
-                    "a person is erased from the events held; what is free in the journal's file is \
-                     written over once the disk has room for as much again"
-                );
-            }
-            self.erasing.not_before = Some(Instant::now() + PAUSE_AFTER_FAULT);
-            self.give_up_waiting();
+    /// Whether free pages are to be written over, and the disk has too little room for that. Whoever
+    /// waits is told.
+    fn lacks_room(&mut self) -> bool {
+        let spare = self.guard.as_ref().and_then(DiskGuard::spare);
+        let (Some(needed), Some(free)) = (self.core.room_to_scrub(), spare) else {
+            return false;
+        };
+        if free >= needed {
+            return false;
         }
-        self.erasing.waits_for_room = !has_room;
-        has_room
-    }
-
-    /// Whoever waits is told that it is not known when it is done.
-    fn give_up_waiting(&mut self) {
-        for (_, told) in self.erasing.waiting.drain(..) {
-            drop(told.send(Err(EraseError::OutcomeUnknown)));
+        if self.core.erasing() != Some(status::Erasing::WaitingForRoom) {
+            tracing::warn!(
+                needed,
+                free,
+                "the disk has no room to write over what was erased; it waits until there is"
+            );
         }
-        drop(self.core.take_erased());
+        self.core.put_off_scrub();
+        self.erasing.not_before = Some(Instant::now() + LOOK_AGAIN_AFTER);
+        let erased = self.core.take_erased();
+        drop(self.core.take_unsearched());
+        for (wish, told) in self.erasing.waiting.drain(..) {
+            let events = erased.get(&wish).copied().unwrap_or(0);
+            drop(told.send(Err(EraseError::NoRoom {
+                events,
+                needed,
+                free,
+            })));
+        }
+        self.note_activity();
+        self.publish();
+        true
     }
 }

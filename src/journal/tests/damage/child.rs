@@ -248,7 +248,8 @@ fn child(dir: &Path, batch: Batch, from: u64, phase: Phase, alone: bool) -> (boo
         if now != seen.1 {
             seen = (Instant::now(), now);
         }
-        if seen.0.elapsed() > 3 * LIMIT {
+        // Before the first change it makes its journal.
+        if !seen.1.is_empty() && seen.0.elapsed() > 3 * LIMIT {
             child.kill().unwrap();
             child.wait().unwrap();
             panic!("{batch:?} hangs at {}", Progress::read(dir).index);
@@ -340,14 +341,22 @@ fn in_a_child() {
         false => changes.len(),
     };
     progress.write(&file);
+    let unread = Unread::of(&sample);
     for (index, change) in changes.iter().enumerate().take(upto).skip(from) {
         let (bytes, hit) = change.of(&sample);
         progress.index = index as u64;
         progress.tally.tried += 1;
+        if unread.holds(&bytes, &hit) {
+            progress.tally.unread += 1;
+            progress.write(&file);
+            continue;
+        }
         let used = (phase == Phase::Use as usize).then(|| {
             progress.phase = Phase::Use;
             progress.write(&file);
-            let used = use_it(&sample, &bytes, &hit, dir, &mut progress.tally);
+            let storage = disk(&bytes, dir);
+            let used = use_it(&sample, &storage, &hit, &mut progress.tally);
+            drop(storage);
             assert_eq!(damage::remembered(dir), None, "a mark stays");
             used
         });
