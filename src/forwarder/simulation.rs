@@ -107,7 +107,7 @@ const SHORT_SEEDS: u64 = 24;
 /// Of the long run.
 const LONG: Effort = Effort {
     operations: 300,
-    probe_every: 16,
+    probe_every: 32,
 };
 
 /// Cards that are set back for each run: these are short.

@@ -10,7 +10,7 @@ use crate::journal::{
 
 /// Erasing and compacting write hundreds of pages, one like the other: the power is cut at fewer of
 /// them by this factor.
-const STEPS_WITH_MANY_CALLS: u64 = 24;
+const STEPS_WITH_MANY_CALLS: u64 = 48;
 
 impl Run {
     /// A sink that has dead letters, and one of them or all.
