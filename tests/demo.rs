@@ -162,7 +162,7 @@ fn a_signal_ends_it_at_once_and_leaves_nothing_behind() {
         (Signal::TERM, "SIGTERM"),
         (Signal::HUP, "SIGHUP"),
     ] {
-        let (child, lines) = begin(&home, home.command(&QUICK));
+        let (child, lines) = begin(&home, open_to_hangups(&home.command(&QUICK)));
         // It goes on writing until it has ended.
         let reader = thread::spawn(|| lines.for_each(|line| drop(line.unwrap())));
         assert_ended_by(signal, name, &home, child);
@@ -184,9 +184,21 @@ fn a_demo_that_was_started_to_outlive_its_terminal_does() {
 
 /// The same command as `nohup` would start it.
 fn deaf_to_hangups(command: &Command) -> Command {
-    let mut shell = Command::new("/bin/sh");
-    shell
-        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\""])
+    let shell = ["/bin/sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""];
+    started_by(&shell, command)
+}
+
+/// The same command with hangups as they are by default, though these tests be under `nohup`: what
+/// ignores a signal hands that on to what it starts.
+fn open_to_hangups(command: &Command) -> Command {
+    started_by(&["/usr/bin/env", "--default-signal=HUP"], command)
+}
+
+/// The same command, started by another program that puts it in its own place.
+fn started_by(starter: &[&str], command: &Command) -> Command {
+    let mut started = Command::new(starter[0]);
+    started
+        .args(&starter[1..])
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear()
@@ -194,7 +206,7 @@ fn deaf_to_hangups(command: &Command) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    shell
+    started
 }
 
 fn environment(command: &Command) -> impl Iterator<Item = (&OsStr, &OsStr)> {
@@ -220,7 +232,8 @@ fn on_a_terminal(command: &Command) -> Command {
 fn a_terminal_that_is_closed_leaves_nothing_behind() {
     let mut home = home();
     home.set("TERM", "xterm");
-    let mut terminal = on_a_terminal(&home.command(&QUICK)).spawn().unwrap();
+    let command = open_to_hangups(&home.command(&QUICK));
+    let mut terminal = on_a_terminal(&command).spawn().unwrap();
     let mut shown = BufReader::new(terminal.stdout.take().unwrap()).lines();
     assert!(shown.any(|line| line.unwrap().contains("The network is gone")));
     assert!(kiosks(&home) >= 3);

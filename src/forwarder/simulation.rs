@@ -90,6 +90,9 @@ const SEED: &str = "EDGE_OUTBOX_SIM_SEED";
 const POINTS: &str = "EDGE_OUTBOX_SIM_POINTS";
 const DEFAULT_POINTS: u64 = 100_000;
 
+/// After so many of them a line is printed.
+const TELL_EVERY: u64 = 10_000;
+
 /// The first seed of the long run, so that another one tries others.
 const FIRST: &str = "EDGE_OUTBOX_SIM_FIRST";
 
@@ -107,7 +110,7 @@ const SHORT_SEEDS: u64 = 24;
 /// Of the long run.
 const LONG: Effort = Effort {
     operations: 300,
-    probe_every: 16,
+    probe_every: 32,
 };
 
 /// Cards that are set back for each run: these are short.
@@ -208,8 +211,13 @@ fn power_cuts_without_end() {
     let points = number(POINTS).unwrap_or(DEFAULT_POINTS);
     let begin = Instant::now();
     let played = AtomicU64::new(0);
+    let told = AtomicU64::new(0);
     let tally = play_many(number(FIRST).unwrap_or(1), effort, |seeds, tally| {
         played.store(seeds, Ordering::Relaxed);
+        let so_far = tally.crash_points / TELL_EVERY;
+        if told.fetch_max(so_far, Ordering::Relaxed) < so_far {
+            println!("{} crash points over {seeds} seeds", tally.crash_points);
+        }
         tally.crash_points >= points
     });
     let seconds = begin.elapsed().as_secs_f64();

@@ -64,13 +64,13 @@ impl Ids {
         self.first.plus(self.ring.len() as u64)
     }
 
-    /// The latest seq under this id, if it is remembered.
+    /// The latest seq under this id, if it is remembered. An earlier one may stand in the table, of
+    /// an event that was taken back and went to a later seq.
     pub(super) fn find(&self, id: &Uuid) -> Option<Seq> {
         let hash = self.hasher.hash_one(id);
-        let slot = self
-            .slots
-            .find(hash, |&slot| self.at(slot).is_some_and(|held| held == id))?;
-        Some(self.seq_of(*slot))
+        let slots = self.slots.iter_hash(hash);
+        let of_id = slots.filter(|slot| self.at(**slot).is_some_and(|held| held == id));
+        of_id.map(|slot| self.seq_of(*slot)).max()
     }
 
     /// The id of `seq`, if it is remembered.
@@ -196,6 +196,19 @@ mod tests {
         let mut ids = Ids::starting_at(Seq::new(40_000));
         ids.reserve(u64::MAX);
         remembers(&mut ids);
+    }
+
+    #[test]
+    fn of_two_seqs_under_one_id_the_later_is_found() {
+        let mut ids = Ids::starting_at(Seq::FIRST);
+        let twice = id(7);
+        for number in 100..200 {
+            ids.push(id(number));
+            ids.push(twice);
+            assert_eq!(ids.find(&twice), Some(ids.next().prev()));
+        }
+        ids.forget(ids.next().prev());
+        assert_eq!(ids.find(&twice), Some(Seq::new(198)));
     }
 
     fn remembers(ids: &mut Ids) {
