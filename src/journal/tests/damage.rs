@@ -800,8 +800,18 @@ fn a_row_kept_apart_by_nobody_takes_nothing_from_its_group() {
         .unwrap();
     let whole = &sample.bytes[*at..at + length];
     let alone = row::alone(first, whole, |seq| seq == first).unwrap();
+    let storage = FaultyStorage::new(1);
+    storage.restore(sample.bytes.clone());
+    let mut core = open(&storage, LIMITS).unwrap();
+    let large = format!("\"{}\"", "x".repeat(40_000));
+    append(&mut core, vec![sealed(1_000, &large)])
+        .unwrap()
+        .unwrap();
+    // Closing cuts off what is free at its end.
+    let file = storage.snapshot();
+    drop(core);
     for is_end_known in [true, false] {
-        let mut bytes = sample.bytes.clone();
+        let mut bytes = file.clone();
         leave_behind(&mut bytes, &alone);
         if !is_end_known {
             bytes[..PAGE].fill(0);
