@@ -55,6 +55,10 @@ pub const SCHEMA_VERSION: i32 = 1;
 
 /// Partitions that are made ahead, in months.
 const MONTHS_AHEAD: i32 = 3;
+/// The most messages in one transaction.
+pub const MAX_BATCH: usize = 4_096;
+/// The most bytes of messages in one transaction, unless it is one message.
+pub const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
 /// How often a batch is tried again that met a deadlock.
 const MAX_TRIES: usize = 5;
 /// Messages that are taken out of quarantine at a time.
@@ -149,21 +153,33 @@ impl Intake {
         if !get::<bool>(keys.first().ok_or(HubError::SchemaMissing)?, 0)? {
             return Err(HubError::ErasureKey);
         }
-        client
+        let intake = Self {
+            client,
+            options,
+            prover: Prover::default(),
+        };
+        intake.make_partitions().await?;
+        Ok(intake)
+    }
+
+    /// Makes the partitions of this month and the coming ones, where they are missing: to be called
+    /// now and then by a hub that runs for long.
+    ///
+    /// # Errors
+    /// As [`HubError`] says; events go into the default partition where their month has none.
+    pub async fn make_partitions(&self) -> Result<(), HubError> {
+        self.client
             .query_typed(
                 "select edge_outbox_hub.make_partitions($1)",
                 &[(&MONTHS_AHEAD, Type::INT4)],
             )
             .await
             .tried("making partitions")?;
-        Ok(Self {
-            client,
-            options,
-            prover: Prover::default(),
-        })
+        Ok(())
     }
 
-    /// Takes messages, in one transaction unless the database refuses one of them by itself. When
+    /// Takes messages, in one transaction unless they are more than [`MAX_BATCH`], or larger together
+    /// than [`MAX_BATCH_BYTES`], or the database refuses one of them by itself. When
     /// this returns, everything in them is stored, known or in quarantine, durably, and they may be
     /// acknowledged. Afterwards quarantine is tried again where it may have waited for them.
     ///
@@ -334,17 +350,9 @@ impl Intake {
     /// Takes messages, in as many parts as it needs; `again` where they come out of quarantine.
     async fn take_in(&mut self, messages: Vec<Message>, again: bool) -> Result<Done, HubError> {
         let mut all = Done::default();
-        let mut parts = vec![Part {
-            messages,
-            again,
-            with_json: true,
-            refused: false,
-        }];
+        let mut parts = parts(messages, again);
         let mut tries = 0;
         while let Some(mut part) = parts.pop() {
-            if part.messages.is_empty() {
-                continue;
-            }
             match self.attempt(&part).await {
                 Ok(done) => {
                     all.taken.add(&done.taken);
@@ -380,10 +388,11 @@ impl Intake {
     /// One transaction.
     async fn attempt(&mut self, part: &Part) -> Result<Done, HubError> {
         let mut batch = Batch {
-            again: part
-                .again
-                .then(|| part.messages.clone())
-                .unwrap_or_default(),
+            again: if part.again {
+                part.messages.clone()
+            } else {
+                Vec::new()
+            },
             with_json: part.with_json,
             ..Batch::default()
         };
@@ -434,6 +443,31 @@ struct Part {
     with_json: bool,
     /// The database refuses this one message, whatever is left out of it.
     refused: bool,
+}
+
+/// Messages in parts that are not too large, the first of them last.
+fn parts(messages: Vec<Message>, again: bool) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut bytes = 0;
+    for message in messages {
+        bytes += message.body.len();
+        match parts.last_mut() {
+            Some(part) if part.messages.len() < MAX_BATCH && bytes <= MAX_BATCH_BYTES => {
+                part.messages.push(message);
+            }
+            _ => {
+                bytes = message.body.len();
+                parts.push(Part {
+                    messages: vec![message],
+                    again,
+                    with_json: true,
+                    refused: false,
+                });
+            }
+        }
+    }
+    parts.reverse();
+    parts
 }
 
 async fn begin(client: &mut Client) -> Result<Transaction<'_>, HubError> {
@@ -487,4 +521,26 @@ async fn audit(
         .await
         .tried("writing the audit")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_taken_in_their_order_in_parts_that_are_not_too_large() {
+        let message = |bytes: usize| Message {
+            body: Bytes::from(vec![0; bytes]),
+            origin: "test".into(),
+        };
+        let sizes = |messages: Vec<Message>| -> Vec<usize> {
+            let parts = parts(messages, false).into_iter().rev();
+            parts.map(|part| part.messages.len()).collect()
+        };
+        assert_eq!(sizes(Vec::new()), [0; 0]);
+        assert_eq!(sizes(vec![message(1); MAX_BATCH + 2]), [MAX_BATCH, 2]);
+        let large = MAX_BATCH_BYTES / 2;
+        let messages = [2 * large + 1, large, large, 1].map(message);
+        assert_eq!(sizes(messages.into()), [1, 2, 1]);
+    }
 }

@@ -573,6 +573,15 @@ async fn a_new_key_is_followed_from_the_old_ones_word_and_the_old_one_retires() 
         "{health:#?}"
     );
 
+    // Nor does it go on in its own epoch without being seen.
+    let mut goes_on = thief.clone();
+    assert_eq!(
+        hub.take(messages(&goes_on.quizzes(1))).await.unwrap(),
+        stored(1)
+    );
+    let tampering = "select seq, code from edge_outbox_hub.tampering order by seq, code";
+    assert_eq!(lines(&client, tampering).await, ["5 beyond_end"]);
+
     // A word that the old key has not given is none.
     let liar = ChainedDevice::new("kiosk-1");
     let mut falsified = liar.clone();

@@ -27,8 +27,13 @@ impl ErasureKey {
         Digest::of(&[KEY_PREFIX, &self.0[..]])
     }
 
-    /// HMAC-SHA-256 (RFC 2104) of an id.
+    /// HMAC-SHA-256 (RFC 2104) of an id. A UUID has one hash, however it is spelled.
     pub(super) fn hash(&self, id: &str) -> Digest {
+        let mut room = Uuid::encode_buffer();
+        let id = match Uuid::try_parse(id) {
+            Ok(uuid) => uuid.as_hyphenated().encode_lower(&mut room),
+            Err(_) => id,
+        };
         let padded = |pad: u8| {
             let mut block = Zeroizing::new([pad; BLOCK_BYTES]);
             for (byte, key) in block.iter_mut().zip(self.0.iter()) {
@@ -91,6 +96,7 @@ mod tests {
             key.persons(&aggregate, "ada"),
             [key.hash(&text), key.hash("ada")]
         );
+        assert_eq!(key.hash(&text.to_uppercase()), key.hash(&text));
         assert_ne!(key.check(), ErasureKey::new([8; 32]).check());
     }
 }

@@ -84,6 +84,15 @@ pub(super) struct Plan {
 /// All epochs of a device.
 pub(super) type Epochs = BTreeMap<Uuid, EpochRow>;
 
+/// The reason of an epoch before which nothing is forgotten: the old key says where it ended.
+const KEY_CHANGED: &str = "key_changed";
+
+impl EpochRow {
+    fn replaces_key(&self) -> bool {
+        self.reason.as_deref() == Some(KEY_CHANGED)
+    }
+}
+
 impl Work {
     /// The seqs that it touches, from the first to the last.
     pub(super) fn hull(&self, row: &EpochRow) -> Option<(u64, u64)> {
@@ -135,6 +144,17 @@ pub(super) fn plan(
         let first = epochs.get(&event.epoch).and_then(|row| row.first_seq);
         if first.is_some_and(|first| event.seq < first) {
             plan.find(event, "before_start");
+        }
+    }
+    for event in stored {
+        let goes_beyond = |row: &EpochRow| {
+            row.replaces_key()
+                && row
+                    .previous
+                    .is_some_and(|(epoch, end, _)| epoch == event.epoch && end < event.seq)
+        };
+        if epochs.values().any(goes_beyond) {
+            plan.find(event, "beyond_end");
         }
     }
     let again = if starts.is_empty() { &[][..] } else { earlier };
@@ -196,6 +216,17 @@ impl Plan {
         }
         if let Some(row) = epochs.get_mut(&event.epoch) {
             row.previous = Some((before, end, previous.end.digest));
+        }
+        let held = epochs.get(&before).map_or(0, |row| row.held);
+        let arrived = self.work.get(&before).and_then(|work| work.arrived.last());
+        if start.reason == KEY_CHANGED && held > end && arrived.is_none_or(|&last| last <= end) {
+            // Those that arrive now are found one by one.
+            self.findings.push(Finding {
+                epoch: before,
+                seq: end + 1,
+                code: "beyond_end",
+                digest: event.digest,
+            });
         }
         epochs.entry(before).or_insert_with(|| EpochRow {
             key_id: Some(previous.key_id),

@@ -669,7 +669,8 @@ pub(super) async fn erase(
         .query_typed(
             "with gone as (update edge_outbox_hub.event_rows set aggregate_id = null, \
              subject_id = null, salt = null, payload = null, payload_json = null \
-             where subject_id = $1 and subject_id <> '' or aggregate_id = $2 returning 1) \
+             where subject_id in ($1, $2::text) and subject_id <> '' or aggregate_id = $2 \
+             returning 1) \
              select count(*) from gone",
             &[(&id, Type::TEXT), (&aggregate, Type::UUID)],
         )
