@@ -89,6 +89,12 @@ pub fn postgres(ground: &Ground, events: u64, bytes: usize) -> Duration {
     spent.mul_f64(events as f64 / stored as f64)
 }
 
+/// Bytes of an envelope with such a payload.
+pub fn envelope_bytes(ground: &Ground, bytes: usize) -> f64 {
+    let (bodies, _) = envelopes(ground, bytes);
+    bodies.iter().map(Bytes::len).sum::<usize>() as f64 / bodies.len() as f64
+}
+
 /// Envelopes as a device makes them, and the key that signed them.
 fn envelopes(ground: &Ground, bytes: usize) -> (Vec<Bytes>, PublicKey) {
     let dir = ground.store.join("data");

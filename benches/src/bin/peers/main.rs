@@ -7,6 +7,7 @@
 
 mod bare;
 mod bridge;
+mod goals;
 mod hub;
 mod leaf;
 mod library;
@@ -31,6 +32,8 @@ mod volume;
 
 use std::{process::ExitCode, time::Instant};
 
+use edge_outbox_benches::PAYLOAD_BYTES;
+use goals::Measured;
 use options::{HELP, Options};
 use peer::{BARE, KINDS};
 use volume::Volume;
@@ -87,29 +90,31 @@ fn run(options: &Options) {
     );
     machine::print(options);
     list();
-    if options.measures("append") {
-        for bytes in &options.bytes {
-            measure::append::measure(options, *bytes).print();
-        }
-    }
-    if options.measures("outage") {
-        for bytes in &options.bytes {
-            measure::outage::measure(options, *bytes).print();
-        }
-    }
-    if !Volume::possible() {
+    let volume = Volume::possible();
+    if !volume {
         eprintln!("wear and loss are left out: they need root, for a file system of their own");
-    } else {
-        if options.measures("wear") {
-            for bytes in &options.bytes {
-                measure::wear::measure(options, *bytes).print();
-            }
-        }
-        if options.measures("loss")
-            && let Some(bytes) = options.bytes.first()
-        {
-            measure::loss::measure(options, *bytes).print();
-        }
+    }
+    let measures = |name, possible| (possible && options.measures(name)).then_some(());
+    let mut all = Vec::new();
+    for &bytes in &options.bytes {
+        let (_dir, ground) = measure::ground(&options.dir, &options.program);
+        let measured = Measured {
+            append: measures("append", true).map(|()| measure::append::measure(options, bytes)),
+            outage: measures("outage", true).map(|()| measure::outage::measure(options, bytes)),
+            wear: measures("wear", volume).map(|()| measure::wear::measure(options, bytes)),
+            envelope: bare::envelope_bytes(&ground, bytes),
+        };
+        measured.print();
+        all.push((bytes, measured));
+    }
+    // It does not depend on how large they are.
+    let bytes = options.bytes.first().copied().unwrap_or(PAYLOAD_BYTES);
+    let loss = measures("loss", volume).map(|()| measure::loss::measure(options, bytes));
+    if let Some(loss) = &loss {
+        loss.print();
+    }
+    for (bytes, measured) in &all {
+        goals::print(*bytes, measured, loss.as_ref());
     }
     println!("It took {} s.", begun.elapsed().as_secs());
 }

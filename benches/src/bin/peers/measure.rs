@@ -31,7 +31,7 @@ fn first_taken(peer: &mut dyn Peer, number: u64, bytes: usize) -> Duration {
 }
 
 /// A directory for one figure, and where a peer may write in it.
-fn ground(dir: &Path, program: &Path) -> (tempfile::TempDir, Ground) {
+pub fn ground(dir: &Path, program: &Path) -> (tempfile::TempDir, Ground) {
     let dir = tempfile::tempdir_in(dir).expect("a directory");
     let ground = Ground::within(dir.path(), program);
     (dir, ground)

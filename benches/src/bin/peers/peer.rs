@@ -103,6 +103,14 @@ pub const KINDS: &[Kind] = &[
         writes: false,
     },
     Kind {
+        name: "library-100",
+        what: "the same, in batches of 100",
+        make: |ground| Box::new(Library::new(ground)),
+        appends: Some((FEW, 100)),
+        delivers: false,
+        writes: false,
+    },
+    Kind {
         name: "library-1000",
         what: "the same, in batches of 1,000",
         make: |ground| Box::new(Library::new(ground)),

@@ -60,6 +60,13 @@ impl Sheet {
         (!figures.is_empty()).then(|| Spread::of(figures).median)
     }
 
+    /// The sum of a row's places in these columns, where it has any.
+    pub fn sum(&self, row: &str, columns: impl Fn(&str) -> bool) -> Option<f64> {
+        let (_, cells) = self.rows.iter().find(|(name, _)| name == row)?;
+        let cells = cells.iter().filter(|(column, _)| columns(column));
+        Some(cells.flat_map(|(_, cell)| &cell.figures).sum())
+    }
+
     /// Prints it, where there is anything in it.
     pub fn print(&self) {
         if self.rows.is_empty() {

@@ -6,7 +6,7 @@ use async_nats::jetstream::{
     self,
     consumer::pull::OrderedConfig,
     context::Context,
-    stream::{Config, Source},
+    stream::{Config, External, Source},
 };
 use edge_outbox_benches::server::{STREAM, free_port};
 use futures_util::StreamExt as _;
@@ -76,7 +76,10 @@ impl NatsHub {
         if self.sourcing {
             let source = Source {
                 name: LEAF_STREAM.into(),
-                domain: Some("leaf".into()),
+                external: Some(External {
+                    api_prefix: "$JS.leaf.API".into(),
+                    delivery_prefix: None,
+                }),
                 ..Source::default()
             };
             return Config {

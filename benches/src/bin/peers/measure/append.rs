@@ -63,12 +63,17 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
     tables
 }
 
+/// The name of a column.
+pub fn column(producers: usize) -> String {
+    match producers {
+        1 => "1 producer".into(),
+        _ => format!("{producers} producers"),
+    }
+}
+
 impl Tables {
     fn add(&mut self, name: &str, producers: usize, taken: &crate::load::Taken, cpu: f64) {
-        let column = match producers {
-            1 => "1 producer".into(),
-            _ => format!("{producers} producers"),
-        };
+        let column = column(producers);
         self.rates.add(name, &column, taken.rate(), 0);
         if let Some(failure) = &taken.failure {
             eprintln!("{name}: {failure}");
@@ -91,6 +96,12 @@ impl Tables {
             let events = taken.count as f64 / 1e3;
             self.cpu.add(name, "to take them in", cpu / events, 2);
         }
+    }
+
+    /// The table of waits with so many producers.
+    pub fn wait(&self, producers: usize) -> Option<&Sheet> {
+        let mut waits = self.waits.iter();
+        waits.find_map(|(known, sheet)| (*known == producers).then_some(sheet))
     }
 
     pub fn print(&self) {

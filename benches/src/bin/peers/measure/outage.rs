@@ -22,6 +22,13 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 20);
 /// Producers that fill it.
 const FILLING: usize = 4;
 
+/// Columns that goals are set for.
+pub const RATE: &str = "events/s from the first on";
+pub const IDLE: &str = "idle, connected";
+pub const PENDING: &str = "all pending, after SIGKILL and start";
+pub const DRAINING: &str = "at most while draining";
+pub const START: &str = "ms to the first event taken";
+
 /// The tables for one size of payload.
 pub struct Tables {
     pub drain: Sheet,
@@ -37,7 +44,9 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
         memory: Sheet::new(format!(
             "resident memory, MiB, {events} events of {bytes} bytes"
         )),
-        start: Sheet::new(format!("start after SIGKILL, {bytes} bytes")),
+        start: Sheet::new(format!(
+            "start after SIGKILL, {events} events of {bytes} bytes pending"
+        )),
     };
     for round in 0..options.long_rounds {
         let kinds = KINDS.iter().filter(|kind| kind.delivers);
@@ -49,9 +58,7 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
             eprintln!("outage {bytes}: round {round}, {name}");
             let (_dir, ground) = ground(&options.dir, &options.program);
             let took = drain(&ground, events, bytes).as_secs_f64();
-            tables
-                .drain
-                .add(name, "events/s from the first on", events as f64 / took, 0);
+            tables.drain.add(name, RATE, events as f64 / took, 0);
         }
     }
     tables
@@ -102,12 +109,7 @@ impl Tables {
         let drain = &mut self.drain;
         drain.add(name, "s until all had arrived", came.last.as_secs_f64(), 1);
         drain.add(name, "s of it to the first", came.first.as_secs_f64(), 1);
-        drain.add(
-            name,
-            "events/s from the first on",
-            came.count as f64 / flow,
-            0,
-        );
+        drain.add(name, RATE, came.count as f64 / flow, 0);
         drain.add(
             name,
             "process time per 1,000, ms",
@@ -119,15 +121,14 @@ impl Tables {
             drain.note(name, "s until all had arrived", note);
         }
         for (column, figure) in [
-            ("idle, connected", idle),
+            (IDLE, idle),
             ("all pending, just taken in", full),
-            ("all pending, after SIGKILL and start", pending),
-            ("at most while draining", peak),
+            (PENDING, pending),
+            (DRAINING, peak),
         ] {
             self.memory.add(name, column, figure, 1);
         }
-        let column = format!("ms to the first event taken, {events} pending");
-        self.start.add(name, &column, start.as_secs_f64() * 1e3, 1);
+        self.start.add(name, START, start.as_secs_f64() * 1e3, 1);
     }
 
     pub fn print(&self) {

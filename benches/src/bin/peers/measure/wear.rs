@@ -16,6 +16,10 @@ use crate::{
     volume::Volume,
 };
 
+/// Columns that goals are set for.
+pub const ONLINE: &str = "one a second, online";
+pub const FULL_SPEED: &str = "at full speed, hub away";
+
 /// Events that go through before anything is counted.
 const WARM_UP: u64 = 100;
 /// Producers at full speed.
@@ -71,7 +75,7 @@ fn one(sheet: &mut Sheet, options: &Options, kind: &Kind, bytes: usize) {
     }
     thread::sleep(Duration::from_secs(1));
     let online = (volume.written() - before) as f64 / options.paced as f64;
-    sheet.add(kind.name, "one a second, online", online, 0);
+    sheet.add(kind.name, ONLINE, online, 0);
 
     let base = peer.hub().count();
     if kind.delivers {
@@ -81,15 +85,14 @@ fn one(sheet: &mut Sheet, options: &Options, kind: &Kind, bytes: usize) {
     let first = WARM_UP + options.paced;
     let taken = peer.load(&load(PRODUCERS, first, options.written, options.limit));
     let written = (volume.written() - before) as f64 / taken.count as f64;
-    let column = "at full speed, hub away";
-    sheet.add(kind.name, column, written, 0);
+    sheet.add(kind.name, FULL_SPEED, written, 0);
     if taken.count < options.written {
         let note = format!(
             "({} events in {:.0} s)",
             taken.count,
             taken.took.as_secs_f64()
         );
-        sheet.note(kind.name, column, note);
+        sheet.note(kind.name, FULL_SPEED, note);
     }
 
     if kind.delivers {
