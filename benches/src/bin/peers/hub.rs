@@ -62,7 +62,7 @@ pub struct Arrivals {
 }
 
 /// Waits until so many have arrived besides these, or none comes any more for `quiet` after the
-/// first, or the time is up.
+/// first, or the time is up. Whoever wants to know what never comes has to be more patient.
 pub fn arrivals(
     hub: &mut dyn Hub,
     base: u64,

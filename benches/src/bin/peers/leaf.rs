@@ -1,7 +1,14 @@
 //! A nats-server on the device: a leaf node with a stream of its own, which a stream at the hub
 //! sources.
 
-use std::{fs, ops::Range, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    ops::Range,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use async_nats::jetstream::{self, context::Context, message::PublishMessage, stream::Config};
 use edge_outbox_benches::server::free_port;
@@ -21,6 +28,10 @@ use crate::{
 const FILL_BATCH: u64 = 500;
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(20);
+
+/// How long it may take to be there.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(5);
 
 /// The leaf node and its hub.
 pub struct Leaf {
@@ -60,6 +71,18 @@ impl Leaf {
         self.local = Some(Local::launch(command.arg("--config").arg(&self.config)));
     }
 
+    /// Makes the stream, where there is none.
+    async fn provide(port: u16) -> Result<(), String> {
+        let config = Config {
+            name: LEAF_STREAM.into(),
+            subjects: vec!["edupulse.events.>".into()],
+            ..Config::default()
+        };
+        let context = Self::context(port).await?;
+        let made = context.get_or_create_stream(config).await;
+        made.map(drop).map_err(|error| error.to_string())
+    }
+
     async fn context(port: u16) -> Result<Context, String> {
         let client = async_nats::connect(format!("nats://127.0.0.1:{port}")).await;
         let mut context = jetstream::new(client.map_err(|error| error.to_string())?);
@@ -76,18 +99,12 @@ impl Peer for Leaf {
     fn wait(&mut self) {
         wait_for_port(self.port);
         let port = self.port;
-        runtime(1).block_on(async {
-            let context = Self::context(port).await.expect("connects");
-            let config = Config {
-                name: LEAF_STREAM.into(),
-                subjects: vec!["edupulse.events.>".into()],
-                ..Config::default()
-            };
-            context
-                .get_or_create_stream(config)
-                .await
-                .expect("a stream");
-        });
+        let begun = Instant::now();
+        // It listens before its stream is there.
+        while let Err(error) = runtime(1).block_on(Self::provide(port)) {
+            assert!(begun.elapsed() < PATIENCE, "no stream: {error}");
+            thread::sleep(POLL);
+        }
     }
 
     fn load(&mut self, load: &Load) -> Taken {

@@ -46,8 +46,12 @@ pub struct Options {
     pub settle: Duration,
     /// A drain that takes longer is given up.
     pub limit: Duration,
-    /// Nothing comes for so long: nothing will.
+    /// All should be there, and nothing comes for so long: nothing will.
     pub quiet: Duration,
+    /// The same where some are missing. A leaf node's hub looks for it after 40 s.
+    pub patience: Duration,
+    /// Only to see that everything works: what is slow may run at once.
+    pub quick: bool,
 }
 
 impl Options {
@@ -68,7 +72,9 @@ impl Options {
             before_cut: Duration::from_secs(3),
             settle: Duration::from_secs(3),
             limit: Duration::from_secs(300),
-            quiet: Duration::from_secs(10),
+            quiet: Duration::from_secs(5),
+            patience: Duration::from_secs(90),
+            quick: false,
         }
     }
 
@@ -115,8 +121,15 @@ impl Options {
         self.written = 2_000;
         self.before_cut = Duration::from_millis(500);
         self.settle = Duration::from_millis(300);
-        self.limit = Duration::from_secs(15);
+        self.limit = Duration::from_secs(60);
+        self.patience = Duration::from_secs(50);
+        self.quick = true;
         self.quiet = Duration::from_secs(1);
+    }
+
+    /// How many may be at work at once where it would be so many.
+    pub fn at_once(&self, usual: usize) -> usize {
+        if self.quick { usize::MAX } else { usual }
     }
 
     /// Whether this one is wanted.

@@ -3,6 +3,7 @@
 use edge_outbox_benches::Spread;
 
 /// A table whose figures come in over the rounds.
+#[derive(Default)]
 pub struct Sheet {
     title: String,
     rows: Vec<(String, Vec<(String, Cell)>)>,
@@ -40,6 +41,19 @@ impl Sheet {
         let cell = self.cell(row, column);
         cell.figures.push(figure as f64);
         cell.sum = true;
+    }
+
+    /// Takes the figures of another one.
+    pub fn merge(&mut self, other: Self) {
+        for (row, cells) in other.rows {
+            for (column, other) in cells {
+                let cell = self.cell(&row, &column);
+                cell.figures.extend(other.figures);
+                cell.digits = other.digits;
+                cell.sum = other.sum;
+                cell.note = other.note.or(cell.note.take());
+            }
+        }
     }
 
     /// What stands behind the figures of a place.

@@ -72,11 +72,16 @@ impl Volume {
 
     /// Bytes written to its device so far, after all that waits was written.
     pub fn written(&self) -> u64 {
-        said(Command::new("sync").arg("-f").arg(&self.at));
+        self.sync();
         let name = self.device.trim_start_matches("/dev/");
         let stat = fs::read_to_string(format!("/sys/block/{name}/stat")).expect("a device");
         let sectors = stat.split_whitespace().nth(6).expect("a field");
         sectors.parse::<u64>().expect("a number") * SECTOR_BYTES
+    }
+
+    /// Writes all that waits.
+    pub fn sync(&self) {
+        said(Command::new("sync").arg("-f").arg(&self.at));
     }
 
     /// Cuts the power. Nothing on it can be read or written until [`Self::restore`].

@@ -2,7 +2,11 @@
 //! away. How durable an acknowledgement is, the losses say.
 
 use crate::{
-    load::Load, local::cpu_ms, measure::ground, options::Options, peer::KINDS, report::Sheet,
+    load::Load,
+    local::cpu_ms,
+    measure::{each, ground, wanted},
+    options::Options,
+    report::Sheet,
 };
 
 /// Producers whose processor time is shown.
@@ -26,37 +30,44 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
         )),
         bytes,
     };
+    let kinds = wanted(options, |kind| kind.appends.is_some());
     for round in 0..options.rounds {
         for producers in [1, 16, 64, 1024] {
-            for kind in KINDS.iter().filter(|kind| options.wants(kind.name)) {
-                let Some((wanted, batch)) = kind.appends else {
-                    continue;
-                };
-                if !wanted.contains(&producers) {
-                    continue;
-                }
-                eprintln!(
-                    "append {bytes}: round {round}, {producers} producers, {}",
-                    kind.name
-                );
-                let (_dir, ground) = ground(&options.dir, &options.program);
-                let mut peer = (kind.make)(&ground);
-                peer.start();
-                let load = |first, time| Load {
-                    producers,
-                    batch,
-                    first,
-                    count: u64::MAX / 2,
-                    time,
-                    bytes,
-                    remember: false,
-                };
-                // The first ones open tables and connections.
-                peer.load(&load(0, options.time / 10));
-                let before = cpu_ms(peer.pid());
-                let taken = peer.load(&load(1 << 32, options.time));
-                let spent = cpu_ms(peer.pid()) - before;
-                tables.add(kind.name, producers, &taken, spent);
+            for (name, taken, spent) in each(
+                &kinds,
+                1,
+                |kind| kind.name,
+                |kind| {
+                    let (with, batch) = kind.appends?;
+                    if !with.contains(&producers) {
+                        return None;
+                    }
+                    let name = kind.name;
+                    eprintln!("append {bytes}: round {round}, {producers} producers, {name}");
+                    let load = |first, time| Load {
+                        producers,
+                        batch,
+                        first,
+                        count: u64::MAX / 2,
+                        time,
+                        bytes,
+                        remember: false,
+                    };
+                    let (_dir, ground) = ground(&options.dir, &options.program);
+                    let mut peer = (kind.make)(&ground);
+                    peer.start();
+                    // The first ones open tables and connections.
+                    peer.load(&load(0, options.time / 10));
+                    let before = cpu_ms(peer.pid());
+                    let taken = peer.load(&load(1 << 32, options.time));
+                    let spent = cpu_ms(peer.pid()) - before;
+                    Some((name, taken, spent))
+                },
+            )
+            .into_iter()
+            .flatten()
+            {
+                tables.add(name, producers, &taken, spent);
             }
         }
     }

@@ -15,13 +15,15 @@ use rustix::process::Signal;
 use crate::{
     load::{Load, Taken},
     local::{freeze, signal},
-    measure::{first_taken, ground},
+    measure::{each, first_taken, ground, wanted},
     options::Options,
-    peer::{Ground, KINDS, Kind, Peer},
+    peer::{Ground, Kind, Peer},
     report::Sheet,
     volume::Volume,
 };
 
+/// Peers that are tried at the same time.
+const AT_ONCE: usize = 4;
 /// Producers before the cut.
 const PRODUCERS: usize = 16;
 /// Events after the restart.
@@ -49,12 +51,21 @@ const CASES: [(&str, End, bool); 3] = [
 pub fn measure(options: &Options, bytes: usize) -> Sheet {
     let rounds = options.long_rounds;
     let mut sheet = Sheet::new(format!("events, sums of {rounds} rounds"));
+    let kinds = wanted(options, |kind| kind.delivers);
     for round in 0..rounds {
         for case in CASES {
-            let kinds = KINDS.iter().filter(|kind| kind.delivers);
-            for kind in kinds.filter(|kind| options.wants(kind.name)) {
-                eprintln!("loss: round {round}, {}, {}", case.0, kind.name);
-                one(&mut sheet, options, kind, bytes, case);
+            // Counts do not depend on who else is at work.
+            let at_once = options.at_once(AT_ONCE);
+            for came in each(
+                &kinds,
+                at_once,
+                |kind| kind.name,
+                |kind| {
+                    eprintln!("loss: round {round}, {}, {}", case.0, kind.name);
+                    one(options, kind, bytes, case)
+                },
+            ) {
+                sheet.merge(came);
             }
         }
     }
@@ -62,12 +73,11 @@ pub fn measure(options: &Options, bytes: usize) -> Sheet {
 }
 
 fn one(
-    sheet: &mut Sheet,
     options: &Options,
     kind: &Kind,
     bytes: usize,
     (case, end, online): (&str, End, bool),
-) {
+) -> Sheet {
     let (dir, ground) = ground(&options.dir, &options.program);
     let volume = Volume::new(dir.path());
     let ground = Ground {
@@ -96,6 +106,8 @@ fn one(
     until(options.limit.max(Duration::from_secs(60)), || {
         peer.hub().count() > 0
     });
+    // The device was set up long ago.
+    volume.sync();
     if !online {
         peer.hub().stop();
     }
@@ -117,7 +129,7 @@ fn one(
     if end == End::Cut {
         volume.restore();
     }
-    peer.launch();
+    peer.start();
     first_taken(peer.as_mut(), LATER - 1, bytes);
     take(peer.load(&load(1, LATER, AFTERWARDS)));
     if !online {
@@ -133,6 +145,7 @@ fn one(
         .iter()
         .filter(|number| !times.contains_key(number));
     let repeated: u64 = times.values().map(|times| times - 1).sum();
+    let mut sheet = Sheet::default();
     sheet.count(
         kind.name,
         &format!("{case}: acknowledged"),
@@ -142,6 +155,7 @@ fn one(
     sheet.count(kind.name, &format!("{case}: repeated"), repeated);
     // Its files are on the volume.
     drop(peer);
+    sheet
 }
 
 /// What has arrived once nothing comes any more: as many as were acknowledged and then quiet, or
@@ -156,10 +170,9 @@ fn settled(peer: &mut dyn Peer, options: &Options, wanted: u64) -> Vec<u64> {
             (count, since) = (now, Instant::now());
         }
         let quiet = if count >= wanted {
-            options.quiet / 2
+            options.quiet
         } else {
-            // A bridge as it comes tries every half minute.
-            options.quiet * 4
+            options.patience
         };
         if since.elapsed() > quiet || begun.elapsed() > options.limit {
             return peer.hub().numbers();

@@ -9,9 +9,9 @@ use crate::{
     hub::arrivals,
     load::Load,
     local::{cpu_ms, forget_peak},
-    measure::{first_taken, ground},
+    measure::{each, first_taken, ground, wanted},
     options::Options,
-    peer::{BARE, KINDS, Kind},
+    peer::{BARE, Kind},
     report::Sheet,
 };
 
@@ -30,6 +30,7 @@ pub const DRAINING: &str = "at most while draining";
 pub const START: &str = "ms to the first event taken";
 
 /// The tables for one size of payload.
+#[derive(Default)]
 pub struct Tables {
     pub drain: Sheet,
     pub memory: Sheet,
@@ -48,17 +49,40 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
             "start after SIGKILL, {events} events of {bytes} bytes pending"
         )),
     };
+    let kinds = wanted(options, |kind| kind.delivers);
+    let bare = BARE.iter().filter(|(name, _)| options.wants(name));
+    let bare: Vec<_> = bare.collect();
+    let at_once = options.at_once(1);
     for round in 0..options.long_rounds {
-        let kinds = KINDS.iter().filter(|kind| kind.delivers);
-        for kind in kinds.filter(|kind| options.wants(kind.name)) {
-            eprintln!("outage {bytes}: round {round}, {}", kind.name);
-            tables.outage(options, kind, bytes);
+        for came in each(
+            &kinds,
+            at_once,
+            |kind| kind.name,
+            |kind| {
+                eprintln!("outage {bytes}: round {round}, {}", kind.name);
+                let mut tables = Tables::default();
+                tables.outage(options, kind, bytes);
+                tables
+            },
+        ) {
+            tables.drain.merge(came.drain);
+            tables.memory.merge(came.memory);
+            tables.start.merge(came.start);
         }
-        for (name, drain) in BARE.iter().filter(|(name, _)| options.wants(name)) {
-            eprintln!("outage {bytes}: round {round}, {name}");
-            let (_dir, ground) = ground(&options.dir, &options.program);
-            let took = drain(&ground, events, bytes).as_secs_f64();
-            tables.drain.add(name, RATE, events as f64 / took, 0);
+        for came in each(
+            &bare,
+            at_once,
+            |(name, _)| name,
+            |(name, drain)| {
+                eprintln!("outage {bytes}: round {round}, {name}");
+                let (_dir, ground) = ground(&options.dir, &options.program);
+                let took = drain(&ground, events, bytes).as_secs_f64();
+                let mut sheet = Sheet::default();
+                sheet.add(name, RATE, events as f64 / took, 0);
+                sheet
+            },
+        ) {
+            tables.drain.merge(came);
         }
     }
     tables

@@ -9,9 +9,9 @@ use std::{
 use crate::{
     hub::arrivals,
     load::Load,
-    measure::ground,
+    measure::{each, ground, wanted},
     options::Options,
-    peer::{Ground, KINDS, Kind},
+    peer::{Ground, Kind},
     report::Sheet,
     volume::Volume,
 };
@@ -22,6 +22,8 @@ pub const FULL_SPEED: &str = "at full speed, hub away";
 
 /// Events that go through before anything is counted.
 const WARM_UP: u64 = 100;
+/// Peers that are measured at the same time.
+const AT_ONCE: usize = 4;
 /// Producers at full speed.
 const PRODUCERS: usize = 64;
 
@@ -29,17 +31,27 @@ const PRODUCERS: usize = 64;
 pub fn measure(options: &Options, bytes: usize) -> Sheet {
     let title = format!("bytes written per event, {bytes} bytes of payload");
     let mut sheet = Sheet::new(title);
+    let kinds = wanted(options, |kind| kind.writes);
     for round in 0..options.long_rounds {
-        let kinds = KINDS.iter().filter(|kind| kind.writes);
-        for kind in kinds.filter(|kind| options.wants(kind.name)) {
-            eprintln!("wear {bytes}: round {round}, {}", kind.name);
-            one(&mut sheet, options, kind, bytes);
+        // Bytes do not depend on who else is at work.
+        let at_once = options.at_once(AT_ONCE);
+        for came in each(
+            &kinds,
+            at_once,
+            |kind| kind.name,
+            |kind| {
+                eprintln!("wear {bytes}: round {round}, {}", kind.name);
+                one(options, kind, bytes)
+            },
+        ) {
+            sheet.merge(came);
         }
     }
     sheet
 }
 
-fn one(sheet: &mut Sheet, options: &Options, kind: &Kind, bytes: usize) {
+fn one(options: &Options, kind: &Kind, bytes: usize) -> Sheet {
+    let mut sheet = Sheet::default();
     let (dir, ground) = ground(&options.dir, &options.program);
     let volume = Volume::new(dir.path());
     let ground = Ground {
@@ -104,4 +116,5 @@ fn one(sheet: &mut Sheet, options: &Options, kind: &Kind, bytes: usize) {
     }
     // Its files are on the volume.
     drop(peer);
+    sheet
 }
