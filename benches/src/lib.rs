@@ -1,6 +1,7 @@
 //! What the benchmarks share.
 
 pub mod backlog;
+pub mod bare;
 pub mod daemon;
 pub mod process;
 pub mod server;

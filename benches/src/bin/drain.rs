@@ -5,7 +5,6 @@
 
 use std::time::Instant;
 
-use async_nats::{Subject, jetstream::message::PublishMessage};
 use bytes::Bytes;
 use edge_outbox::sink::{
     Sink,
@@ -14,10 +13,9 @@ use edge_outbox::sink::{
 use edge_outbox_benches::{
     Spread,
     backlog::{DEVICE, EVENT_TYPE, EVENTS, drain, envelopes, fill, runtime},
-    per_second,
-    server::{STREAM, empty_stream, free_port, nats_server},
+    bare, per_second,
+    server::{empty_stream, free_port, nats_server},
 };
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use uuid::Uuid;
 
 const ROUNDS: usize = 5;
@@ -32,29 +30,12 @@ fn sink(port: u16) -> Sink {
 }
 
 /// The same bytes from memory through the bare client.
-async fn bare(bodies: &[(String, Bytes)], port: u16) -> f64 {
+async fn bare_client(bodies: &[(String, Bytes)], port: u16) -> f64 {
     let context = empty_stream(port).await;
+    let subject = format!("edupulse.events.{DEVICE}.{EVENT_TYPE}");
+    let bodies = bodies.iter().map(|(id, body)| (id, body.clone()));
     let start = Instant::now();
-    let mut unanswered = FuturesUnordered::new();
-    let subject = Subject::from(format!("edupulse.events.{DEVICE}.{EVENT_TYPE}"));
-    for (id, body) in bodies {
-        if unanswered.len() == WINDOW {
-            let answer: Result<_, _> = unanswered.next().await.expect("unanswered");
-            let _: async_nats::jetstream::publish::PublishAck = answer.expect("stored");
-        }
-        let message = PublishMessage::build()
-            .payload(body.clone())
-            .message_id(id)
-            .expected_stream(STREAM);
-        let answer = context
-            .send_publish(subject.clone(), message)
-            .await
-            .expect("sent");
-        unanswered.push(answer.into_future());
-    }
-    while let Some(answer) = unanswered.next().await {
-        answer.expect("stored");
-    }
+    bare::nats::publish(&context, &subject, bodies, WINDOW).await;
     per_second(EVENTS, start.elapsed())
 }
 
@@ -71,7 +52,7 @@ fn main() {
         let bodies: Vec<_> = envelopes(&data).into_iter().map(id).collect();
         let port = free_port();
         let _server = nats_server(dir.path(), port);
-        figures[1].push(runtime().block_on(bare(&bodies, port)));
+        figures[1].push(runtime().block_on(bare_client(&bodies, port)));
         drop(bodies);
         runtime().block_on(empty_stream(port));
         figures[0].push(drain(&data, "bench", sink(port)));

@@ -16,18 +16,14 @@ use edge_outbox::sink::{
 use edge_outbox_benches::{
     Spread,
     backlog::{DEVICE, EVENT_TYPE, EVENTS, drain, envelopes, fill, runtime},
-    per_second,
+    bare, per_second,
     server::{MQTT_WINDOW, free_port, mosquitto},
 };
-use rumqttc::v5::{
-    AsyncClient, Event, EventLoop, MqttOptions as Client, mqttbytes::QoS, mqttbytes::v5::Packet,
-};
+use rumqttc::v5::{Event, mqttbytes::QoS, mqttbytes::v5::Packet};
 use tokio::{sync::oneshot, time::sleep};
 
 const ROUNDS: usize = 5;
 const BRIDGE_QUEUE: &str = "max_queued_bytes 0";
-/// Room in the client's queue beyond the window.
-const SPARE: usize = 64;
 
 fn topic() -> String {
     format!("edupulse/events/{DEVICE}/{EVENT_TYPE}")
@@ -44,37 +40,16 @@ fn sink(port: u16) -> Sink {
     Sink::Mqtt(MqttSink::new(options).expect("options"))
 }
 
-fn client(name: &str, port: u16) -> (AsyncClient, EventLoop) {
-    let mut options = Client::new(name, "127.0.0.1", port);
-    options.set_outgoing_inflight_upper_limit(MQTT_WINDOW);
-    options.set_receive_maximum(Some(MQTT_WINDOW));
-    options.set_max_packet_size(Some(1024 * 1024));
-    AsyncClient::new(options, usize::from(MQTT_WINDOW) + SPARE)
-}
-
 /// The same bytes from memory through the bare client, until the last one is acknowledged.
-async fn bare(name: &str, bodies: &[Bytes], port: u16) -> f64 {
-    let (client, mut events) = client(name, port);
-    let topic = topic();
+async fn bare_client(name: &str, bodies: &[Bytes], port: u16) -> f64 {
     let start = Instant::now();
-    let (mut sent, mut acknowledged) = (0, 0);
-    while acknowledged < bodies.len() {
-        while sent < bodies.len() && sent - acknowledged < MQTT_WINDOW.into() {
-            let body = bodies[sent].clone();
-            let queued = client.try_publish(topic.as_str(), QoS::AtLeastOnce, false, body);
-            queued.expect("room in the queue");
-            sent += 1;
-        }
-        if let Event::Incoming(Packet::PubAck(_)) = events.poll().await.expect("connected") {
-            acknowledged += 1;
-        }
-    }
-    per_second(bodies.len() as u64, start.elapsed())
+    bare::mqtt::publish(name, port, &topic(), bodies.iter().cloned()).await;
+    per_second(EVENTS, start.elapsed())
 }
 
 /// Counts what arrives until all is there. Says when it has subscribed.
 async fn receive(name: &'static str, port: u16, ready: oneshot::Sender<()>) -> Instant {
-    let (client, mut events) = client(name, port);
+    let (client, mut events) = bare::mqtt::client(name, port);
     let filter = "edupulse/events/#";
     client
         .subscribe(filter, QoS::AtLeastOnce)
@@ -114,7 +89,7 @@ fn bridge(dir: &Path, bodies: &[Bytes]) -> f64 {
     );
     let local_dir = dir.join("local");
     let local = mosquitto(&local_dir, local_port, &lines);
-    runtime().block_on(bare("kiosk", bodies, local_port));
+    runtime().block_on(bare_client("kiosk", bodies, local_port));
     local.end();
     let hub = mosquitto(&dir.join("hub"), hub_port, "");
     let mut local = None;
@@ -142,7 +117,7 @@ fn main() {
         let bodies = envelopes(&data);
         let port = free_port();
         let server = mosquitto(&dir.path().join("broker"), port, "");
-        figures[1].push(runtime().block_on(bare("bare", &bodies, port)));
+        figures[1].push(runtime().block_on(bare_client("bare", &bodies, port)));
         runtime().block_on(rest());
         figures[0].push(drain(&data, "bench", sink(port)));
         runtime().block_on(rest());

@@ -1,0 +1,112 @@
+//! The limits of draining: the clients that edge-outbox uses, with the same envelopes from memory.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use edge_outbox::{Outbox, signing::PublicKey, sink::postgres::DEFAULT_BATCH};
+use edge_outbox_benches::{
+    backlog::{all_envelopes, public_key},
+    bare::{
+        mqtt as rumqttc, nats as async_nats,
+        postgres::{self as tokio_postgres, Batch},
+    },
+};
+use uuid::Uuid;
+
+use crate::{
+    hub::{Hub as _, mqtt::MqttHub, nats::NatsHub, postgres::PostgresHub},
+    library,
+    load::{DEVICE, EVENT_TYPE, runtime},
+    peer::Ground,
+};
+
+/// How long one takes for so many events with so many bytes of payload.
+pub type Drain = fn(&Ground, u64, usize) -> Duration;
+
+/// Envelopes that are there; they are sent again and again.
+const ENVELOPES: u64 = 10_240;
+/// Unanswered messages at a JetStream: as many as a sink has by default.
+const NATS_WINDOW: usize = 1_024;
+
+/// To JetStream.
+pub fn nats(ground: &Ground, events: u64, bytes: usize) -> Duration {
+    let (bodies, _) = envelopes(ground, bytes);
+    let mut hub = NatsHub::new(&ground.hub);
+    hub.start();
+    let bodies = bodies.into_iter().cycle().take(events as usize);
+    let bodies = bodies.map(|body| (Uuid::now_v7().to_string(), body));
+    let subject = format!("edupulse.events.{DEVICE}.{EVENT_TYPE}");
+    let begun = Instant::now();
+    hub.block_on(async_nats::publish(
+        hub.context(),
+        &subject,
+        bodies,
+        NATS_WINDOW,
+    ));
+    begun.elapsed()
+}
+
+/// To a mosquitto, and from it to the subscriber that the others have as well.
+pub fn mqtt(ground: &Ground, events: u64, bytes: usize) -> Duration {
+    let (bodies, _) = envelopes(ground, bytes);
+    let mut hub = MqttHub::new(&ground.hub);
+    hub.start();
+    let bodies = bodies.into_iter().cycle().take(events as usize);
+    let topic = format!("edupulse/events/{DEVICE}/{EVENT_TYPE}");
+    let begun = Instant::now();
+    runtime(1).block_on(rumqttc::publish("bare", hub.port(), &topic, bodies));
+    while hub.count() < events {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    begun.elapsed()
+}
+
+/// To Postgres.
+pub fn postgres(ground: &Ground, events: u64, bytes: usize) -> Duration {
+    let (bodies, key) = envelopes(ground, bytes);
+    let mut batches = Batch::all(&bodies, key, DEFAULT_BATCH);
+    let mut hub = PostgresHub::new();
+    hub.start();
+    let mut stored = 0;
+    let mut spent = Duration::ZERO;
+    while stored < events {
+        let mut wanted = 0;
+        for batch in &mut batches {
+            if stored + wanted >= events {
+                break;
+            }
+            batch.renumber((stored + wanted) as i64);
+            wanted += batch.rows() as u64;
+        }
+        let statements = wanted.div_ceil(DEFAULT_BATCH as u64) as usize;
+        let begun = Instant::now();
+        let insert = tokio_postgres::insert(hub.client(), &batches[..statements], 1);
+        assert_eq!(hub.block_on(insert), wanted);
+        spent += begun.elapsed();
+        stored += wanted;
+    }
+    // Whole batches, so a few more than were asked for.
+    spent.mul_f64(events as f64 / stored as f64)
+}
+
+/// Bytes of an envelope with such a payload.
+pub fn envelope_bytes(ground: &Ground, bytes: usize) -> f64 {
+    let (bodies, _) = envelopes(ground, bytes);
+    bodies.iter().map(Bytes::len).sum::<usize>() as f64 / bodies.len() as f64
+}
+
+/// Envelopes as a device makes them, and the key that signed them.
+fn envelopes(ground: &Ground, bytes: usize) -> (Vec<Bytes>, PublicKey) {
+    let dir = ground.store.join("data");
+    let outbox = Outbox::builder(&dir)
+        .device(DEVICE.parse().expect("a name"))
+        .open()
+        .expect("it opens");
+    for first in (0..ENVELOPES).step_by(1024) {
+        let events = (first..first + 1024).map(|number| library::event(number, bytes));
+        let taken = outbox.blocking().append_batch(events.collect());
+        taken.expect("taken");
+    }
+    outbox.blocking().close();
+    (all_envelopes(&dir), public_key(&dir))
+}
