@@ -159,15 +159,10 @@ async fn a_server_that_goes_away_at_any_moment_costs_no_event_and_doubles_none()
     let mut random = Random::seeded();
     for batch in all.chunks(40) {
         let ends = random.between(0, 2) == 0;
-        let mut hub = loop {
-            match try_connect(&server, "hub").await {
-                Ok(client) => match edge_outbox::hub::Intake::open(client, options()).await {
-                    Ok(hub) => break hub,
-                    Err(error) => panic!("{error}"),
-                },
-                Err(error) => panic!("{error}"),
-            }
-        };
+        let client = try_connect(&server, "hub").await.unwrap();
+        let mut hub = edge_outbox::hub::Intake::open(client, options())
+            .await
+            .unwrap();
         let work = tokio::spawn({
             let batch = messages(batch);
             async move { hub.take(batch).await }
