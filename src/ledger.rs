@@ -88,6 +88,8 @@ pub enum LossReason {
 
 /// The type of [`EventRejected`].
 pub(crate) const EVENT_REJECTED: &str = "outbox.event_rejected.v1";
+/// The type of the event that says what was erased.
+pub(crate) const EVENTS_ERASED: &str = "outbox.events_erased.v1";
 
 /// `outbox.event_rejected.v1`: one sink refused an event for good.
 #[derive(Clone, Debug, Serialize)]
@@ -243,7 +245,7 @@ impl LedgerEvent<'_> {
             Self::DeadLetterDelivered(_) => "outbox.dead_letter_delivered.v1",
             Self::DeadLettersDiscarded(_) => "outbox.dead_letters_discarded.v1",
             Self::ClockSynced(_) => "outbox.clock_synced.v1",
-            Self::EventsErased(_) => "outbox.events_erased.v1",
+            Self::EventsErased(_) => EVENTS_ERASED,
             Self::EventsDropped(_) => EventsDropped::EVENT_TYPE,
         }
     }

@@ -10,7 +10,8 @@
 //!
 //! Cursors come from the newest checkpoint that matches its checksum. Where the end of the journal is
 //! not known for sure, everything after `acked` counts as in doubt, and is marked when it is sent
-//! again. Ids and dead letters are taken as far as they can be read; a dead letter of something in
+//! again. Of a group of which older rows stand in free pages, too, the one with most in it is copied,
+//! without what the ledger calls erased ([`taken`]). Ids and dead letters are taken as far as they can be read; a dead letter of something in
 //! doubt only where the ledger has it, too, for nothing else protects it from a changed bit. Their
 //! notes and the rows kept of them come along where they verify, and so do wishes to erase somebody. A
 //! program's own tables cannot be copied without their types: they stay in the damaged file.
@@ -28,13 +29,14 @@
 //!
 //! # Limits
 //!
-//! About 350 bytes of memory for each group found, and 32 MiB. A group that was signed, never
+//! About 400 bytes of memory for each group found, 8 for each event erased, and 32 MiB. A group that was signed, never
 //! acknowledged, and stands right below a hole cannot be told from one that was.
 
 mod checksum;
 mod found;
 mod line;
 mod scan;
+mod taken;
 mod tree;
 mod untouched;
 
@@ -46,6 +48,7 @@ pub(super) use self::{found::Found, tree::Letter};
 use self::{
     line::{Floor, Line},
     scan::Scan,
+    taken::Taken,
     tree::Tree,
     untouched::Untouched,
 };
@@ -265,7 +268,8 @@ fn recover_in_dir<S: Replace>(
     let held = plan.groups.first().zip(plan.groups.last());
     let held = held.and_then(|(first, last)| SeqRange::new(first.first, last.last));
     let missing = plan.missing.clone();
-    let row = |found: &Found| read_row(&*bytes, found);
+    let taken = Taken::new(&plan.groups, &plan.missing, is_end);
+    let row = |found: &Found| taken.row(&*bytes, found);
     let rebuilt = store::guarded(|| {
         Core::rebuild(
             storage,

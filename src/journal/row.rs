@@ -122,19 +122,19 @@ pub(super) fn alone(
     row: &[u8],
     stays: impl Fn(Seq) -> bool,
 ) -> Result<Vec<u8>, RowError> {
-    let group = Group::decode(first, row)?;
-    let mut body = decode_body(first, row)?;
-    body.checkpoint = None;
-    for (index, (event, digest)) in body.events.iter_mut().zip(&group.private).enumerate() {
-        if !stays(first.plus(index as u64)) {
-            event.content = ContentV1::Erased {
-                private_digest: digest.0,
-            };
-        }
-    }
-    let mut bare = Vec::new();
-    encode(first, &body, &mut bare).map_err(|_| RowError::Malformed("it does not encode"))?;
-    Ok(bare)
+    let mut group = Group::decode(first, row)?;
+    group.body.checkpoint = None;
+    group.bare(|seq| !stays(seq))
+}
+
+/// The same group without the personal parts of those events that are to `go`; what is left verifies
+/// as before.
+pub(super) fn without(
+    first: Seq,
+    row: &[u8],
+    goes: impl Fn(Seq) -> bool,
+) -> Result<Vec<u8>, RowError> {
+    Group::decode(first, row)?.bare(goes)
 }
 
 fn checksum(first: Seq, bytes: &[u8]) -> u32 {
@@ -223,12 +223,36 @@ impl<'a> Group<'a> {
         Digest(self.body.prev)
     }
 
-    /// How many of its events are erased.
-    pub(super) fn erased(&self) -> usize {
-        let contents = self.body.events.iter().map(|event| &event.content);
-        contents
-            .filter(|content| matches!(content, ContentV1::Erased { .. }))
-            .count()
+    /// Those of its events that are erased, ascending.
+    pub(super) fn erased(&self) -> impl Iterator<Item = Seq> {
+        let events = (self.first.get()..).map(Seq::new).zip(&self.body.events);
+        let is_erased = |event: &EventV1<'_>| matches!(event.content, ContentV1::Erased { .. });
+        events.filter_map(move |(seq, event)| is_erased(event).then_some(seq))
+    }
+
+    /// What its events of the ledger of this type say.
+    pub(super) fn told(&self, event_type: &str) -> impl Iterator<Item = &'a [u8]> {
+        let events = self.body.events.iter();
+        let told = events.filter(move |it| it.ledger && it.event_type == event_type);
+        told.filter_map(|event| match event.content {
+            ContentV1::Held { payload, .. } => Some(payload.0),
+            ContentV1::Erased { .. } => None,
+        })
+    }
+
+    /// Its row, without the personal parts of those events that are to `go`.
+    fn bare(mut self, goes: impl Fn(Seq) -> bool) -> Result<Vec<u8>, RowError> {
+        for (index, (event, digest)) in self.body.events.iter_mut().zip(&self.private).enumerate() {
+            if goes(self.first.plus(index as u64)) {
+                event.content = ContentV1::Erased {
+                    private_digest: digest.0,
+                };
+            }
+        }
+        let mut row = Vec::new();
+        encode(self.first, &self.body, &mut row)
+            .map_err(|_| RowError::Malformed("it does not encode"))?;
+        Ok(row)
     }
 
     /// The last event's seq.

@@ -41,7 +41,7 @@ const MAX_DEVICE_BYTES: u8 = 64;
 /// What stands in the file.
 #[derive(Default)]
 pub(super) struct Scan {
-    /// Each group once, in the form in which most of it is erased.
+    /// Each group once.
     pub(super) groups: Vec<Found>,
     /// The newest checkpoint outside a group.
     pub(super) checkpoint: Option<Checkpoint>,
@@ -124,9 +124,7 @@ impl Scan {
             .get(&key)
             .and_then(|index| self.groups.get_mut(*index))
         {
-            // What was erased stays so, wherever an older copy of it has survived.
-            Some(known) if found.erased > known.erased => *known = found,
-            Some(_) => {}
+            Some(known) => known.meet(found),
             None => {
                 self.known.insert(key, self.groups.len());
                 self.groups.push(found);
