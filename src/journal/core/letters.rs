@@ -173,16 +173,15 @@ impl<S: Storage> Core<S> {
             return Err(ReadError::Closed);
         }
         let Some(letter) = self.letter(staging, name, seq)? else {
+            // Discarded while it was on its way: the ledger calls it lost, and it is not.
+            if settled == Settled::Delivered && self.is_discarded(staging, name, seq)? {
+                self.say_delivered(staging, name, seq)?;
+            }
             return Ok(());
         };
         let after = match settled {
             Settled::Delivered => {
-                let event = DeadLetterDelivered {
-                    sink: name.as_str(),
-                    seq,
-                    digest: self.digest_of(seq)?,
-                };
-                staging.add_ledger(&LedgerEvent::DeadLetterDelivered(event), &mut self.entropy);
+                self.say_delivered(staging, name, seq)?;
                 None
             }
             Settled::Rejected(code) => Some(letter.rejected_again(code)),
@@ -202,6 +201,39 @@ impl<S: Storage> Core<S> {
     pub(in crate::journal) fn letters_of(&self, name: &SinkName) -> (BTreeMap<String, u64>, u64) {
         let letters = &self.state.letters;
         (letters.reasons(name), letters.discarded(name))
+    }
+
+    /// Whether it was a dead letter until it was discarded, in this commit or before.
+    fn is_discarded(
+        &self,
+        staging: &Staging,
+        name: &SinkName,
+        seq: Seq,
+    ) -> Result<bool, ReadError> {
+        let mut staged = staging.dead_letters.iter();
+        if staged.any(|it| it.is_discarded && it.seq == seq && it.sink == *name) {
+            return Ok(true);
+        }
+        let code = self
+            .store
+            .read(|transaction| letters::rejection(transaction, name, seq))?;
+        Ok(code.is_some())
+    }
+
+    /// Says in the ledger that a dead letter was delivered.
+    fn say_delivered(
+        &mut self,
+        staging: &mut Staging,
+        name: &SinkName,
+        seq: Seq,
+    ) -> Result<(), ReadError> {
+        let event = DeadLetterDelivered {
+            sink: name.as_str(),
+            seq,
+            digest: self.digest_of(seq)?,
+        };
+        staging.add_ledger(&LedgerEvent::DeadLetterDelivered(event), &mut self.entropy);
+        Ok(())
     }
 
     /// Says in the ledger which dead letters were discarded.

@@ -115,6 +115,34 @@ fn rejected(events: u64, dead: &[u64]) -> (FaultyStorage, Core<FaultyStorage>) {
 }
 
 #[test]
+fn one_that_is_discarded_on_its_way_and_arrives_is_not_called_lost() {
+    let (_, mut core) = rejected(5, &[3]);
+    let seq = Seq::new(3);
+    commit(&mut core, |core, staging| {
+        core.retry(staging, &nats(), Chosen::One(seq)).unwrap()
+    })
+    .unwrap();
+    commit(&mut core, |core, staging| {
+        core.claim_retry(staging, &nats(), seq, CLAIM).unwrap()
+    })
+    .unwrap();
+    commit(&mut core, |core, staging| {
+        core.discard(staging, &nats(), Chosen::One(seq)).unwrap()
+    })
+    .unwrap();
+    let delivered = |core: &Core<FaultyStorage>| said(core, "outbox.dead_letter_delivered.v1");
+    assert_eq!(delivered(&core).len(), 0);
+    commit(&mut core, |core, staging| {
+        core.settle_retry(staging, &nats(), seq, Settled::Delivered)
+            .unwrap();
+    })
+    .unwrap();
+    let told = delivered(&core);
+    assert!(told.len() == 1 && told[0].contains("\"seq\":3"), "{told:?}");
+    assert_eq!(shown(&core), []);
+}
+
+#[test]
 fn a_dead_letter_says_why_and_since_when() {
     let (storage, core) = rejected(5, &[3]);
     drop(core);

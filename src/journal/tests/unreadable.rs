@@ -9,7 +9,7 @@ use crate::{
     journal::{
         Reader,
         cursor::Progress,
-        letters::{Chosen, Settled},
+        letters::{Chosen, DeadLetterError, Settled},
         staging::Staging,
         store::GROUPS,
     },
@@ -132,6 +132,40 @@ fn a_dead_letter_in_a_damaged_group_is_gone_and_does_not_stop_its_sink() {
     assert!(!reader.dead_letter(Seq::new(2)).unwrap().is_empty());
     damage(&core, GROUPS, 1);
     assert!(reader.dead_letter(Seq::new(2)).unwrap().is_empty());
+}
+
+#[test]
+fn a_dead_letter_that_a_recovery_could_not_save_is_not_held_nor_sent_again() {
+    let mut core = open(&FaultyStorage::new(1), LIMITS).unwrap();
+    attach(&mut core);
+    for number in 2..5 {
+        append(&mut core, vec![sealed(number, "1")])
+            .unwrap()
+            .unwrap();
+    }
+    let lost = Seq::new(3);
+    commit(&mut core, |core, staging| {
+        core.claim(staging, &nats(), Seq::new(4))
+    });
+    commit(&mut core, |core, staging| {
+        core.reject(staging, &nats(), lost, "too_large").unwrap();
+    });
+    confirm_all(&mut core);
+    assert_eq!(shown(&core), [(3, true)]);
+    let removed = core.store().write(|transaction| {
+        let mut groups = transaction.open_table(GROUPS).unwrap();
+        groups.remove(lost.get()).unwrap();
+        Ok::<_, Fault>(())
+    });
+    removed.unwrap();
+    assert_eq!(shown(&core), [(3, false)]);
+    let refused = commit(&mut core, |core, staging| {
+        core.retry(staging, &nats(), Chosen::One(lost))
+    });
+    assert!(
+        matches!(refused, Err(DeadLetterError::Gone { seq }) if seq == lost),
+        "{refused:?}"
+    );
 }
 
 #[test]
