@@ -80,7 +80,12 @@ impl DiskGuard {
             looked: None,
             low: None,
         };
-        let kept = fs::metadata(guard.path()).is_ok_and(|found| found.len() == ballast_bytes);
+        // A copy of the directory may have made holes of it.
+        let is_whole = |found: fs::Metadata| {
+            let bytes = found.blocks().saturating_mul(STAT_BLOCK_BYTES);
+            found.len() == ballast_bytes && bytes >= ballast_bytes
+        };
+        let kept = fs::metadata(guard.path()).is_ok_and(is_whole);
         if kept && ballast_bytes > 0 {
             guard.ballast = Ballast::Kept;
         } else {
@@ -290,6 +295,13 @@ mod tests {
         assert_eq!(ballast_of(dir.path()), Some(2 * MIB));
         drop(guard);
         // Of another size, or cut off while it was made.
+        drop(DiskGuard::new(dir.path(), MIB, MIB));
+        assert_eq!(ballast_of(dir.path()), Some(MIB));
+        // Copied by a program that makes holes of zeros.
+        fs::remove_file(dir.path().join(BALLAST_FILE)).unwrap();
+        let copy = File::create(dir.path().join(BALLAST_FILE)).unwrap();
+        copy.set_len(MIB).unwrap();
+        assert_eq!(ballast_of(dir.path()), Some(0));
         drop(DiskGuard::new(dir.path(), MIB, MIB));
         assert_eq!(ballast_of(dir.path()), Some(MIB));
         drop(DiskGuard::new(dir.path(), MIB, 0));

@@ -60,9 +60,11 @@ impl Replace for FileStorage {
 
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
         // Of an attempt that was cut off.
-        match fs::remove_file(&self.unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        for left in [&self.unfinished, &self.dir().join(COPY_FILE)] {
+            match fs::remove_file(left) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
         let mut damaged = self.damaged()?;
         loop {
@@ -151,4 +153,23 @@ impl FileStorage {
 fn remove(damaged: &Path) -> io::Result<()> {
     tracing::warn!(file = %damaged.display(), "the oldest damaged journal is given up for its room");
     fs::remove_file(damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_attempt_left_that_was_cut_off_takes_no_room_from_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut storage = FileStorage::new(dir.path());
+        fs::write(&storage.path, b"damaged").unwrap();
+        for left in [&storage.unfinished, &dir.path().join(COPY_FILE)] {
+            fs::write(left, b"half").unwrap();
+        }
+        storage.make_room(1).unwrap();
+        let left = fs::read_dir(dir.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [JOURNAL_FILE]);
+    }
 }
