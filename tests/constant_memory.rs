@@ -5,18 +5,17 @@
 
 #![cfg(all(feature = "mqtt", feature = "nats", feature = "postgres"))]
 
+#[path = "support/allocation.rs"]
+mod allocation;
 mod support;
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     thread::sleep,
     time::Duration,
 };
 
+use allocation::rise;
 use edge_outbox::sink::mqtt::MqttVersion;
 use support::{
     fault_proxy::Fault,
@@ -32,40 +31,6 @@ const BACKLOG: u64 = 5_000;
 const BLACKHOLE: Duration = Duration::from_secs(3);
 /// redb's cache, in bytes: full with either backlog.
 const CACHE_BYTES: usize = 1 << 20;
-
-/// Counts what is allocated and not freed.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-#[expect(unsafe_code, reason = "there is no other way to count allocations")]
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-/// By how much the allocated bytes rise, at their highest, while this goes on.
-fn rise(work: impl FnOnce()) -> usize {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    work();
-    PEAK.load(Ordering::Relaxed) - before
-}
 
 fn kiosk(name: &str, backlog: u64) -> Kiosk {
     let kiosk = Kiosk::with(name, |builder| builder.cache_bytes(CACHE_BYTES));

@@ -3,16 +3,14 @@
 //! The bytes that are allocated are counted for the whole process, so there is one test, and nothing
 //! else in this binary. What is read, and whether it is read rightly, is for `src/fuzz.rs`.
 
+#[path = "support/allocation.rs"]
+mod allocation;
 #[path = "../src/fuzz/mutation.rs"]
 mod mutation;
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    fs,
-    path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::{fs, path::Path};
 
+use allocation::rise;
 use edge_outbox::{
     Envelope,
     envelope::Unverified,
@@ -30,38 +28,11 @@ const MUTATIONS: u64 = 60;
 /// What a mutation is made to grow to, about.
 const GROWN_BYTES: usize = 100_000;
 
-/// Counts what is allocated and not freed.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-#[expect(unsafe_code, reason = "there is no other way to count allocations")]
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(live, Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
 /// The most that is held at once while this is read in this way.
 fn cost(bytes: &[u8], read: fn(&[u8]) -> bool) -> usize {
-    let before = LIVE.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    read(bytes);
-    PEAK.load(Ordering::Relaxed) - before
+    rise(|| {
+        read(bytes);
+    })
 }
 
 /// Every file of a corpus.
