@@ -143,7 +143,7 @@ fn without_a_daemon_the_command_opens_the_journal_itself() {
     assert_eq!(home.run_with(&["append"], lines(40)).code, 0);
     let told = home.ok(&["erase", "--id", PERSON, "--json"]);
     let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told, json!({"events": 20, "upto": 41}));
+    assert_eq!(told, json!({"events": 20, "upto": 41, "unsearched": 0}));
     assert_eq!(marks(&home.data_dir()), 0);
     let ended = home.run(&["erase", "--id", "alice"]);
     assert_eq!(ended.code, 2, "{ended:?}");

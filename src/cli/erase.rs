@@ -46,11 +46,18 @@ pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
 }
 
 fn told(erased: &Erased) -> String {
-    match erased.events {
+    let told = match erased.events {
         0 => "the journal holds nothing of this person".to_owned(),
         events => format!(
             "erased {}; what was sent before is out of reach",
             count(events, "event")
+        ),
+    };
+    match erased.unsearched {
+        0 => told,
+        damaged => format!(
+            "{told}; {} could not be searched: `edge-outbox recover` mends the journal, then erase again",
+            count(damaged, "damaged group")
         ),
     }
 }

@@ -93,6 +93,9 @@ pub struct Erased {
     pub events: u64,
     /// The tail when it began: what was appended later is not erased.
     pub upto: Seq,
+    /// Groups of events that are damaged and could not be searched. They may hold what was to be erased.
+    #[serde(default)]
+    pub unsearched: u64,
 }
 
 /// Why it is not known that a person is erased.
@@ -205,6 +208,8 @@ pub(super) struct Erasure {
     pub(super) scrub: Option<Scrub>,
     /// Events erased by each wish that somebody waits for.
     pub(super) erased: BTreeMap<Wish, u64>,
+    /// Rows that each wish could not search.
+    pub(super) unsearched: BTreeMap<Wish, u64>,
     /// Counts the commits that erased something.
     pub(super) generation: u64,
 }

@@ -49,6 +49,8 @@ const DRAINED_AT_ONCE: u64 = 4_096;
 /// Rows found to hold something of a person.
 struct Found {
     rows: Vec<Seq>,
+    /// Rows that are damaged, and hold who knows what.
+    unsearched: u64,
     /// Where to go on; `None` where every row was looked at.
     next: Option<Seq>,
 }
@@ -97,6 +99,11 @@ impl<S: Storage> Core<S> {
     /// How many events each wish has erased that was begun here since this was asked last.
     pub(in crate::journal) fn take_erased(&mut self) -> BTreeMap<Wish, u64> {
         std::mem::take(&mut self.erasure.erased)
+    }
+
+    /// How many rows each wish could not search that was begun here since this was asked last.
+    pub(in crate::journal) fn take_unsearched(&mut self) -> BTreeMap<Wish, u64> {
+        std::mem::take(&mut self.erasure.unsearched)
     }
 
     /// The next step of what is under way. After an error nothing is known of it;
@@ -157,6 +164,11 @@ impl<S: Storage> Core<S> {
             _ => Seq::NONE,
         };
         let found = self.find_rows(&person, from, wish.0)?;
+        let unsearched = self.erasure.unsearched.entry(wish.clone()).or_insert(0);
+        match from {
+            Seq::NONE => *unsearched = found.unsearched,
+            _ => *unsearched += found.unsearched,
+        }
         if !found.rows.is_empty() {
             let count = self.rewrite(&found.rows, &person, wish.0, stamp)?;
             if let Some(erased) = self.erasure.erased.get_mut(&wish) {
@@ -188,7 +200,7 @@ impl<S: Storage> Core<S> {
     fn find_rows(&self, person: &Person, from: Seq, upto: Seq) -> Result<Found, Fault> {
         self.store.read(|transaction| {
             let groups = transaction.open_table(GROUPS).map_err(fault)?;
-            let (mut rows, mut events, mut bytes) = (Vec::new(), 0, 0);
+            let (mut rows, mut unsearched, mut events, mut bytes) = (Vec::new(), 0, 0, 0);
             let range = groups.range(from.get()..=upto.get()).map_err(fault)?;
             for (looked_at, entry) in range.enumerate() {
                 let (key, value) = entry.map_err(fault)?;
@@ -196,6 +208,7 @@ impl<S: Storage> Core<S> {
                 if looked_at == SCAN_ROWS || bytes >= SCAN_BYTES {
                     return Ok(Found {
                         rows,
+                        unsearched,
                         next: Some(first),
                     });
                 }
@@ -204,12 +217,14 @@ impl<S: Storage> Core<S> {
                     Ok(owned) => owned,
                     Err(error) => {
                         tracing::error!(seq = %first, %error, "a damaged row cannot be searched for what is to be erased");
+                        unsearched += 1;
                         continue;
                     }
                 };
                 if events + owned > ERASE_EVENTS {
                     return Ok(Found {
                         rows,
+                        unsearched,
                         next: Some(first),
                     });
                 }
@@ -218,7 +233,11 @@ impl<S: Storage> Core<S> {
                     rows.push(first);
                 }
             }
-            Ok(Found { rows, next: None })
+            Ok(Found {
+                rows,
+                unsearched,
+                next: None,
+            })
         })
     }
 

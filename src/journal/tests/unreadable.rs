@@ -177,8 +177,25 @@ fn erasing_ends_and_lets_go_of_what_was_kept_and_cannot_be_searched() {
         core.erase_on(stamp()).unwrap();
     }
     assert!(!core.is_erasing());
+    assert_eq!(core.take_unsearched().into_values().max(), Some(0));
     assert!(core.held_bytes() < before);
     assert_eq!(shown(&core), [(2, false), (40, false), (200, true)]);
+}
+
+#[test]
+fn erasing_says_how_many_groups_it_could_not_search() {
+    let mut core = open(&FaultyStorage::new(1), LIMITS).unwrap();
+    for number in 2..6 {
+        append(&mut core, vec![sealed(number, "1")])
+            .unwrap()
+            .unwrap();
+    }
+    damage(&core, GROUPS, 1);
+    damage(&core, GROUPS, 3);
+    let wish = core.begin_erasing(Uuid::from_u128(7)).unwrap();
+    core.erase_on(stamp()).unwrap();
+    assert_eq!(core.take_erased()[&wish], 2);
+    assert_eq!(core.take_unsearched()[&wish], 2);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The writer's part in erasing: who waits for it, and when the next step is due.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -92,13 +95,15 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         if self.core.is_erasing() {
             return;
         }
-        let erased = self.core.take_erased();
+        let (erased, unsearched) = (self.core.take_erased(), self.core.take_unsearched());
         for (wish, told) in self.erasing.waiting.drain(..) {
-            let events = erased.get(&wish).copied().unwrap_or(0);
-            tracing::info!(events, upto = %wish.0, "a person is erased");
+            let count = |counts: &BTreeMap<Wish, u64>| counts.get(&wish).copied().unwrap_or(0);
+            let (events, unsearched) = (count(&erased), count(&unsearched));
+            tracing::info!(events, unsearched, upto = %wish.0, "a person is erased");
             drop(told.send(Ok(Erased {
                 events,
                 upto: wish.0,
+                unsearched,
             })));
         }
         self.publish();
