@@ -247,6 +247,14 @@ impl Erasure {
         Ok(())
     }
 
+    /// Whether this event is the person's request, which goes once it is delivered.
+    pub(super) fn is_awaited(&self, seq: Seq, person: Uuid) -> bool {
+        let from_there = self.wishes.range((seq, Box::from(""))..);
+        let mut of_it = from_there.take_while(|((upto, _), _)| *upto == seq);
+        let is_theirs = |who: &str| Uuid::try_parse(who) == Ok(person);
+        of_it.any(|((_, who), when)| *when == When::Delivered && is_theirs(who))
+    }
+
     /// What the commit wishes whose first event has this seq.
     pub(super) fn wished(&self, first: Seq, events: &[Sealed]) -> Vec<(Wish, When)> {
         let mut wished = Vec::new();

@@ -409,6 +409,11 @@ impl Truth {
         self.wishes.iter().any(|wish| wish.covers(number, seq))
     }
 
+    /// Whether somebody asked for this person to be erased up to this seq.
+    pub(super) fn is_asked(&self, wish: (Uuid, Seq)) -> bool {
+        self.wishes.iter().any(|asked| asked.key() == wish)
+    }
+
     /// What the events that were not known before ask for.
     fn new_wishes(&self, seen: &Seen) -> Vec<Wish> {
         let is_request = |entry: &&Arc<Entry>| entry.event_type == ERASE_REQUEST;

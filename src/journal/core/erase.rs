@@ -1,6 +1,6 @@
 //! Erasing a person, step by step: one call, one commit at most. See [`super::super::erasure`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use redb::{ReadableTable, WriteTransaction};
 use uuid::Uuid;
@@ -63,7 +63,15 @@ impl<S: Storage> Core<S> {
 
     /// Begins to erase a person: durable when it returns. [`Self::erase_on`] does it.
     pub(in crate::journal) fn begin_erasing(&mut self, id: Uuid) -> Result<Wish, Fault> {
-        let wish: Wish = (self.state.tail, id.to_string().into());
+        let mut upto = self.state.tail;
+        let cursors = &self.state.checkpoint.cursors;
+        if cursors.values().any(|cursor| cursor.required) {
+            // A request is whole until a hub has heard of it, and goes then.
+            while self.erasure.is_awaited(upto, id) {
+                upto = upto.prev();
+            }
+        }
+        let wish: Wish = (upto, id.to_string().into());
         self.store.write(|transaction| {
             let mut table = transaction.open_table(ERASING).map_err(fault)?;
             let (who, upto) = (&*wish.1, wish.0.get());
@@ -72,7 +80,7 @@ impl<S: Storage> Core<S> {
             Ok::<_, Fault>(())
         })?;
         self.erasure.wishes.insert(wish.clone(), When::Now);
-        self.erasure.erased.insert(wish.clone(), 0);
+        self.erasure.erased.entry(wish.clone()).or_insert(0);
         Ok(wish)
     }
 
@@ -365,6 +373,13 @@ impl<S: Storage> Core<S> {
             // The start of the epoch comes before them.
             wished.extend(self.erasure.moved(first, staging.first.next()));
         }
+        // Of two requests of one person in a row, the second asks for the first to go at once.
+        let awaited = |(wish, when): &(Wish, When)| (*when == When::Delivered).then(|| wish.clone());
+        let awaited: BTreeSet<Wish> = wished.iter().filter_map(awaited).collect();
+        wished.retain(|(wish, when)| {
+            let known = self.erasure.wishes.get(wish) == Some(&When::Delivered);
+            *when == When::Delivered || !(known || awaited.contains(wish))
+        });
         wished
     }
 

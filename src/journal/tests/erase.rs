@@ -411,6 +411,60 @@ fn a_request_erases_what_came_before_it_and_itself_once_every_required_sink_has_
     }
 }
 
+/// What a person asks by, in an event of its own.
+fn request(number: u64) -> Sealed {
+    let request = Event::builder("user.erase_requested.v1", PERSON)
+        .id(Uuid::from_u64_pair(number, 1))
+        .payload(format!("{{\"text\":\"{MARKER}\"}}"))
+        .build()
+        .unwrap();
+    Sealed::seal(request, 0, 1_000, &mut entropy(number)).unwrap()
+}
+
+#[test]
+fn whoever_else_wants_the_person_erased_does_not_keep_the_request_from_the_hub() {
+    for in_one_commit in [false, true] {
+        let storage = FaultyStorage::new(1);
+        let mut core = open(&storage, LIMITS).unwrap();
+        core.erase_on_request(true);
+        let mut staging = core.stage(stamp());
+        core.register(&mut staging, &nats(), wanted(true, 16));
+        core.commit(staging).unwrap();
+        let events = vec![theirs(1, 10), request(2), request(3)];
+        match in_one_commit {
+            true => drop(append(&mut core, events).unwrap().unwrap()),
+            false => {
+                for event in events {
+                    append(&mut core, vec![event]).unwrap().unwrap();
+                }
+            }
+        }
+        let (upto, _) = core.begin_erasing(PERSON).unwrap();
+        assert_eq!(upto, Seq::new(2), "the requests are to be delivered");
+        finish(&mut core).unwrap();
+        let content: Vec<bool> = held(&core)
+            .into_iter()
+            .map(|(.., payload)| payload.is_some())
+            .collect();
+        assert_eq!(content[..4], [true, false, true, true]);
+
+        let tail = core.tail();
+        let mut staging = core.stage(stamp());
+        core.claim(&mut staging, &nats(), tail);
+        core.commit(staging).unwrap();
+        let progress = Progress {
+            acked: tail,
+            floor: Position(0),
+            incarnation: Incarnation(1),
+        };
+        core.note_progress(&nats(), progress);
+        let staging = core.stage(stamp());
+        core.commit(staging).unwrap();
+        finish(&mut core).unwrap();
+        assert_eq!(marks(&storage), 0);
+    }
+}
+
 /// A small journal with a past, about to be erased from.
 fn before_the_crash() -> FaultyStorage {
     let storage = FaultyStorage::new(3);
