@@ -263,7 +263,8 @@ impl Erasure {
         }
         for (offset, sealed) in (0..).zip(events) {
             let event = &sealed.event;
-            if sealed.kind != Kind::Program || event.event_type.as_str() != REQUEST_TYPE {
+            let is_request = event.event_type.as_str() == REQUEST_TYPE && !sealed.is_erased;
+            if sealed.kind != Kind::Program || !is_request {
                 continue;
             }
             let seq = first.plus(offset);

@@ -34,6 +34,8 @@ pub(crate) struct Sealed {
     pub(super) id: Uuid,
     pub(super) salt: [u8; 16],
     pub(super) private_digest: Digest,
+    /// Whether the personal part is gone: then the digest is all that there is of it.
+    pub(super) is_erased: bool,
     pub(super) event: Event,
 }
 
@@ -79,10 +81,15 @@ impl Sealed {
         Ok(Self::new(Kind::Ledger, id, event, entropy))
     }
 
-    /// Seals an event again as it is held, salt and private digest included. `None` for one that is
-    /// erased.
-    pub(super) fn of_record(record: &Record<'_>) -> Option<Self> {
-        let (statement, private) = (&record.statement, record.private?);
+    /// Seals an event again as it is held, salt and private digest included.
+    pub(super) fn of_record(record: &Record<'_>) -> Self {
+        let statement = &record.statement;
+        let private = record.private.unwrap_or(Private {
+            salt: [0; 16],
+            aggregate_id: Uuid::nil(),
+            subject_id: "",
+            payload: &[],
+        });
         let event = Event {
             event_type: EventType::held(statement.event_type),
             event_version: statement.event_version,
@@ -96,13 +103,14 @@ impl Sealed {
             source: Some(statement.source.into()),
             payload: private.payload.into(),
         };
-        Some(Self {
+        Self {
             kind: statement.kind,
             id: statement.id,
             salt: private.salt,
             private_digest: record.statement.private_digest,
+            is_erased: record.private.is_none(),
             event,
-        })
+        }
     }
 
     fn new(kind: Kind, id: Uuid, event: Event, entropy: &mut Entropy) -> Self {
@@ -120,6 +128,7 @@ impl Sealed {
             id,
             salt,
             private_digest,
+            is_erased: false,
             event,
         }
     }

@@ -22,8 +22,9 @@ use super::{
 };
 use crate::{
     envelope::{Digest, Kind, MAX_GROUP_EVENTS, Statement, Tree},
-    ledger::{DiscardReason, LedgerEvent, SinkSkipped, SkipReason},
+    ledger::{DiscardReason, ErasedEvent, LedgerEvent, SinkSkipped, SkipReason},
     seq::{Seq, SeqRange},
+    signing::KeyId,
 };
 
 /// Bytes at which a group is closed though it could hold more events. Bounds what reading one
@@ -159,29 +160,19 @@ impl<S: Storage> Core<S> {
         checkpoint: Option<Checkpoint>,
     ) -> Result<Digest, Fault> {
         let stamp = staging.stamp;
+        let author = Author {
+            key_id: self.key_id,
+            device: self.device.as_str(),
+            source: &self.source,
+        };
         let mut digests = [Digest::ZERO; MAX_GROUP_EVENTS];
         let mut events = Vec::with_capacity(chunk.len());
         let mut head = prev;
         for (index, sealed) in chunk.iter().enumerate() {
             let event = &sealed.event;
-            let source = event.source.as_deref().unwrap_or(&self.source);
-            let occurred_at = event.occurred_at.unwrap_or(stamp.wall);
-            let statement = Statement {
-                kind: sealed.kind,
-                key_id: self.key_id,
-                device: self.device.as_str(),
-                epoch: staging.epoch,
-                seq: first.plus(index as u64),
-                id: sealed.id,
-                original_id: event.original_id.as_deref(),
-                event_type: event.event_type.as_str(),
-                event_version: event.event_version,
-                source,
-                occurred_at,
-                clock: stamp,
-                prev: head,
-                private_digest: sealed.private_digest,
-            };
+            let seq = first.plus(index as u64);
+            let statement = author.statement(staging, sealed, seq, head);
+            let (source, occurred_at) = (statement.source, statement.occurred_at);
             head = statement.digest(&mut self.scratch);
             digests[index] = head;
             events.push(EventV1 {
@@ -192,11 +183,16 @@ impl<S: Storage> Core<S> {
                 event_version: event.event_version,
                 source,
                 occurred_at_us: occurred_at.as_micros(),
-                content: ContentV1::Held {
-                    salt: sealed.salt,
-                    aggregate_id: event.aggregate_id.into_bytes(),
-                    subject_id: event.subject_id.as_deref().unwrap_or(""),
-                    payload: Raw(&event.payload),
+                content: match sealed.is_erased {
+                    true => ContentV1::Erased {
+                        private_digest: sealed.private_digest.0,
+                    },
+                    false => ContentV1::Held {
+                        salt: sealed.salt,
+                        aggregate_id: event.aggregate_id.into_bytes(),
+                        subject_id: event.subject_id.as_deref().unwrap_or(""),
+                        payload: Raw(&event.payload),
+                    },
                 },
             });
         }
@@ -219,6 +215,26 @@ impl<S: Storage> Core<S> {
         self.buffer.clear();
         row::encode(first, &group, &mut self.buffer).map_err(unencodable)?;
         Ok(head)
+    }
+
+    /// What is erased of what is staged, with the digests that it will have. The commit begins an
+    /// epoch.
+    pub(super) fn erased_again(&mut self, staging: &Staging) -> Vec<ErasedEvent> {
+        let author = Author {
+            key_id: self.key_id,
+            device: self.device.as_str(),
+            source: &self.source,
+        };
+        let (mut erased, mut digest) = (Vec::new(), Digest::ZERO);
+        let seqs = (staging.first.get()..).map(Seq::new);
+        for (seq, sealed) in seqs.zip(&staging.events) {
+            let statement = author.statement(staging, sealed, seq, digest);
+            digest = statement.digest(&mut self.scratch);
+            if sealed.is_erased {
+                erased.push(ErasedEvent { seq, digest });
+            }
+        }
+        erased
     }
 
     /// Whether the commit is worth it for what it would trim alone: an append was refused for want
@@ -374,6 +390,42 @@ impl<S: Storage> Core<S> {
             .retain_in(..forgotten.get(), |_, _| false)
             .map_err(fault)?;
         Ok(upto)
+    }
+}
+
+/// Whoever signs a commit.
+struct Author<'a> {
+    key_id: KeyId,
+    device: &'a str,
+    source: &'a str,
+}
+
+impl<'a> Author<'a> {
+    /// What is said of this event, at this place in the chain.
+    fn statement(
+        &self,
+        staging: &Staging,
+        sealed: &'a Sealed,
+        seq: Seq,
+        prev: Digest,
+    ) -> Statement<'a> {
+        let event = &sealed.event;
+        Statement {
+            kind: sealed.kind,
+            key_id: self.key_id,
+            device: self.device,
+            epoch: staging.epoch,
+            seq,
+            id: sealed.id,
+            original_id: event.original_id.as_deref(),
+            event_type: event.event_type.as_str(),
+            event_version: event.event_version,
+            source: event.source.as_deref().unwrap_or(self.source),
+            occurred_at: event.occurred_at.unwrap_or(staging.stamp.wall),
+            clock: staging.stamp,
+            prev,
+            private_digest: sealed.private_digest,
+        }
     }
 }
 

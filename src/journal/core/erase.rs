@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// One commit erases no more events. Bounds its event of the ledger to some 20 KB.
-const ERASE_EVENTS: usize = 256;
+pub(super) const ERASE_EVENTS: usize = 256;
 
 /// One step looks at no more bytes of rows, and at no more rows.
 const SCAN_BYTES: usize = 4 * 1024 * 1024;
@@ -374,7 +374,8 @@ impl<S: Storage> Core<S> {
             wished.extend(self.erasure.moved(first, staging.first.next()));
         }
         // Of two requests of one person in a row, the second asks for the first to go at once.
-        let awaited = |(wish, when): &(Wish, When)| (*when == When::Delivered).then(|| wish.clone());
+        let awaited =
+            |(wish, when): &(Wish, When)| (*when == When::Delivered).then(|| wish.clone());
         let awaited: BTreeSet<Wish> = wished.iter().filter_map(awaited).collect();
         wished.retain(|(wish, when)| {
             let known = self.erasure.wishes.get(wish) == Some(&When::Delivered);

@@ -4,7 +4,8 @@
 //! state has appended under such seqs must not leave under them: a hub would hold two events of one
 //! epoch and seq, both signed. As far as nothing of it was claimed, none of it has left, so it is taken
 //! back and appended anew, in the new epoch and in the commit that begins it: with its id, time, source
-//! and content, under a seq that was never given out.
+//! and content, under a seq that was never given out. Of what is erased there is no content; the ledger
+//! names it anew, in the same commit, for it has another digest.
 
 use super::{
     super::{
@@ -15,12 +16,14 @@ use super::{
         storage::Storage,
         store::GROUPS,
     },
-    Core, random_epoch,
+    Core,
+    erase::ERASE_EVENTS,
+    random_epoch,
 };
 use crate::{
     clock::Stamp,
     envelope::{Digest, Epoch},
-    ledger::{EpochReason, EpochStarted, LedgerEvent, PreviousEpoch},
+    ledger::{EpochReason, EpochStarted, EventsErased, LedgerEvent, PreviousEpoch},
     seq::Seq,
 };
 
@@ -67,6 +70,11 @@ impl<S: Storage> Core<S> {
         if let Some(TakenBack { events, .. }) = taken_back {
             tracing::warn!(events = events.len(), "they go into the new epoch, too");
             staging.events.extend(events);
+            for erased in self.erased_again(&staging).chunks(ERASE_EVENTS) {
+                let events = erased.to_vec();
+                let erased = LedgerEvent::EventsErased(EventsErased { events });
+                staging.add_ledger(&erased, &mut self.entropy);
+            }
         }
         staging.taken_back = first;
         staging.anchor_clock(&mut self.entropy);
@@ -116,8 +124,8 @@ impl<S: Storage> Core<S> {
         if taken.is_none() {
             tracing::error!(
                 %from,
-                "what was appended since is too much to be moved, or erased: it leaves under seqs that \
-                 another state of this journal has used"
+                "what was appended since is too much to be moved, or cannot be read: it leaves under seqs \
+                 that another state of this journal has used"
             );
         }
         Ok(taken.filter(|taken| !taken.events.is_empty()))
@@ -141,7 +149,7 @@ fn sealed_again(rows: &[(Seq, Vec<u8>)], epoch: Epoch) -> Option<TakenBack> {
         }
         let mut seq = *first;
         while let Some(record) = group.record(seq) {
-            taken.events.push(Sealed::of_record(&record)?);
+            taken.events.push(Sealed::of_record(&record));
             seq = seq.next();
         }
         if taken.events.len() > MAX_REQUEST_EVENTS {

@@ -411,6 +411,74 @@ fn a_request_erases_what_came_before_it_and_itself_once_every_required_sink_has_
     }
 }
 
+/// A journal that was set back gives erased events other seqs, too, and names them anew.
+#[test]
+fn what_is_erased_moves_into_a_new_epoch_with_the_rest() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    append(&mut core, vec![others(1, 10)]).unwrap().unwrap();
+    for number in 2..6 {
+        let event = match number % 2 {
+            0 => theirs(number, 10),
+            _ => others(number, 10),
+        };
+        append(&mut core, vec![event]).unwrap().unwrap();
+    }
+    assert_eq!(erase(&mut core), 2);
+    let (from, tail) = (Seq::new(3), core.tail());
+    let moved = core.begin_epoch(crate::ledger::EpochReason::RolledBack, from, stamp());
+    assert!(moved.unwrap());
+    drop(core);
+    let core = open(&storage, LIMITS).unwrap();
+    let left = reader_of(&core, from, tail);
+    assert_eq!(left, [], "two events have one epoch and seq");
+    let anew = reader_of(&core, tail.next(), core.tail());
+    let erased: Vec<(u64, String)> = anew
+        .iter()
+        .filter(|(.., is_erased)| *is_erased)
+        .map(|(seq, digest, _)| {
+            let digest = serde_json::to_value(digest).unwrap();
+            (seq.get(), digest.as_str().unwrap().to_owned())
+        })
+        .collect();
+    assert_eq!(erased.len(), 2);
+    let named = ledger(&core).pop().unwrap();
+    let named: Vec<(u64, String)> = named["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let digest = one["digest"].as_str().unwrap().to_owned();
+            (one["seq"].as_u64().unwrap(), digest)
+        })
+        .collect();
+    assert_eq!(named, erased);
+    assert_eq!(marks(&storage), 0);
+}
+
+/// Seq, digest and whether it is erased, of what is held in this range, each verified.
+fn reader_of(core: &Core<FaultyStorage>, first: Seq, last: Seq) -> Vec<(Seq, Digest, bool)> {
+    let mut verifier = Verifier::new();
+    verifier.trust(identity().key.public_key());
+    let reader = Reader::new(core.store().clone());
+    let batch = reader.batch(first, usize::MAX, usize::MAX).unwrap();
+    let records = batch.records().map(Result::unwrap);
+    let records = records.filter(|it| (first..=last).contains(&it.statement.seq));
+    records
+        .map(|record| {
+            let mut line = Vec::new();
+            record.render(false, true, &mut line);
+            let envelope = Envelope::<Unverified>::parse(&line).unwrap();
+            verifier.verify(envelope).unwrap();
+            (
+                record.statement.seq,
+                record.digest,
+                record.private.is_none(),
+            )
+        })
+        .collect()
+}
+
 /// What a person asks by, in an event of its own.
 fn request(number: u64) -> Sealed {
     let request = Event::builder("user.erase_requested.v1", PERSON)
