@@ -304,8 +304,7 @@ impl SetBack {
             }
         }
         let stays = after.entries.iter().rev().find(|it| it.seq <= before.tail);
-        let erased = before.entries.iter().any(|it| it.is_erased);
-        if self.hasty > Seq::NONE || erased {
+        if self.hasty > Seq::NONE {
             // It was too late for these.
             self.hasty = stays.map_or(Seq::NONE, |it| it.seq);
         }
@@ -390,10 +389,6 @@ impl SetBack {
                 let found = scribe.find(number);
                 assert_eq!(found, Some(entry.seq), "the id of event {number}");
             }
-        }
-        // What is erased cannot be signed anew: then nothing is moved.
-        if moved.is_empty() && before.entries.iter().any(|it| it.is_erased) {
-            return;
         }
         for held in held.iter().filter(|it| it.seq >= from) {
             // A row is signed as a whole, so it stays as a whole where something of it was claimed.
