@@ -85,6 +85,38 @@ async fn poison_rows_are_found_and_all_others_are_stored() {
 }
 
 #[tokio::test]
+async fn outcomes_are_told_in_order_though_statements_behind_a_refused_one_are_answered_before() {
+    let server = PostgresServer::with_tables().await;
+    server
+        .execute("alter table device_events add constraint mild check (event_type <> 'bitter.v1')")
+        .await;
+    let device = Device::new("kiosk-1");
+    let options = PostgresOptions {
+        batch: 4,
+        pipeline: Some(4),
+        ..options(&server)
+    };
+    let mut session = connect(options, &device).await.unwrap();
+    // Statements of four: two spoiled, a good one between, one of which only the first is bad.
+    let bad = [3, 4, 5, 13];
+    let parcels: Vec<_> = (1..=20)
+        .map(|seq| match bad.contains(&seq) {
+            true => device.row_of(seq, "bitter.v1", b"{}"),
+            false => device.row_of(seq, QUIZ, b"{}"),
+        })
+        .collect();
+    send(&mut session, &parcels).await;
+    for seq in 1..=20 {
+        let (told, is_stored) = match next(&mut session).await {
+            Outcome::Stored { seq, .. } => (seq, true),
+            Outcome::Refused { seq, .. } => (seq, false),
+            Outcome::Lost(error) => panic!("{error:?}"),
+        };
+        assert_eq!((told.get(), is_stored), (seq, !bad.contains(&seq)));
+    }
+}
+
+#[tokio::test]
 async fn what_a_trigger_says_about_a_row_is_left_to_the_servers_log() {
     let server = PostgresServer::with_tables().await;
     server

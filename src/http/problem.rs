@@ -455,6 +455,7 @@ mod tests {
             Kind::JournalUnavailable,
             Kind::Busy,
             Kind::JournalFull,
+            Kind::NoRoomToErase,
         ];
         let known = kinds.map(|kind| (kind.name(), kind.status().as_u16()));
         assert_eq!(documented, known);

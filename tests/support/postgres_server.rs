@@ -34,6 +34,7 @@ listen_addresses = '127.0.0.1'
 fsync = off
 full_page_writes = off
 shared_buffers = 16MB
+dynamic_shared_memory_type = mmap
 max_connections = 40
 autovacuum = off
 log_line_prefix = '%m [%p] '

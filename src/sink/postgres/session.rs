@@ -7,6 +7,7 @@ use tokio_postgres::Error;
 
 use crate::{
     envelope::DeviceName,
+    seq::Seq,
     sink::{
         ErrorKind, InDoubt, Incarnation, Outcome, Parcel, Position, ReadBack, SinkError,
         postgres::{
@@ -33,12 +34,29 @@ pub(super) struct Session {
     gathered: VecDeque<Row>,
     /// A full statement, which goes before what is gathered.
     prepared: Option<Batch>,
-    /// Parts of statements that were refused, which go first.
-    parts: VecDeque<Vec<Row>>,
+    /// What comes before all else from the first statement on that was refused, in the order of the seqs;
+    /// never with an answer in front. So outcomes are told in that order whenever one spoils a statement,
+    /// and who counts refusals with nothing stored between them is not misled.
+    parts: VecDeque<Part>,
     flight: Flight,
     ready: VecDeque<Outcome>,
     /// When something was on its way last.
     idle_since: Instant,
+}
+
+/// Rows of one statement, behind one that was refused.
+enum Part {
+    /// It was refused as well, or is a piece of one that was: to be sent.
+    Refused(Vec<Row>),
+    /// It was answered, but for what is absent: to be told once it is its turn.
+    Answered(Vec<Row>, Absent),
+}
+
+impl Part {
+    fn first(&self) -> Option<Seq> {
+        let (Self::Refused(rows) | Self::Answered(rows, _)) = self;
+        rows.first().map(|row| row.parcel.seq)
+    }
 }
 
 impl Session {
@@ -121,7 +139,7 @@ impl Session {
                 (rows, answer) = self.flight.answer() => {
                     self.idle_since = Instant::now();
                     match answer {
-                        Ok(absent) => self.stored(&rows, &absent),
+                        Ok(absent) => self.put_in_turn(Part::Answered(rows, absent)),
                         Err(error) if error.is_closed() => {
                             return Outcome::Lost(link.ended(&self.site).await);
                         }
@@ -187,10 +205,19 @@ impl Session {
             return;
         };
         while self.flight.len() < pipeline {
+            // One by one: which of them goes on being refused decides what is sent next.
+            if !self.parts.is_empty() && self.flight.len() > 0 {
+                return;
+            }
             let batch = match (self.parts.pop_front(), self.prepared.take()) {
-                (Some(part), prepared) => {
+                (Some(Part::Refused(rows)), prepared) => {
                     self.prepared = prepared;
-                    Batch::new(part)
+                    Batch::new(rows)
+                }
+                (Some(answered), prepared) => {
+                    self.prepared = prepared;
+                    self.put_in_turn(answered);
+                    continue;
                 }
                 (None, Some(prepared)) => prepared,
                 (None, None) if self.is_full() || self.flight.len() == 0 => {
@@ -273,12 +300,34 @@ impl Session {
     fn divide(&mut self, mut rows: Vec<Row>, error: &SinkError) {
         if rows.len() > 1 {
             let behind = rows.split_off(rows.len() / 2);
-            self.parts.push_front(behind);
-            self.parts.push_front(rows);
-        } else if rows.iter_mut().any(Row::give_up_json) {
-            self.parts.push_front(rows);
+            self.put_in_turn(Part::Refused(rows));
+            self.put_in_turn(Part::Refused(behind));
+        } else if rows.iter_mut().any(Row::give_up_json) || !self.is_next(&rows) {
+            // Where it is not its turn it is refused again then.
+            self.put_in_turn(Part::Refused(rows));
         } else {
             self.refuse(&rows, error);
+        }
+    }
+
+    /// Whether nothing comes before these rows.
+    fn is_next(&self, rows: &[Row]) -> bool {
+        let first = rows.first().map(|row| row.parcel.seq);
+        self.parts.front().is_none_or(|part| first < part.first())
+    }
+
+    /// Takes a part in at its place, and tells the answers in front.
+    fn put_in_turn(&mut self, part: Part) {
+        let place = self.parts.partition_point(|it| it.first() < part.first());
+        self.parts.insert(place, part);
+        while let Some(part) = self.parts.pop_front() {
+            match part {
+                Part::Answered(rows, absent) => self.stored(&rows, &absent),
+                refused @ Part::Refused(_) => {
+                    self.parts.push_front(refused);
+                    return;
+                }
+            }
         }
     }
 
