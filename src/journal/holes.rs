@@ -5,9 +5,9 @@
 //! is there would be passed over, too. So the first time that something seems to be missing, all rows
 //! are walked through, in the order in which they stand and not by way of what is above them, and
 //! counted. That takes as long as reading the journal, once in a process, and only in a journal that
-//! was recovered before.
+//! was recovered before, or where somebody asks for what was trimmed.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
@@ -18,16 +18,19 @@ use super::{
 };
 use crate::seq::{Seq, SeqRange};
 
-/// The holes that were found.
+/// The holes that were found; none as long as nobody has looked.
 #[derive(Debug, Default)]
-pub(super) struct Holes(Mutex<Vec<SeqRange>>);
+pub(super) struct Holes(Mutex<Option<Vec<SeqRange>>>);
 
 impl Holes {
+    fn known(&self) -> MutexGuard<'_, Option<Vec<SeqRange>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn hold(&self, missing: SeqRange) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let holds =
             |hole: &SeqRange| hole.first() <= missing.first() && missing.last() <= hole.last();
-        known.iter().any(holds)
+        self.known().iter().flatten().any(holds)
     }
 }
 
@@ -42,8 +45,11 @@ pub(super) fn confirm(store: &Store, missing: SeqRange) -> Result<(), Fault> {
     let found = store.read(|transaction| {
         let groups = transaction.open_table(GROUPS).map_err(fault)?;
         let first = groups.first().map_err(fault)?;
-        if first.is_none_or(|(first, _)| missing.last().get() < first.value()) {
-            // Trimmed, as events are that nobody needs any more.
+        let (Some((first, _)), false) = (first, groups.is_empty().map_err(fault)?) else {
+            return Ok(None);
+        };
+        if missing.last().get() < first.value() && store.holes().known().is_some() {
+            // The first row was the first one, and what comes before it was trimmed since.
             return Ok(None);
         }
         let mut holes = Vec::new();
@@ -66,11 +72,7 @@ pub(super) fn confirm(store: &Store, missing: SeqRange) -> Result<(), Fault> {
         }
     })?;
     let Some(found) = found else { return Ok(()) };
-    *store
-        .holes()
-        .0
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner) = found;
+    *store.holes().known() = Some(found);
     match store.holes().hold(missing) {
         true => Ok(()),
         false => Err(Fault::Damaged(format!(
