@@ -516,7 +516,7 @@ fn a_journal_that_is_cut_off_is_recovered_up_to_there() {
 
 /// As every other test here, with each bit of every page that holds anything.
 #[test]
-#[ignore = "an hour of one core, in a release build"]
+#[ignore = "twenty minutes of two cores, in a release build"]
 fn every_bit() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse().unwrap());
     let nth = number("EDGE_OUTBOX_EVERY_NTH_BIT").unwrap_or(1);
