@@ -4,11 +4,7 @@
 //! which messages were handed over. So the first that has no packet id yet is the one that left.
 //! Nothing is guessed: an answer that fits nothing here ends the session.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -53,11 +49,34 @@ pub(super) struct Flight {
     sent: VecDeque<Sent>,
     /// How many of them have left; the others are still queued.
     left: usize,
-    /// The packet ids that are taken.
-    taken: HashSet<u16>,
+    /// The packet ids that are taken. The client gives out as many as the window is wide.
+    taken: PacketIds,
     open: usize,
     first_since: Instant,
     patience: Duration,
+}
+
+/// A set of packet ids, as large as the highest that was in it.
+#[derive(Default)]
+struct PacketIds(Vec<bool>);
+
+impl PacketIds {
+    /// Whether it was free.
+    fn take(&mut self, packet_id: u16) -> bool {
+        let place = usize::from(packet_id);
+        if place >= self.0.len() {
+            self.0.resize(place + 1, false);
+        }
+        self.0
+            .get_mut(place)
+            .is_some_and(|taken| !std::mem::replace(taken, true))
+    }
+
+    fn give_back(&mut self, packet_id: u16) {
+        if let Some(taken) = self.0.get_mut(usize::from(packet_id)) {
+            *taken = false;
+        }
+    }
 }
 
 impl Flight {
@@ -65,7 +84,7 @@ impl Flight {
         Self {
             sent: VecDeque::new(),
             left: 0,
-            taken: HashSet::new(),
+            taken: PacketIds::default(),
             open: 0,
             first_since: Instant::now(),
             patience,
@@ -89,7 +108,7 @@ impl Flight {
     /// The next one left under this packet id.
     pub(super) fn left(&mut self, packet_id: u16) -> Result<(), Mismatch> {
         let next = self.sent.get_mut(self.left).ok_or(Mismatch)?;
-        if !self.taken.insert(packet_id) {
+        if !self.taken.take(packet_id) {
             return Err(Mismatch);
         }
         next.stage = Stage::Left(packet_id);
@@ -127,7 +146,7 @@ impl Flight {
             .ok_or(Mismatch)?;
         let answered = sent.clone();
         sent.stage = Stage::Done;
-        self.taken.remove(&packet_id);
+        self.taken.give_back(packet_id);
         self.open -= 1;
         if place == 0 {
             let is_done = |sent: &Sent| sent.stage == Stage::Done;

@@ -172,7 +172,7 @@ impl Link {
     }
 
     /// The size of the packet that carries a message, in bytes.
-    pub(super) fn size(&self, letter: &Letter) -> usize {
+    pub(super) fn size(&self, letter: &mut Letter) -> usize {
         match self.client {
             Client::V5(_) => v5::size(letter),
             Client::V3(_) => v3::size(letter),

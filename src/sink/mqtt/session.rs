@@ -135,8 +135,8 @@ impl MqttSession {
             return Err(SinkError::halt("format_not_carried", error)
                 .with_hint("set `version = \"5\"`, or another `format`"));
         }
-        let letter = self.letterhead.letter(parcel);
-        let (size, most) = (self.link.size(&letter), self.link.welcome().max_packet);
+        let mut letter = self.letterhead.letter(parcel);
+        let (size, most) = (self.link.size(&mut letter), self.link.welcome().max_packet);
         if size > most {
             let error = self.too_large(size, most);
             self.ready.push_back(Outcome::Refused { seq, error });

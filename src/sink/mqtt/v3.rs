@@ -32,7 +32,6 @@ pub(super) async fn dial(
     let server = plan.server;
     let (client, mut connection) = AsyncClient::new(client_options(&plan), usize::from(plan.slots));
     let mut network = NetworkOptions::new();
-    network.set_tcp_nodelay(true);
     network.set_connection_timeout(NO_TIMEOUT);
     connection.set_network_options(network);
     let answer = connection

@@ -65,8 +65,6 @@ fn client_options(plan: &Plan<'_>) -> ClientOptions {
         options, server, ..
     } = plan;
     let mut client = ClientOptions::new(&plan.client_id, plan.host(), server.port);
-    let mut network = rumqttc::NetworkOptions::new();
-    network.set_tcp_nodelay(true);
     let properties = ConnectProperties {
         max_packet_size: u32::try_from(MAX_INCOMING).ok(),
         ..ConnectProperties::new()
@@ -76,7 +74,6 @@ fn client_options(plan: &Plan<'_>) -> ClientOptions {
         .set_keep_alive(options.keep_alive)
         .set_connection_timeout(NO_TIMEOUT)
         .set_connect_properties(properties)
-        .set_network_options(network)
         .set_transport(plan.transport.clone())
         .set_outgoing_inflight_upper_limit(plan.slots);
     if let MqttAuth::User { name, password } = plan.auth {
@@ -98,17 +95,20 @@ fn welcome(answer: &ConnAck) -> Welcome {
 }
 
 /// The size of the packet that carries a message, in bytes.
-pub(super) fn size(letter: &Letter) -> usize {
+pub(super) fn size(letter: &mut Letter) -> usize {
     let packet = Publish {
         qos: QoS::AtLeastOnce,
         topic: Bytes::copy_from_slice(letter.topic.as_bytes()),
         // Any but 0, which would not be counted.
         pkid: 1,
         payload: letter.body.clone(),
-        properties: letter.properties.clone(),
+        // Lent, not copied: they are most of what a message allocates.
+        properties: letter.properties.take(),
         ..Publish::default()
     };
-    packet.size()
+    let size = packet.size();
+    letter.properties = packet.properties;
+    size
 }
 
 /// Hands a message to the loop, whose queue has room for everything that may be unanswered. A loop
