@@ -16,6 +16,7 @@ mod failure;
 mod identity;
 mod init;
 mod output;
+mod progress;
 mod recover;
 mod run;
 mod sinks;

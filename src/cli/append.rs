@@ -10,13 +10,13 @@ use std::{
     thread,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::mpsc;
 
 use super::{
     Failure,
     access::{Absent, Access, Purpose},
     output::{Output, count},
+    progress::Progress,
 };
 use crate::{
     client::ClientError,
@@ -57,7 +57,7 @@ struct Chunk {
 }
 
 pub(super) async fn run(args: Args, config: &Config) -> Result<(), Failure> {
-    let progress = progress(&args.files);
+    let progress = Progress::through(&args.files);
     let (chunks, mut inbox) = mpsc::channel(CHUNKS_AHEAD);
     let mut access = Access::find(config, Absent::Make, Purpose::Work).await?;
     thread::spawn(move || read_all(args.files, &chunks));
@@ -66,7 +66,7 @@ pub(super) async fn run(args: Args, config: &Config) -> Result<(), Failure> {
     while let Some(chunk) = inbox.recv().await {
         outcome = match chunk {
             Ok(chunk) => append(&mut access, &chunk, &mut tally).await.map(|()| {
-                progress.inc(chunk.text.len() as u64);
+                progress.advance(chunk.text.len());
             }),
             Err(failure) => Err(failure),
         };
@@ -77,7 +77,7 @@ pub(super) async fn run(args: Args, config: &Config) -> Result<(), Failure> {
     if let Access::Journal(outbox) = &access {
         outbox.close().await;
     }
-    progress.finish_and_clear();
+    progress.end();
     match outcome {
         Ok(()) => Ok(writeln!(Output::open(), "{}", tally.text())?),
         Err(failure) => Err(failure.and(Failure::new(format!("until then: {}", tally.text())))),
@@ -324,18 +324,4 @@ fn read_chunks<R: io::Read>(
             return Ok(());
         }
     }
-}
-
-/// On a terminal, and only there: how far it has come in bytes, where all of it is files.
-fn progress(files: &[String]) -> ProgressBar {
-    let sizes = files.iter().map(|path| {
-        let found = std::fs::metadata(path).ok()?;
-        found.is_file().then_some(found.len())
-    });
-    let Some(total) = sizes.sum::<Option<u64>>() else {
-        return ProgressBar::hidden();
-    };
-    let bar = ProgressBar::new(total);
-    let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}, {eta} left");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
