@@ -26,14 +26,15 @@ pub struct Panel {
 
 /// All panels, over the same sizes, of which each is ten times another or so.
 pub fn figure(sizes: &str, panels: &[Panel]) -> String {
+    let names = panels.first().map_or(&[][..], |panel| &panel.lines);
+    let header = if names.len() > 1 { HEADER } else { 0.0 };
     let rows = panels.len().div_ceil(COLUMNS);
-    let (width, height) = (WIDTH * COLUMNS as f64, HEADER + HEIGHT * rows as f64);
+    let (width, height) = (WIDTH * COLUMNS as f64, header + HEIGHT * rows as f64);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#222\">\n\
          <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n"
     );
-    let names = panels.first().map_or(&[][..], |panel| &panel.lines);
     if names.len() > 1 {
         for (index, (name, _)) in names.iter().enumerate() {
             let x = LEFT + 140.0 * index as f64;
@@ -43,7 +44,7 @@ pub fn figure(sizes: &str, panels: &[Panel]) -> String {
     }
     for (index, panel) in panels.iter().enumerate() {
         let x = WIDTH * (index % COLUMNS) as f64;
-        let y = HEADER + HEIGHT * (index / COLUMNS) as f64;
+        let y = header + HEIGHT * (index / COLUMNS) as f64;
         put(&mut svg, &format!("<g transform=\"translate({x} {y})\">\n"));
         draw(&mut svg, panel, sizes);
         put(&mut svg, "</g>\n");
