@@ -246,7 +246,7 @@ impl EventBuilder {
     /// # Errors
     /// As [`EventError`] says; the first fault in the order of the type's members.
     pub fn build(self) -> Result<Event, EventError> {
-        let event_type = EventType::new(&self.event_type)?;
+        let event_type = EventType::of(self.event_type)?;
         let event_version = event_type.version(self.event_version)?;
         // The journal's table of ids says "not known" with it, so a repeat would be a second event.
         if self.id.is_some_and(|id| id.is_nil()) {

@@ -24,6 +24,23 @@ impl Memory {
     }
 }
 
+/// Processor time that a process has used, in milliseconds: its own and the kernel's for it.
+pub fn cpu_ms(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let Some((_, fields)) = stat.rsplit_once(") ") else {
+        return f64::NAN;
+    };
+    // utime and stime, the 14th and 15th of all: the state, behind the name, is the third.
+    let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<f64>);
+    let ticks: f64 = ticks.map(|ticks| ticks.unwrap_or(f64::NAN)).sum();
+    ticks * 1e3 / rustix::param::clock_ticks_per_second() as f64
+}
+
+/// Has the kernel forget what a process had at most in memory so far.
+pub fn forget_peak(pid: u32) {
+    let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
+}
+
 /// How often each thread was switched away from: by itself, to wait, and by the kernel.
 pub struct Switches(HashMap<String, (u64, u64)>);
 

@@ -50,11 +50,20 @@ pub fn free_port() -> u16 {
 /// A nats-server with JetStream on this port, storing in this directory. The program is
 /// `$EDGE_OUTBOX_NATS_SERVER`, else what `tests/run` installed.
 pub fn nats_server(dir: &Path, port: u16) -> Running {
+    nats_server_with(dir, port, "")
+}
+
+/// As [`nats_server`], with these lines of configuration besides.
+pub fn nats_server_with(dir: &Path, port: u16, lines: &str) -> Running {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/bin/nats-server");
     let program = std::env::var_os("EDGE_OUTBOX_NATS_SERVER").map_or(installed, PathBuf::from);
     let config = dir.join("server.conf");
     let store = dir.join("jetstream");
-    fs::write(&config, format!("jetstream {{ store_dir: {store:?} }}")).expect("written");
+    fs::write(
+        &config,
+        format!("jetstream {{ store_dir: {store:?} }}\n{lines}\n"),
+    )
+    .expect("written");
     let mut command = Command::new(program);
     command.args(["--addr", "127.0.0.1", "--port", &port.to_string()]);
     launch(command.arg("--config").arg(config), port)

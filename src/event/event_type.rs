@@ -19,13 +19,13 @@ impl EventType {
     /// # Errors
     /// The variants of [`EventError`] whose name begins with `Type`.
     pub fn new(text: &str) -> Result<Self, EventError> {
-        check_shape(text)?;
-        if is_reserved(text) {
-            return Err(EventError::TypeReserved {
-                event_type: text.into(),
-            });
-        }
-        suffix(text)?;
+        check(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// As [`EventType::new`], without a copy of the text.
+    pub(super) fn of(text: String) -> Result<Self, EventError> {
+        check(&text)?;
         Ok(Self(text.into()))
     }
 
@@ -72,6 +72,17 @@ impl fmt::Debug for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
+}
+
+/// Checks a program's event type.
+fn check(text: &str) -> Result<(), EventError> {
+    check_shape(text)?;
+    if is_reserved(text) {
+        return Err(EventError::TypeReserved {
+            event_type: text.into(),
+        });
+    }
+    suffix(text).map(drop)
 }
 
 /// Whether the type belongs to the outbox itself.

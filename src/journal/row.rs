@@ -14,7 +14,10 @@ use uuid::Uuid;
 use super::{cursor::Checkpoint, erasure::Person};
 use crate::{
     clock::{ClockSync, Stamp, Timestamp},
-    envelope::{Digest, Epoch, Kind, MAX_GROUP_EVENTS, Private, Record, Statement, Tree},
+    envelope::{
+        Digest, Epoch, Kind, MAX_GROUP_EVENTS, MAX_STATEMENT_BYTES, Private, Record, Statement,
+        Tree,
+    },
     seq::Seq,
     signing::{KeyId, Signature},
 };
@@ -196,7 +199,7 @@ impl<'a> Group<'a> {
             tree: Tree::new(&[Digest::ZERO]),
             body,
         };
-        let mut scratch = Vec::new();
+        let mut scratch = Vec::with_capacity(MAX_STATEMENT_BYTES);
         for index in 0..group.body.events.len() {
             let private = match group.body.events[index].content {
                 ContentV1::Erased { private_digest } => Digest(private_digest),

@@ -133,6 +133,8 @@ impl Staging {
         request: Vec<Sealed>,
     ) -> Result<Vec<Appended>, AppendError> {
         let mark = (self.events.len(), self.weight);
+        self.events.reserve(request.len());
+        self.ids.reserve(request.len());
         let mut places = Vec::with_capacity(request.len());
         for (index, sealed) in request.into_iter().enumerate() {
             match self.append_one(view, sealed, index) {

@@ -1,5 +1,7 @@
-//! The bytes that are allocated and not freed, counted for the whole process. So there is one test at a
-//! time in a binary that has this, and nothing else.
+//! The bytes that are allocated and not freed, and how often something is allocated, counted for the
+//! whole process. So there is one test at a time in a binary that has this, and nothing else.
+
+#![allow(dead_code, reason = "each test crate uses a part of it")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -10,6 +12,8 @@ struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// What is made larger is allocated anew: the allocator below has no other way.
+static TIMES: AtomicUsize = AtomicUsize::new(0);
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -20,6 +24,7 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         PEAK.fetch_max(live, Ordering::Relaxed);
+        TIMES.fetch_add(1, Ordering::Relaxed);
         // SAFETY: as above.
         unsafe { System.alloc(layout) }
     }
@@ -37,4 +42,11 @@ pub(crate) fn rise(work: impl FnOnce()) -> usize {
     PEAK.store(before, Ordering::Relaxed);
     work();
     PEAK.load(Ordering::Relaxed) - before
+}
+
+/// How often something is allocated or made larger while this goes on.
+pub(crate) fn times(work: impl FnOnce()) -> usize {
+    let before = TIMES.load(Ordering::Relaxed);
+    work();
+    TIMES.load(Ordering::Relaxed) - before
 }

@@ -1,9 +1,10 @@
 //! Acknowledged appends a second, how long each waits, and the processor time for them. The hub is
 //! away. How durable an acknowledgement is, the losses say.
 
+use edge_outbox_benches::process::cpu_ms;
+
 use crate::{
     load::Load,
-    local::cpu_ms,
     measure::{each, ground, wanted},
     options::Options,
     report::Sheet,

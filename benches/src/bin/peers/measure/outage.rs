@@ -3,12 +3,11 @@
 
 use std::{thread, time::Duration};
 
-use edge_outbox_benches::process::Memory;
+use edge_outbox_benches::process::{Memory, cpu_ms, forget_peak};
 
 use crate::{
     hub::arrivals,
     load::Load,
-    local::{cpu_ms, forget_peak},
     measure::{each, first_taken, ground, wanted},
     options::Options,
     peer::{BARE, Kind},
