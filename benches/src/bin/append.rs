@@ -159,6 +159,9 @@ fn sqlite(dir: &Path, events_a_commit: usize) -> f64 {
     })
 }
 
+/// Its name, the events in a commit of the others beside it, and our figure.
+type Kind = (&'static str, usize, fn(&Path) -> f64);
+
 fn main() {
     println!(
         "| durable appends/s | edge-outbox | bare redb, same groups | SQLite WAL, FULL | edge-outbox : redb | edge-outbox : SQLite |"
@@ -167,7 +170,7 @@ fn main() {
     let base = std::env::args()
         .nth(1)
         .map_or_else(std::env::temp_dir, Into::into);
-    let kinds: [(&str, usize, fn(&Path) -> f64); 6] = [
+    let kinds: [Kind; 6] = [
         ("1 producer (thread)", 1, outbox_thread),
         ("1 producer (task)", 1, |dir| outbox(dir, 1)),
         ("16 producers", 16, |dir| outbox(dir, 16)),

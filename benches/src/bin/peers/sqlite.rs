@@ -161,10 +161,8 @@ async fn relay(mut database: Connection, address: String, poll: Duration) {
     let client = options.connect(address).await.expect("an address");
     let context = jetstream::new(client.clone());
     loop {
-        let sent = match page(&mut database, &client, &context).await {
-            Ok(sent) => sent,
-            Err(_) => 0,
-        };
+        let sent = page(&mut database, &client, &context).await;
+        let sent = sent.unwrap_or_default();
         if sent < PAGE {
             tokio::time::sleep(poll).await;
         }
