@@ -10,6 +10,7 @@
 //! A crash at any moment leaves the durable cursor: what lies in (acked, claimed] is read back
 //! from the sink where that is possible, and sent again, marked, where it is not found.
 
+mod account;
 mod backoff;
 mod courier;
 mod delivery;
