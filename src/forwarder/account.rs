@@ -192,12 +192,7 @@ impl Account {
     }
 
     /// Whether the receipt speaks of our own history.
-    fn judge<E>(
-        &self,
-        receipt: &Receipt,
-        own: Own,
-        at: Lookup<'_, E>,
-    ) -> Result<Taken, E> {
+    fn judge<E>(&self, receipt: &Receipt, own: Own, at: Lookup<'_, E>) -> Result<Taken, E> {
         let counted = Taken::Counted { new_life: false };
         let current = receipt.epoch == own.epoch;
         let (seq, digest) = (receipt.accounted_to, receipt.digest);
@@ -309,9 +304,8 @@ impl Account {
                 self.piece = FIRST_PIECE;
             }
         }
-        let is_due = |named: &&Named| {
-            named.ripe || now.saturating_sub(named.since) >= UNANSWERED_AFTER
-        };
+        let is_due =
+            |named: &&Named| named.ripe || now.saturating_sub(named.since) >= UNANSWERED_AFTER;
         let with_due = self.said.iter().filter_map(|said| {
             let first = said.named.iter().find(is_due)?;
             Some((first.range.first(), said))
@@ -320,7 +314,10 @@ impl Account {
         let mut ranges = Vec::new();
         let mut room = self.piece;
         for named in said.named.iter().filter(is_due) {
-            let last = named.range.last().min(named.range.first().plus(room).prev());
+            let last = named
+                .range
+                .last()
+                .min(named.range.first().plus(room).prev());
             let Some(range) = SeqRange::new(named.range.first(), last).filter(|_| room > 0) else {
                 break;
             };
@@ -368,7 +365,10 @@ impl Account {
     fn postpone(&mut self, epoch: Epoch, left: &[SeqRange], now: Duration) {
         let said = self.said.iter_mut().filter(|said| said.epoch == epoch);
         for named in said.flat_map(|said| &mut said.named) {
-            if left.iter().any(|range| common(*range, named.range) == Some(named.range)) {
+            if left
+                .iter()
+                .any(|range| common(*range, named.range) == Some(named.range))
+            {
                 (named.since, named.ripe) = (now, false);
             }
         }
@@ -378,11 +378,7 @@ impl Account {
 /// What of the missing ranges this sink was sent and the receipt's epoch is about: held, or trimmed
 /// where nothing but this epoch is held from the beginning on. While a hub has not got the start of
 /// an epoch, its gap reaches down to 1.
-fn missing_of_ours<E>(
-    receipt: &Receipt,
-    own: Own,
-    at: Lookup<'_, E>,
-) -> Result<Vec<SeqRange>, E> {
+fn missing_of_ours<E>(receipt: &Receipt, own: Own, at: Lookup<'_, E>) -> Result<Vec<SeqRange>, E> {
     let mut ours = Vec::new();
     // Otherwise what is trimmed of it was accounted for, and its gap reaches into other epochs.
     let is_first = at(own.first_held)?.is_some_and(|first| first.epoch == receipt.epoch);
@@ -424,10 +420,7 @@ fn fresh(first: Seq, last: Seq, since: Duration) -> Option<Named> {
 }
 
 fn common(one: SeqRange, other: SeqRange) -> Option<SeqRange> {
-    SeqRange::new(
-        one.first().max(other.first()),
-        one.last().min(other.last()),
-    )
+    SeqRange::new(one.first().max(other.first()), one.last().min(other.last()))
 }
 
 fn count(ranges: &[SeqRange]) -> u64 {

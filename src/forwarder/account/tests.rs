@@ -140,7 +140,12 @@ fn what_a_receipt_says_counts_only_where_it_is_ours_and_news() {
             Taken::Nothing,
             10,
         ),
-        ("a stranger's epoch", receipt(7, 5, 15, &[]), Taken::Nothing, 10),
+        (
+            "a stranger's epoch",
+            receipt(7, 5, 15, &[]),
+            Taken::Nothing,
+            10,
+        ),
         (
             "a stranger's epoch, beyond the end",
             receipt(7, 5, 900, &[]),
@@ -148,7 +153,12 @@ fn what_a_receipt_says_counts_only_where_it_is_ours_and_news() {
             10,
         ),
         ("a fork", forked(2, 15), tampering(15, true), 10),
-        ("a fork of an old epoch", forked(1, 7), tampering(7, false), 10),
+        (
+            "a fork of an old epoch",
+            forked(1, 7),
+            tampering(7, false),
+            10,
+        ),
         ("beyond our end", forked(2, 21), tampering(21, true), 10),
         (
             "the epoch at hand, before its start",
@@ -162,7 +172,11 @@ fn what_a_receipt_says_counts_only_where_it_is_ours_and_news() {
         let before = self::receipt(1, 4, 10, &[]);
         assert_eq!(two.take(&mut account, &before, 20, 0), COUNTED);
         let taken_is = two.take(&mut account, &receipt, 20, 0);
-        assert_eq!((taken_is, account.confirmed().get()), (taken, confirmed), "{name}");
+        assert_eq!(
+            (taken_is, account.confirmed().get()),
+            (taken, confirmed),
+            "{name}"
+        );
     }
 }
 
@@ -185,8 +199,14 @@ fn what_a_recovery_has_lost_holds_up_nothing() {
     let mut lost = Journal::of(&[(1, 10), (2, 10)]);
     lost.places[8..=10].fill(None);
     let mut account = account();
-    assert_eq!(lost.take(&mut account, &receipt(1, 1, 9, &[]), 20, 0), COUNTED);
-    assert_eq!(lost.take(&mut account, &receipt(2, 2, 12, &[]), 20, 0), COUNTED);
+    assert_eq!(
+        lost.take(&mut account, &receipt(1, 1, 9, &[]), 20, 0),
+        COUNTED
+    );
+    assert_eq!(
+        lost.take(&mut account, &receipt(2, 2, 12, &[]), 20, 0),
+        COUNTED
+    );
     assert_eq!(account.confirmed(), seq(12));
     // In the middle it can not be compared with anything, and is passed over.
     lost.places[14] = None;
@@ -194,7 +214,10 @@ fn what_a_recovery_has_lost_holds_up_nothing() {
         lost.take(&mut account, &receipt(2, 3, 14, &[]), 20, 0),
         Taken::Nothing
     );
-    assert_eq!(lost.take(&mut account, &receipt(2, 4, 15, &[]), 20, 0), COUNTED);
+    assert_eq!(
+        lost.take(&mut account, &receipt(2, 4, 15, &[]), 20, 0),
+        COUNTED
+    );
     assert_eq!(account.confirmed(), seq(15));
 }
 
@@ -239,13 +262,28 @@ fn what_is_missing_is_sent_once_two_receipts_have_named_it() {
     assert_eq!(due(&mut account, 599, false), []);
     journal.take(&mut account, &receipt(1, 2, 20, &[(21, 1_000)]), 2_000, 29);
     assert_eq!(due(&mut account, 29, true), [], "too soon");
-    journal.take(&mut account, &receipt(1, 3, 40, &[(41, 50), (61, 9_000)]), 9_500, 31);
+    journal.take(
+        &mut account,
+        &receipt(1, 3, 40, &[(41, 50), (61, 9_000)]),
+        9_500,
+        31,
+    );
     assert_eq!(due(&mut account, 31, true), [(41, 50), (61, 900)]);
     // Nothing more until that has arrived.
-    journal.take(&mut account, &receipt(1, 4, 40, &[(41, 50), (61, 9_000)]), 9_500, 60);
+    journal.take(
+        &mut account,
+        &receipt(1, 4, 40, &[(41, 50), (61, 9_000)]),
+        9_500,
+        60,
+    );
     assert_eq!(due(&mut account, 60, true), []);
     // Most of it has: the rest of what is due goes, and more at once.
-    journal.take(&mut account, &receipt(1, 5, 48, &[(49, 50), (901, 9_000)]), 9_500, 62);
+    journal.take(
+        &mut account,
+        &receipt(1, 5, 48, &[(49, 50), (901, 9_000)]),
+        9_500,
+        62,
+    );
     assert_eq!(due(&mut account, 62, true), [(901, 1_000), (1_001, 2_948)]);
 }
 
@@ -290,7 +328,12 @@ fn one_that_is_quarantined_at_the_hub_does_not_hold_up_the_others() {
     let mut sent = 0;
     for step in 0..100 {
         generation += 1;
-        journal.take(&mut account, &receipt(1, generation, 4, &missing), 5_000, step * 10);
+        journal.take(
+            &mut account,
+            &receipt(1, generation, 4, &missing),
+            5_000,
+            step * 10,
+        );
         for (first, last) in due(&mut account, step * 10, true) {
             if last > 10 {
                 sent += last + 1 - first.max(11);
@@ -339,11 +382,10 @@ struct Hub {
 impl Hub {
     fn say(&mut self, journal: &Journal, of: u128) -> Option<Receipt> {
         self.generation += 1;
-        let mut known = (1..journal.places.len()).filter(|seq| {
-            journal.places[*seq].is_some_and(|(epoch, _)| epoch == self::epoch(of))
-        });
+        let mut known = (1..journal.places.len())
+            .filter(|seq| journal.places[*seq].is_some_and(|(epoch, _)| epoch == self::epoch(of)));
         let first = known.next()?;
-        let last = known.last().unwrap_or(first);
+        let last = known.next_back().unwrap_or(first);
         let is_gap = |seq: &usize| !self.has[*seq];
         let end = (first..=last).find(is_gap).map_or(last, |gap| gap - 1);
         let accounted_to = if end < first { 0 } else { end as u64 };
@@ -355,7 +397,11 @@ impl Hub {
                 _ => missing.push((seq, seq)),
             }
         }
-        if accounted_to == 0 && missing.first().is_some_and(|(from, _)| *from == first as u64) {
+        if accounted_to == 0
+            && missing
+                .first()
+                .is_some_and(|(from, _)| *from == first as u64)
+        {
             missing[0].0 = 1;
         }
         missing.truncate(32);
