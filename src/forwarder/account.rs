@@ -97,6 +97,8 @@ pub(super) struct Account {
     resend_after: Duration,
     life: Option<u64>,
     confirmed: Seq,
+    /// As of the last receipt.
+    first_held: Seq,
     said: Vec<Said>,
     again: Option<Again>,
     piece: u64,
@@ -142,6 +144,7 @@ impl Account {
             resend_after,
             life,
             confirmed,
+            first_held: Seq::FIRST,
             said: Vec::new(),
             again: None,
             piece: FIRST_PIECE,
@@ -185,6 +188,7 @@ impl Account {
             self.again = None;
             self.piece = FIRST_PIECE;
         }
+        self.first_held = own.first_held;
         let missing = missing_of_ours(receipt, own, at)?;
         self.remember(receipt, &missing, own.now);
         self.walk(at)?;
@@ -314,11 +318,14 @@ impl Account {
         let mut ranges = Vec::new();
         let mut room = self.piece;
         for named in said.named.iter().filter(is_due) {
-            let last = named
-                .range
-                .last()
-                .min(named.range.first().plus(room).prev());
-            let Some(range) = SeqRange::new(named.range.first(), last).filter(|_| room > 0) else {
+            let (first, last) = (named.range.first(), named.range.last());
+            if last < self.first_held {
+                // Nothing is sent for it, so it takes no room.
+                ranges.push(named.range);
+                continue;
+            }
+            let last = last.min(first.plus(room).prev());
+            let Some(range) = SeqRange::new(first, last).filter(|_| room > 0) else {
                 break;
             };
             room -= range.len();

@@ -53,10 +53,14 @@ impl Receipts {
         let (least, most) = RESEND_AFTER_BOUNDS.into_inner();
         hub.resend_after = hub.resend_after.clamp(least, most);
         let confirmed = handle.cursor().confirmed;
+        // What was told before this task took the place anew stays told.
+        let board = handle.outbox().status();
+        let told = board.borrow().sinks.get(handle.name().as_str()).cloned();
         let status = HubStatus {
             confirms: hub.confirm == Confirm::Hub,
             confirmed,
-            ..HubStatus::default()
+            waiting_since: None,
+            ..told.and_then(|sink| sink.hub).unwrap_or_default()
         };
         Self {
             account: Account::new(hub.resend_after, confirmed, handle.life()),
