@@ -369,16 +369,25 @@ impl Account {
         pairs.collect()
     }
 
+    /// These wait as if they had been named first just now.
     fn postpone(&mut self, epoch: Epoch, left: &[SeqRange], now: Duration) {
-        let said = self.said.iter_mut().filter(|said| said.epoch == epoch);
-        for named in said.flat_map(|said| &mut said.named) {
-            if left
-                .iter()
-                .any(|range| common(*range, named.range) == Some(named.range))
-            {
-                (named.since, named.ripe) = (now, false);
+        let Some(said) = self.said.iter_mut().find(|said| said.epoch == epoch) else {
+            return;
+        };
+        let mut named = Vec::new();
+        for old in &said.named {
+            let mut from = old.range.first();
+            let rest =
+                |first, last| SeqRange::new(first, last).map(|range| Named { range, ..*old });
+            for both in left.iter().filter_map(|range| common(*range, old.range)) {
+                named.extend(rest(from, both.first().prev()));
+                named.extend(fresh(both.first(), both.last(), now));
+                from = both.last().next();
             }
+            named.extend(rest(from, old.range.last()));
         }
+        named.truncate(MAX_NAMED);
+        said.named = named;
     }
 }
 

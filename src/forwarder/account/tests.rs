@@ -288,6 +288,24 @@ fn what_is_missing_is_sent_once_two_receipts_have_named_it() {
 }
 
 #[test]
+fn what_has_half_arrived_is_not_sent_once_more_with_the_next_piece() {
+    let journal = Journal::of(&[(1, 5_000)]);
+    let mut account = account();
+    for (generation, seconds) in [(1, 0), (2, 30)] {
+        let receipt = receipt(1, generation, 0, &[(1, 5_000)]);
+        journal.take(&mut account, &receipt, 5_000, seconds);
+    }
+    assert_eq!(due(&mut account, 30, true), [(1, 1_024)]);
+    let half = receipt(1, 3, 600, &[(601, 5_000)]);
+    journal.take(&mut account, &half, 5_000, 31);
+    assert_eq!(due(&mut account, 31, true), [(1_025, 3_072)]);
+    // It has got lost: it comes with what is due then.
+    let half = receipt(1, 4, 600, &[(601, 1_024), (3_001, 5_000)]);
+    journal.take(&mut account, &half, 5_000, 61);
+    assert_eq!(due(&mut account, 61, true), [(601, 1_024), (3_073, 5_000)]);
+}
+
+#[test]
 fn what_does_not_arrive_is_sent_ever_more_rarely() {
     let journal = Journal::of(&[(1, 5_000)]);
     let mut account = account();
