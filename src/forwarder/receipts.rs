@@ -16,7 +16,7 @@ use crate::{
     outbox::{ReadError, SinkHandle, SinkReads},
     receipt::Receipt,
     seq::{Seq, SeqRange},
-    status::HubStatus,
+    status::{Guarantee, GuaranteeLevel, HubStatus},
 };
 
 /// How often a tail is sent that nobody waits for an answer to.
@@ -108,6 +108,18 @@ impl Receipts {
         }
         self.told_at = Some(now);
         self.handle.tail_message().await.ok().map(Bytes::from)
+    }
+
+    /// What the hub missed is in the sink twice where the sink had it after all.
+    pub(super) fn weaken(&self, promise: &mut Guarantee) {
+        if self.status.resent > 0 && promise.level == GuaranteeLevel::ExactlyOnce {
+            promise.level = GuaranteeLevel::AtLeastOnce;
+            promise.unmet.push(
+                "find out why the hub missed events that were confirmed: they were sent again, and \
+                 may stand in the stream twice, though at the hub they count once"
+                    .into(),
+            );
+        }
     }
 
     /// Takes in a message that came where receipts come.

@@ -558,7 +558,10 @@ impl Round<'_> {
     }
 
     fn show(&mut self) {
-        let guarantee = self.session.as_ref().map(Session::guarantee);
+        let mut guarantee = self.session.as_ref().map(Session::guarantee);
+        if let (Some(promise), Some(receipts)) = (&mut guarantee, &self.task.receipts) {
+            receipts.weaken(promise);
+        }
         let now = self.task.now();
         self.task.report.update(&self.task.delivery, guarantee, now);
     }
