@@ -135,7 +135,7 @@ impl Receipts {
         let Some(receipt) = self.verified(&message, now) else {
             return Ok(());
         };
-        let (acked, tail) = (delivery.acked(), delivery.tail());
+        let (acked, tail) = (delivery.acked(), self.handle.horizon().borrow().tail);
         let mut account = self.account.clone();
         let reads = self.handle.reads();
         let looked_at = receipt.clone();

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     outbox::{Claim, Horizon, ReadError, RejectError, Settled, SinkHandle},
+    receipt::MAX_RECEIPT_BYTES,
     seq::{Incarnation, Position, Seq, SeqRange},
     sink::{ErrorKind, InDoubt, Outcome, Session, Sink, SinkError},
 };
@@ -540,6 +541,7 @@ impl Round<'_> {
                 self.answered(seq);
                 self.task.refused(seq, &error);
             }
+            Outcome::Receipt(message) if message.len() > MAX_RECEIPT_BYTES => {}
             Outcome::Receipt(message) => {
                 // The oldest says least.
                 if self.receipts.len() == MAX_RECEIPTS {

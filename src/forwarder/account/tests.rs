@@ -181,6 +181,17 @@ fn what_a_receipt_says_counts_only_where_it_is_ours_and_news() {
 }
 
 #[test]
+fn what_another_sink_has_delivered_meanwhile_is_not_beyond_our_end() {
+    let journal = Journal::of(&[(1, 30)]);
+    let mut account = account();
+    let mut own = journal.own(20, Duration::ZERO);
+    own.tail = seq(20);
+    let mut at = |from| Ok::<_, Infallible>(journal.at(from));
+    let taken = account.take(&receipt(1, 1, 30, &[]), own, &mut at);
+    assert_eq!((taken, account.confirmed()), (Ok(COUNTED), seq(30)));
+}
+
+#[test]
 fn a_receipt_for_an_epoch_says_nothing_of_the_one_before() {
     let three = Journal::of(&[(1, 10), (2, 10), (3, 10)]);
     let mut account = account();

@@ -32,6 +32,9 @@ use crate::{
 /// due to an event rather than to the network.
 const FRUITLESS_ROW: u32 = 3;
 
+/// Receipts that wait to be asked for; the oldest goes.
+const MAX_RECEIPTS: usize = 64;
+
 /// Stands for a tail among the events that are unanswered. No event has this seq.
 const TAIL: Seq = Seq::NONE;
 
@@ -74,6 +77,7 @@ pub(super) struct MqttSession {
     /// number, so it holds a window's worth at most.
     waiting: VecDeque<(Seq, usize, Letter)>,
     ready: VecDeque<Outcome>,
+    receipts: VecDeque<Bytes>,
 }
 
 impl MqttSession {
@@ -94,6 +98,7 @@ impl MqttSession {
             suspicion: suspicion.clone(),
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
+            receipts: VecDeque::new(),
             link,
         }
     }
@@ -193,7 +198,8 @@ impl MqttSession {
                 self.take(news);
             }
             self.hand_over();
-            if let Some(outcome) = self.ready.pop_front() {
+            let receipt = || self.receipts.pop_front().map(Outcome::Receipt);
+            if let Some(outcome) = self.ready.pop_front().or_else(receipt) {
                 return outcome;
             }
             let deadline = self.flight.deadline();
@@ -218,7 +224,11 @@ impl MqttSession {
             News::Received(packet_id, reason) => self.received(packet_id, &reason),
             News::Completed(packet_id, reason) => self.completed(packet_id, &reason),
             News::Receipt(message) => {
-                self.ready.push_back(Outcome::Receipt(message));
+                // Whoever floods the topic shall not cost memory.
+                if self.receipts.len() == MAX_RECEIPTS {
+                    self.receipts.pop_front();
+                }
+                self.receipts.push_back(message);
                 Ok(())
             }
             News::Unheard => {

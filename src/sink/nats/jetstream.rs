@@ -260,9 +260,7 @@ impl JetStreamSession {
                 arrival = self.link.arrival() => {
                     match arrival {
                         Arrival::Answer(token, message) => self.take(token, &message),
-                        Arrival::Receipt(message) => {
-                            self.ready.push_back(Outcome::Receipt(message));
-                        }
+                        Arrival::Receipt(message) => return Outcome::Receipt(message),
                         Arrival::Notice(notice) => self.heed(notice),
                     }
                 }
