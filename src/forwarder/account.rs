@@ -343,6 +343,13 @@ impl Account {
         Some(Wanted { epoch, ranges })
     }
 
+    /// What was to be sent again is still on its way to the sink: the wait for it begins after that.
+    pub(super) fn is_sent_until(&mut self, now: Duration) {
+        if let Some(again) = &mut self.again {
+            again.at = now;
+        }
+    }
+
     /// When [`Account::due`] may have something although no receipt came.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match &self.again {

@@ -361,6 +361,11 @@ impl Delivery {
         }
     }
 
+    /// Whether some of what the hub misses has not left yet, or is not answered.
+    pub(super) fn is_sending_again(&self) -> bool {
+        !self.again.is_empty() || self.again_in_flight > 0
+    }
+
     /// Whether each event is ordered by itself, once the one before is handed over.
     pub(super) const fn has_rate(&self) -> bool {
         self.terms.max_rate.is_limited()

@@ -246,6 +246,11 @@ impl Receipts {
         }
     }
 
+    /// What was to be sent again is still on its way to the sink.
+    pub(super) fn is_sent_until(&mut self, now: Duration) {
+        self.account.is_sent_until(now);
+    }
+
     /// What is to be sent again now. What of it is trimmed, the ledger says; a dead letter is
     /// nobody's to send but who asks for it.
     ///

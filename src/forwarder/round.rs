@@ -273,13 +273,18 @@ impl Round<'_> {
         if !delivery.is_sending() {
             return Ok(false);
         }
-        let missing = match receipts.missing(delivery.acked(), now, fresh).await {
-            Ok(missing) => missing,
-            Err(error) => {
-                self.task.journal_failed(error.into())?;
-                return Ok(true);
+        let mut missing = Vec::new();
+        if delivery.is_sending_again() {
+            receipts.is_sent_until(now);
+        } else {
+            match receipts.missing(delivery.acked(), now, fresh).await {
+                Ok(found) => missing = found,
+                Err(error) => {
+                    self.task.journal_failed(error.into())?;
+                    return Ok(true);
+                }
             }
-        };
+        }
         let is_any = !missing.is_empty();
         for run in missing {
             delivery.send_again(run);

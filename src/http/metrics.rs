@@ -280,9 +280,6 @@ fn write_hubs(page: &mut Page, sinks: &[Seen<'_>]) {
         .iter()
         .filter_map(|sink| Some((sink.name, sink.status, sink.status.hub.as_ref()?)))
         .collect();
-    if hubs.is_empty() {
-        return;
-    }
     let mut unconfirmed = page.gauge(
         "edge_outbox_hub_unconfirmed_events",
         "Events delivered that the hub has not confirmed.",
