@@ -79,6 +79,7 @@ impl Receipts {
     /// A session began: the hub is told how far the journal goes.
     pub(super) fn connected(&mut self) {
         self.told_at = None;
+        self.tail_wait = soon(self.hub.resend_after);
     }
 
     /// When something is to be done although the hub said nothing.
@@ -193,6 +194,10 @@ impl Receipts {
                 self.status.waiting_since = None;
                 self.tail_wait = soon(self.hub.resend_after);
             }
+        }
+        if self.status.missing == 0 && !receipt.missing.is_empty() {
+            // It is named for the first time: the second is asked for as soon as it can count.
+            self.tail_wait = soon(self.hub.resend_after);
         }
         self.account = account;
         self.status.confirmed = self.account.confirmed();
