@@ -16,6 +16,7 @@ mod http;
 #[cfg(not(feature = "http"))]
 #[path = "config/no_http.rs"]
 mod http;
+mod hub_key;
 #[cfg(feature = "mqtt")]
 mod mqtt;
 #[cfg(any(feature = "nats", feature = "mqtt", feature = "postgres"))]
@@ -264,13 +265,14 @@ impl Config {
         let name = device.optional("name");
         let source = read_source(&mut device);
         let check_board = device.get("check_board", true);
+        let hub_keys = device.optional("hub_key").unwrap_or_default();
         device.finish();
 
         let journal = JournalConfig::read(root.section("journal"));
         let http = HttpConfig::read(root.section("http"), &data_dir, environment)?;
         let log = LogConfig::read(root.section("log"));
         let mut remarks = Vec::new();
-        let sinks = sinks::read(&mut root, environment, &mut remarks)?;
+        let sinks = sinks::read(&mut root, environment, &hub_keys, &mut remarks)?;
         root.finish();
         Ok(Self {
             file: None,

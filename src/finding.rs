@@ -58,6 +58,8 @@ checks! {
     SinkOptions = "sink.options",
     /// What the daemon is doing at this sink.
     SinkDelivery = "sink.delivery",
+    /// What the hub behind it says.
+    SinkHub = "sink.hub",
     /// Names into addresses.
     SinkResolve = "sink.resolve",
     /// A connection to the port.

@@ -10,12 +10,14 @@
 //! A crash at any moment leaves the durable cursor: what lies in (acked, claimed] is read back
 //! from the sink where that is possible, and sent again, marked, where it is not found.
 
+mod account;
 mod backoff;
 mod courier;
 mod delivery;
 mod doubt;
 mod feed;
 mod rate;
+mod receipts;
 mod report;
 mod round;
 #[cfg(test)]
@@ -40,6 +42,7 @@ use self::{
 };
 use crate::{
     outbox::{Outbox, RegisterError, Registration, Start},
+    signing::PublicKey,
     sink::Sink,
 };
 
@@ -56,6 +59,36 @@ pub const RECONNECT_MAX_BOUNDS: RangeInclusive<Duration> =
 
 /// The most that [`SinkSpec::start_jitter`] can be; beyond, this counts.
 pub const MAX_START_JITTER: Duration = Duration::from_secs(600);
+
+/// How long what a hub misses is left alone after it has named it first, unless a sink says
+/// otherwise: it may be on its way.
+pub const DEFAULT_RESEND_AFTER: Duration = Duration::from_secs(30);
+
+/// The least and the most that [`HubTerms::resend_after`] can be; beyond, the bound counts.
+pub const RESEND_AFTER_BOUNDS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(3_600);
+
+/// Whose word trimming goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Confirm {
+    /// The sink's own.
+    #[default]
+    Ack,
+    /// The hub's, by its receipts.
+    Hub,
+}
+
+/// The hub behind a sink.
+#[derive(Clone, Debug)]
+pub struct HubTerms {
+    /// The keys that sign its receipts: one, or while it is changed two.
+    pub keys: Vec<PublicKey>,
+    /// Whether its word counts, or is only looked at.
+    pub confirm: Confirm,
+    /// How long what it misses is left alone after it has named it first; within
+    /// [`RESEND_AFTER_BOUNDS`].
+    pub resend_after: Duration,
+}
 
 /// One sink and how it is to be served.
 pub struct SinkSpec {
@@ -82,6 +115,9 @@ pub struct SinkSpec {
     pub start_jitter: Duration,
     /// Where the sink begins if the journal has no place for it yet.
     pub start: Start,
+    /// The hub behind it, where its key is known. The sink has to be told where the hub's receipts
+    /// and tails go, too.
+    pub hub: Option<HubTerms>,
 }
 
 impl SinkSpec {
@@ -100,6 +136,7 @@ impl SinkSpec {
             reconnect_max: DEFAULT_RECONNECT_MAX,
             start_jitter: Duration::ZERO,
             start: Start::Oldest,
+            hub: None,
         }
     }
 
@@ -163,6 +200,13 @@ pub enum ForwardError {
         name: String,
         /// Why.
         source: RegisterError,
+    },
+    /// A hub is to confirm what a sink has, and the sink brings no receipts back. Nothing was
+    /// forwarded to any.
+    #[error("sink {name:?} cannot be confirmed by a hub: no receipts come back through it")]
+    NoWayBack {
+        /// Which.
+        name: String,
     },
     /// The system gave no thread or runtime for a sink.
     #[error("sink {name:?} cannot be served: {source}")]
@@ -262,14 +306,20 @@ impl Forwarder {
                 sink,
                 required,
                 start,
+                hub,
                 ..
             } = spec;
+            let by_receipts = hub.as_ref().is_some_and(|hub| hub.confirm == Confirm::Hub);
+            if by_receipts && !sink.has_way_back() {
+                return Err(ForwardError::NoWayBack { name });
+            }
             let registration = Registration {
                 name: name.clone(),
                 kind: sink.kind(),
                 required,
                 window: terms.window,
                 start,
+                by_receipts,
             };
             let handle = match self.outbox.sink(registration.clone()).await {
                 Ok(handle) => handle,
@@ -281,6 +331,7 @@ impl Forwarder {
                 registration,
                 handle,
                 terms,
+                hub,
                 seed: seed(),
                 goal: until.map(|until| Goal { upto, until }),
                 stop: stopping.clone(),

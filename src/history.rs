@@ -219,6 +219,7 @@ mod tests {
             acked: Seq::new(acked),
             pending: tail - acked,
             oldest_pending: None,
+            hub: None,
             dead_letters,
             dead_letter_reasons: BTreeMap::new(),
             discarded: 0,

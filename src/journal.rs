@@ -82,7 +82,10 @@ pub(crate) use self::{
     staging::Limits,
     storage::{FileStorage, sync_dir},
     transaction::{Inside, inside},
-    writer::{Command, End, Finish, Job, LetterCommand, Noted, QUEUE_COMMANDS, Registered, Writer},
+    writer::{
+        Command, End, Finish, Job, LetterCommand, Noted, QUEUE_COMMANDS, ReceiptCommand,
+        Registered, Writer,
+    },
 };
 pub use self::{
     cursor::{Cursor, Forgotten, MAX_SINK_NAME_BYTES, Progress, SinkName, SinkNameError, Start},

@@ -112,11 +112,9 @@ pub mod ledger;
 pub mod meter;
 pub mod outbox;
 mod percent;
-#[cfg(feature = "hub")]
 pub mod receipt;
 pub mod secret;
 pub mod seq;
-#[cfg(feature = "hub")]
 mod signed;
 pub mod signing;
 pub mod sink;
@@ -124,7 +122,6 @@ pub mod sink;
 mod socket_path;
 pub mod status;
 mod status_board;
-#[cfg(feature = "hub")]
 pub mod tail;
 
 pub use self::{

@@ -374,6 +374,7 @@ impl Outbox {
                 window: u64::from(registration.window),
                 start: registration.start,
             },
+            by_receipts: registration.by_receipts,
             reply,
         };
         let closed = || RegisterError::Journal(ReadError::Closed);
@@ -384,10 +385,12 @@ impl Outbox {
             .map_err(|_| closed())?;
         let Registered {
             cursor,
+            life,
             horizon,
             noted,
         } = answer.await.map_err(|_| closed())??;
-        Ok(SinkHandle::new(self.clone(), name, cursor, horizon, noted))
+        let place = (cursor, life);
+        Ok(SinkHandle::new(self.clone(), name, place, horizon, noted))
     }
 
     /// Takes its place away from a sink that nobody forwards to any more: its cursor and its dead

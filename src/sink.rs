@@ -171,6 +171,28 @@ pub struct PrivateColumns {
     pub subject_id: Box<str>,
 }
 
+/// Where a hub's receipts for devices come from and their tails go to: what stands before the
+/// device's name, in the way of the sink's subjects or topics.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WayBack {
+    /// Before the name, and after it the epoch.
+    pub receipts: String,
+    /// Before the name.
+    pub tails: String,
+}
+
+impl WayBack {
+    /// Whether it can be: parts that the separator joins, none of them empty, a wildcard or with
+    /// anything in it but letters, digits, `_` and `-`.
+    #[cfg(any(feature = "nats", feature = "mqtt"))]
+    pub(in crate::sink) fn is_sound(&self, separator: char) -> bool {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let is_part = |part: &str| !part.is_empty() && part.chars().all(is_plain);
+        let is_sound = |prefix: &str| prefix.len() <= 255 && prefix.split(separator).all(is_part);
+        is_sound(&self.receipts) && is_sound(&self.tails)
+    }
+}
+
 /// How many foreign messages a [`ReadBack`] reports, at most.
 pub const MAX_FOREIGN: usize = 16;
 
@@ -221,6 +243,9 @@ pub enum Outcome {
         /// Why.
         error: SinkError,
     },
+    /// A message came where the hub puts its receipts for this device. Anybody may have put it
+    /// there.
+    Receipt(Bytes),
     /// The connection is of no more use; everything unanswered is in doubt.
     Lost(SinkError),
 }
@@ -376,6 +401,18 @@ impl Sink {
         }
     }
 
+    /// Whether it brings tails to a hub and receipts back, as its options say.
+    #[must_use]
+    pub fn has_way_back(&self) -> bool {
+        match self {
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(sink) => sink.has_way_back(),
+            #[cfg(feature = "nats")]
+            Self::Nats(sink) => sink.has_way_back(),
+            _ => false,
+        }
+    }
+
     /// Makes one attempt to connect, bounded in time by the sink's own connect timeout (at most
     /// 4 s). Sends nothing.
     ///
@@ -478,6 +515,24 @@ impl Session {
     /// The session is lost; the parcel and everything unanswered are in doubt.
     pub async fn send(&mut self, parcel: Parcel) -> Result<(), SinkError> {
         each!(self, session => session.send(parcel).await)
+    }
+
+    /// Publishes a signed tail for the hub. Nothing tells whether it arrived; the next one says as
+    /// much. Where there is no way to the hub, it goes nowhere.
+    ///
+    /// # Errors
+    /// The session is lost.
+    pub async fn tell(&mut self, tail: Bytes) -> Result<(), SinkError> {
+        match self {
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(session) => session.tell(tail),
+            #[cfg(feature = "nats")]
+            Self::Nats(session) => session.tell(tail).await,
+            _ => {
+                drop(tail);
+                Ok(())
+            }
+        }
     }
 
     /// The next thing that happened; pending while nothing is unanswered and the connection is

@@ -129,6 +129,9 @@ pub struct SinkStatus {
     /// The wall clock, set or not, when the oldest of them was taken in; none when there is none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub oldest_pending: Option<Timestamp>,
+    /// What the hub behind it says, where the hub's key is configured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hub: Option<HubStatus>,
     /// Events this sink rejected for good, those not counted that it took later or that somebody
     /// discarded.
     pub dead_letters: u64,
@@ -149,6 +152,34 @@ pub struct SinkStatus {
     /// When the next attempt is due, while waiting.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_attempt: Option<Timestamp>,
+}
+
+/// What a hub says of the events that it gets through a sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubStatus {
+    /// Whether trimming waits for it (`confirm = "hub"`).
+    pub confirms: bool,
+    /// Everything up to here is safe in its database, or it knows why not.
+    pub confirmed: Seq,
+    /// Since when something delivered waits for its word: since it was delivered, or since the
+    /// last word that confirmed anything; none while nothing waits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waiting_since: Option<Timestamp>,
+    /// When the last receipt came that counted; none since the start of the process.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last_receipt: Option<Timestamp>,
+    /// Events that it misses, by its last receipt for the epoch at hand.
+    #[serde(default)]
+    pub missing: u64,
+    /// Messages that it has in quarantine, by the same receipt.
+    #[serde(default)]
+    pub quarantined: u64,
+    /// Events that were sent again because it missed them, since the start of the process.
+    #[serde(default)]
+    pub resent: u64,
+    /// That it follows another history than this journal's: a card was copied or set back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tampering: Option<String>,
 }
 
 /// What a sink is doing.
@@ -295,6 +326,7 @@ mod tests {
             acked: Seq::NONE,
             pending,
             oldest_pending: None,
+            hub: None,
             dead_letters: 0,
             dead_letter_reasons: BTreeMap::new(),
             discarded: 0,

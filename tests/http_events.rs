@@ -381,6 +381,7 @@ fn an_event_is_found_by_its_id_with_its_state_at_each_sink() {
         required: true,
         window: 1024,
         start: Start::Oldest,
+        by_receipts: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -582,6 +583,7 @@ fn a_sink_is_forgotten_once_nobody_forwards_to_it_any_more() {
         required: true,
         window: 16,
         start: Start::Oldest,
+        by_receipts: false,
     };
     let handle = runtime
         .block_on(listener.outbox.sink(registration))

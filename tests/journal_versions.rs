@@ -119,6 +119,7 @@ fn registration(name: &str) -> Registration {
         required: name == "school",
         window: 4,
         start: Start::Oldest,
+        by_receipts: false,
     }
 }
 

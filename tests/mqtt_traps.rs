@@ -171,7 +171,7 @@ async fn refusals_at_qos_2_do_not_use_up_the_window() {
                 refusals += 1;
             }
             Outcome::Stored { .. } => {}
-            Outcome::Lost(error) => panic!("after {refusals} refusals: {error:?}"),
+            other => panic!("after {refusals} refusals: {other:?}"),
         }
     }
     assert_eq!(refusals, 16);
@@ -284,6 +284,7 @@ async fn an_event_that_ends_the_connection_is_found_and_the_others_pass() {
                         assert_eq!(error.kind, ErrorKind::Retry, "{error:?}");
                         break;
                     }
+                    Outcome::Receipt(_) => panic!("nobody listens for receipts"),
                 }
             }
         }

@@ -377,7 +377,7 @@ async fn a_server_killed_in_mid_batch_and_back_after_the_duplicate_window_stores
         match next(&mut session).await {
             Outcome::Stored { seq, .. } => confirmed.push(seq),
             Outcome::Lost(error) => break error,
-            other @ Outcome::Refused { .. } => panic!("{other:?}"),
+            other => panic!("{other:?}"),
         }
         if confirmed.len() == 100 {
             server.kill();

@@ -38,7 +38,7 @@ async fn until_lost(session: &mut Session) -> (Vec<u64>, SinkError) {
         match next(session).await {
             Outcome::Stored { seq, .. } => stored.push(seq.get()),
             Outcome::Lost(error) => return (stored, error),
-            refused @ Outcome::Refused { .. } => panic!("{refused:?}"),
+            other => panic!("{other:?}"),
         }
     }
 }

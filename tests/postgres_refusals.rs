@@ -29,7 +29,7 @@ async fn outcomes(session: &mut Session, events: usize) -> BTreeMap<u64, Result<
         let (seq, result) = match next(session).await {
             Outcome::Stored { seq, .. } => (seq, Ok(())),
             Outcome::Refused { seq, error } => (seq, Err(error)),
-            Outcome::Lost(error) => panic!("{error:?}"),
+            other => panic!("{other:?}"),
         };
         assert!(all.insert(seq.get(), result).is_none(), "{seq} twice");
     }
@@ -110,7 +110,7 @@ async fn outcomes_are_told_in_order_though_statements_behind_a_refused_one_are_a
         let (told, is_stored) = match next(&mut session).await {
             Outcome::Stored { seq, .. } => (seq, true),
             Outcome::Refused { seq, .. } => (seq, false),
-            Outcome::Lost(error) => panic!("{error:?}"),
+            other => panic!("{other:?}"),
         };
         assert_eq!((told.get(), is_stored), (seq, !bad.contains(&seq)));
     }
@@ -163,7 +163,7 @@ async fn what_a_trigger_says_is_left_to_the_servers_log_whatever_sqlstate_it_use
         send(&mut session, &device.rows([1])).await;
         let error = match next(&mut session).await {
             Outcome::Refused { error, .. } | Outcome::Lost(error) => error,
-            stored @ Outcome::Stored { .. } => panic!("{stored:?}"),
+            other => panic!("{other:?}"),
         };
         assert_eq!(error.kind, kind, "{error:?}");
         assert!(error.message.contains(sqlstate), "{error}");

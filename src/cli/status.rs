@@ -161,6 +161,26 @@ fn show_sink(
         let dead = output.tone(Tone::Bad, &dead);
         writeln!(output, "           {dead}")?;
     }
+    if let Some(hub) = &sink.hub {
+        let mut said = match hub.last_receipt {
+            _ if hub.confirms => format!("confirmed up to seq {}", hub.confirmed),
+            Some(at) => format!("last heard of at {at}"),
+            None => "not heard of yet".to_owned(),
+        };
+        if let Some(since) = hub.waiting_since {
+            said += &format!(", waiting for its word since {since}");
+        }
+        if hub.missing > 0 {
+            said += &format!(", {} missing", hub.missing);
+        }
+        if hub.quarantined > 0 {
+            said += &format!(", {} in quarantine", hub.quarantined);
+        }
+        writeln!(output, "           hub: {said}")?;
+        if let Some(tampering) = &hub.tampering {
+            writeln!(output, "           {}", output.tone(Tone::Bad, tampering))?;
+        }
+    }
     if let Some(at) = &sink.last_delivery {
         writeln!(output, "           last delivery: {at}")?;
     }

@@ -16,9 +16,11 @@ use super::{
 };
 use crate::{
     secret::Secret,
+    sink::WayBack,
     sink::mqtt::{
-        DEFAULT_ACK_TIMEOUT, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT, MAX_KEEP_ALIVE, MAX_PACKET,
-        MIN_KEEP_ALIVE, MqttAuth, MqttOptions, MqttQos, MqttSink, MqttVersion, TopicTemplate,
+        DEFAULT_ACK_TIMEOUT, DEFAULT_RECEIPTS, DEFAULT_TAILS, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT,
+        MAX_KEEP_ALIVE, MAX_PACKET, MIN_KEEP_ALIVE, MqttAuth, MqttOptions, MqttQos, MqttSink,
+        MqttVersion, TopicTemplate,
     },
 };
 
@@ -68,6 +70,7 @@ impl MqttConfig {
         section: &mut Section<'_, '_>,
         environment: &Environment,
         window: u32,
+        has_hub: bool,
     ) -> Result<Option<Self>, Problem> {
         let default = MqttOptions::default();
         let servers = section.get("servers", Servers(default.servers.clone())).0;
@@ -112,6 +115,10 @@ impl MqttConfig {
             ByteSize(default.max_packet as u64),
             ByteSize(1)..=ByteSize(MAX_PACKET as u64),
         );
+        let way_back = WayBack {
+            receipts: section.get("receipts", DEFAULT_RECEIPTS.to_owned()),
+            tails: section.get("tails", DEFAULT_TAILS.to_owned()),
+        };
         let mut files = Vec::new();
         let mut tls_section = section.section("tls");
         let tls = tls::read_files(&mut tls_section, &mut files);
@@ -130,6 +137,7 @@ impl MqttConfig {
             keep_alive: keep_alive.0,
             max_in_flight: usize::try_from(window.div_ceil(2)).unwrap_or(usize::MAX),
             max_packet: usize::try_from(max_packet.0).unwrap_or(usize::MAX),
+            way_back: has_hub.then_some(way_back),
             tls,
             ..default
         };

@@ -17,10 +17,10 @@ use super::{
 use crate::{
     secret::Secret,
     sink::nats::{
-        DEFAULT_ACK_TIMEOUT, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT, NatsAuth, NatsMode, NatsOptions,
-        NatsSink, NatsTls, SubjectTemplate,
+        DEFAULT_ACK_TIMEOUT, DEFAULT_RECEIPTS, DEFAULT_TAILS, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT,
+        NatsAuth, NatsMode, NatsOptions, NatsSink, NatsTls, SubjectTemplate,
     },
-    sink::tls::TlsFiles,
+    sink::{WayBack, tls::TlsFiles},
 };
 
 /// The shortest timeout that can be set.
@@ -85,6 +85,7 @@ impl NatsConfig {
         section: &mut Section<'_, '_>,
         environment: &Environment,
         window: u32,
+        has_hub: bool,
     ) -> Result<Option<Self>, Problem> {
         let default = NatsOptions::default();
         let servers = section.get("servers", Servers(default.servers.clone())).0;
@@ -117,6 +118,10 @@ impl NatsConfig {
             Span(DEFAULT_ACK_TIMEOUT),
             MILLISECOND..=Span(MAX_ACK_TIMEOUT),
         );
+        let way_back = WayBack {
+            receipts: section.get("receipts", DEFAULT_RECEIPTS.to_owned()),
+            tails: section.get("tails", DEFAULT_TAILS.to_owned()),
+        };
         let mut files = Vec::new();
         let tls = read_tls(section.section("tls"), &mut files);
         let (auth, plain) = read_auth(section, environment, &mut files)?;
@@ -130,6 +135,7 @@ impl NatsConfig {
             connect_timeout: connect_timeout.0,
             ack_timeout: ack_timeout.0,
             max_in_flight: usize::try_from(window).unwrap_or(usize::MAX),
+            way_back: has_hub.then_some(way_back),
             tls,
             auth: plain,
         };

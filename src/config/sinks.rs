@@ -14,6 +14,7 @@ use super::postgres::PostgresConfig;
 use super::{
     environment::Environment,
     format,
+    hub_key::HubKeys,
     problem::{Place, Problem},
     section::Section,
     value::{ByteSize, Span, words},
@@ -21,8 +22,8 @@ use super::{
 
 use crate::{
     forwarder::{
-        DEFAULT_RECONNECT_MAX, DEFAULT_WINDOW, MAX_START_JITTER, MaxRate, RECONNECT_MAX_BOUNDS,
-        SinkSpec,
+        Confirm, DEFAULT_RECONNECT_MAX, DEFAULT_RESEND_AFTER, DEFAULT_WINDOW, HubTerms,
+        MAX_START_JITTER, MaxRate, RECONNECT_MAX_BOUNDS, RESEND_AFTER_BOUNDS, SinkSpec,
     },
     journal::{SinkName, Start},
     sink::{MessageFormat, Sink, stdout::StdoutSink},
@@ -91,6 +92,8 @@ pub struct SinkConfig {
     pub start_jitter: Duration,
     /// Where it begins if it is new.
     pub start: Start,
+    /// The hub behind it, where it is known and can be heard of through it.
+    pub hub: Option<HubTerms>,
     /// What it is.
     pub kind: SinkKind,
 }
@@ -121,6 +124,7 @@ impl SinkConfig {
             reconnect_max: self.reconnect_max,
             start_jitter: self.start_jitter,
             start: self.start,
+            hub: self.hub.clone(),
         })
     }
 }
@@ -168,6 +172,14 @@ words! {
 }
 
 words! {
+    /// The word in `confirm`.
+    enum ConfirmWord {
+        Ack = "ack",
+        Hub = "hub",
+    }
+}
+
+words! {
     /// The word in `start`.
     enum StartWord {
         Oldest = "oldest",
@@ -181,6 +193,7 @@ words! {
 pub(super) fn read(
     root: &mut Section<'_, '_>,
     environment: &Environment,
+    keys: &HubKeys,
     remarks: &mut Vec<String>,
 ) -> Result<Vec<SinkConfig>, Problem> {
     let names = root.names("sinks");
@@ -200,7 +213,7 @@ pub(super) fn read(
                 "write type = \"nats\", \"mqtt\", \"postgres\" or \"stdout\"",
             );
         } else if let Some(kind) = sink.optional("type") {
-            sinks.extend(read_one(sink, name, kind, environment)?);
+            sinks.extend(read_one(sink, name, kind, environment, keys)?);
         }
     }
     let mut implied = Vec::new();
@@ -229,7 +242,7 @@ pub(super) fn read(
     for (name, kind) in implied {
         let mut sink = section.section(name);
         sink.get("type", kind);
-        let sink = read_one(sink, name, kind, environment)?;
+        let sink = read_one(sink, name, kind, environment, keys)?;
         sinks.extend(sink.map(|sink| SinkConfig {
             implied: true,
             ..sink
@@ -282,6 +295,7 @@ fn read_one(
     name: &str,
     kind: Type,
     environment: &Environment,
+    keys: &HubKeys,
 ) -> Result<Option<SinkConfig>, Problem> {
     let required = section.get("required", kind != Type::Stdout);
     if required && kind == Type::Stdout {
@@ -314,10 +328,11 @@ fn read_one(
         StartWord::Oldest => Start::Oldest,
         StartWord::Now => Start::Now,
     };
+    let hub = read_hub(&mut section, kind, keys);
     let kind = match kind {
         Type::Stdout => Some(SinkKind::Stdout(format::read_line(&mut section))),
         #[cfg(feature = "nats")]
-        Type::Nats => NatsConfig::read(&mut section, environment, window)?
+        Type::Nats => NatsConfig::read(&mut section, environment, window, hub.is_some())?
             .map(|config| SinkKind::Nats(Box::new(config))),
         #[cfg(feature = "postgres")]
         Type::Postgres => PostgresConfig::read(&mut section, environment, window)?
@@ -325,7 +340,7 @@ fn read_one(
         #[cfg(not(feature = "nats"))]
         Type::Nats => return Ok(left_out(&mut section, "nats")),
         #[cfg(feature = "mqtt")]
-        Type::Mqtt => MqttConfig::read(&mut section, environment, window)?
+        Type::Mqtt => MqttConfig::read(&mut section, environment, window, hub.is_some())?
             .map(|config| SinkKind::Mqtt(Box::new(config))),
         #[cfg(not(feature = "mqtt"))]
         Type::Mqtt => return Ok(left_out(&mut section, "mqtt")),
@@ -344,8 +359,49 @@ fn read_one(
         reconnect_max: reconnect_max.0,
         start_jitter: start_jitter.0,
         start,
+        hub,
         kind,
     }))
+}
+
+/// Whose word trimming goes by, and how the hub is heard of. None where there is none to hear of.
+fn read_hub(section: &mut Section<'_, '_>, kind: Type, keys: &HubKeys) -> Option<HubTerms> {
+    let has_way_back = matches!(kind, Type::Nats | Type::Mqtt);
+    let default = match kind {
+        Type::Mqtt if !keys.0.is_empty() => ConfirmWord::Hub,
+        _ => ConfirmWord::Ack,
+    };
+    let confirm = match section.get("confirm", default) {
+        ConfirmWord::Ack => Confirm::Ack,
+        ConfirmWord::Hub => Confirm::Hub,
+    };
+    if confirm == Confirm::Hub && !has_way_back {
+        section.refuse(
+            "confirm",
+            " = \"hub\", but no receipts come back through a sink of this type",
+            Some("remove the key"),
+        );
+    } else if confirm == Confirm::Hub && keys.0.is_empty() {
+        section.refuse(
+            "confirm",
+            " = \"hub\", but the hub's key is not known",
+            Some("set device.hub_key to what the hub shows as its public key"),
+        );
+    }
+    if !has_way_back {
+        return None;
+    }
+    let (least, most) = RESEND_AFTER_BOUNDS.into_inner();
+    let resend_after = section.get_within(
+        "resend_after",
+        Span(DEFAULT_RESEND_AFTER),
+        Span(least)..=Span(most),
+    );
+    (!keys.0.is_empty()).then(|| HubTerms {
+        keys: keys.0.clone(),
+        confirm,
+        resend_after: resend_after.0,
+    })
 }
 
 /// Notes that this build has no sink of a type.

@@ -3,11 +3,14 @@
 use crate::{
     clock::Timestamp,
     finding::{Check, Finding},
-    status::{JournalState, SinkState, SinkStatus, Status},
+    status::{HubStatus, JournalState, SinkState, SinkStatus, Status},
 };
 
 /// From so many hundredths of the quota on, a journal is told of.
 const NEARLY_FULL: u64 = 80;
+
+/// A hub's word may take so long: a receipt follows within seconds, and a tail asks for one anew.
+const HUB_WAIT_MICROS: i64 = 10 * 60 * 1_000_000;
 
 /// The daemon that has the journal.
 pub(crate) enum Daemon {
@@ -123,6 +126,7 @@ impl Daemon {
                         `edge-outbox dead-letters retry` sends them again";
             findings.push(Finding::warn(Check::SinkDelivery, message, hint.to_owned()));
         }
+        findings.extend(sink.hub.as_ref().map(hub));
         findings
     }
 
@@ -133,6 +137,40 @@ impl Daemon {
         };
         let sink = status.sinks.get(sink)?;
         sink.last_delivery.filter(|_| trouble(sink).is_none())
+    }
+}
+
+/// What the hub behind a sink says, or why it may say nothing.
+fn hub(hub: &HubStatus) -> Finding {
+    let hint = "see whether the hub runs and signs with a key of `device.hub_key`, and whether this \
+                user may subscribe to its receipts (`receipts`)";
+    if let Some(tampering) = &hub.tampering {
+        let hint = "ask the hub for its report on this device; what lies in the history that it does \
+                    not follow is kept until `confirm` is \"ack\"";
+        return Finding::fail(Check::SinkHub, tampering.as_str(), Some(hint.to_owned()));
+    }
+    let upto = format!(
+        "the hub has confirmed everything up to seq {}",
+        hub.confirmed
+    );
+    let waits = |since: Timestamp| {
+        let waited = Timestamp::now().as_micros() - since.as_micros();
+        waited > HUB_WAIT_MICROS
+    };
+    match (hub.waiting_since, hub.last_receipt) {
+        (Some(since), _) if waits(since) => {
+            let message = format!("{upto}, and what came after waits for its word since {since}");
+            Finding::warn(Check::SinkHub, message, hint.to_owned())
+        }
+        (Some(_), _) => Finding::ok(Check::SinkHub, upto + "; more is on its way"),
+        (None, None) if !hub.confirms => {
+            let message = "no receipt of the hub has come since the daemon was started";
+            Finding::warn(Check::SinkHub, message, hint.to_owned())
+        }
+        (None, Some(at)) if !hub.confirms => {
+            Finding::ok(Check::SinkHub, format!("the hub was heard of at {at}"))
+        }
+        (None, _) => Finding::ok(Check::SinkHub, upto),
     }
 }
 

@@ -13,7 +13,9 @@ use tokio::{
 };
 
 use super::{
+    HubTerms,
     delivery::{Delivery, Terms},
+    receipts::Receipts,
     report::Report,
     round::{self, End, Task},
 };
@@ -51,6 +53,7 @@ pub(super) struct Courier {
     pub(super) registration: Registration,
     pub(super) handle: SinkHandle,
     pub(super) terms: Terms,
+    pub(super) hub: Option<HubTerms>,
     pub(super) seed: u64,
     pub(super) goal: Option<Goal>,
     /// Becomes true, or loses its sender, when the task has to stop.
@@ -76,6 +79,7 @@ impl Courier {
             registration,
             handle,
             terms,
+            hub,
             seed,
             goal,
             mut stop,
@@ -88,6 +92,9 @@ impl Courier {
             Task {
                 delivery: Delivery::new(terms, handle.cursor(), seen, Duration::ZERO, seed),
                 report: Report::new(handle.clone()),
+                receipts: hub
+                    .clone()
+                    .map(|hub| Box::new(Receipts::new(handle.clone(), hub))),
                 sink,
                 handle,
                 horizon,

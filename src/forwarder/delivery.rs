@@ -13,6 +13,7 @@
 //! - Where there is a rate, one event is ordered at a time, and none before its moment: whatever
 //!   is still to wait when a session is lost was never ordered, so it is not marked either.
 //! - A dead letter that is sent once more goes beside all this (`late`), and never holds it up.
+//! - So does what a hub misses of what is acked (`again`): nothing that becomes of it moves `acked`.
 //!
 //! What a crash leaves is the durable cursor; everything here is rebuilt from it.
 
@@ -216,6 +217,10 @@ pub(super) struct Delivery {
     limit_row: usize,
     verdicts: VecDeque<Suspect>,
     late: Late,
+    /// What the hub misses of what is acked, to be sent once more.
+    again: VecDeque<SeqRange>,
+    /// How many of those are with the session.
+    again_in_flight: usize,
 }
 
 impl Delivery {
@@ -260,6 +265,8 @@ impl Delivery {
             limit_row: 0,
             verdicts: VecDeque::new(),
             late: Late::new(horizon.retry),
+            again: VecDeque::new(),
+            again_in_flight: 0,
         }
     }
 
@@ -339,6 +346,24 @@ impl Delivery {
     /// Whether the session in hand is still of use.
     pub(super) const fn has_session(&self) -> bool {
         !matches!(self.phase, Phase::Apart { .. } | Phase::Connecting)
+    }
+
+    /// Whether the session in hand is being sent events.
+    pub(super) const fn is_sending(&self) -> bool {
+        matches!(self.phase, Phase::Sending { .. })
+    }
+
+    /// The hub misses these, which were acked. Forgotten with the session.
+    pub(super) fn send_again(&mut self, run: SeqRange) {
+        if self.is_sending() {
+            self.again
+                .extend(SeqRange::new(run.first(), run.last().min(self.acked())));
+        }
+    }
+
+    /// Whether some of what the hub misses has not left yet, or is not answered.
+    pub(super) fn is_sending_again(&self) -> bool {
+        !self.again.is_empty() || self.again_in_flight > 0
     }
 
     /// Whether each event is ordered by itself, once the one before is handed over.
@@ -427,7 +452,14 @@ impl Delivery {
     pub(super) fn missing(&mut self, run: SeqRange) {
         self.check();
         self.ordered = false;
+        if let Some(again) = SeqRange::new(run.first(), run.last().min(self.acked())) {
+            self.again_answered(usize::try_from(again.len()).unwrap_or(usize::MAX));
+        }
         self.window.set_run(run, Standing::Resolved);
+    }
+
+    fn again_answered(&mut self, count: usize) {
+        self.again_in_flight = self.again_in_flight.saturating_sub(count);
     }
 
     /// An event in doubt is a dead letter already.
@@ -518,6 +550,9 @@ impl Delivery {
             self.late.end(Settled::Delivered);
             return;
         }
+        if seq <= self.acked() {
+            self.again_answered(1);
+        }
         self.failures = 0;
         self.halted_since = None;
         self.limit_row = 0;
@@ -542,6 +577,18 @@ impl Delivery {
                 }
                 Refusal::Reject { code, .. } => self.late.end(Settled::Rejected(code)),
                 Refusal::Halt => self.late.end(Settled::Rejected(HALT_CODE)),
+            }
+            return;
+        }
+        if seq <= self.acked() {
+            self.again_answered(1);
+            match refusal {
+                Refusal::Reject { code, limit: false } => {
+                    self.verdicts.push_back(Suspect { seq, code });
+                }
+                Refusal::Halt => self.broken(Breakage::Halt, now),
+                // The hub asks for it again.
+                Refusal::Retry | Refusal::Reject { .. } => {}
             }
             return;
         }
@@ -601,6 +648,8 @@ impl Delivery {
         }
         self.hang_up = !matches!(self.phase, Phase::Apart { .. });
         self.late.broken();
+        self.again.clear();
+        self.again_in_flight = 0;
         self.window.sweep(
             &[
                 Standing::Due,
@@ -723,7 +772,8 @@ impl Delivery {
     }
 
     fn next_run(&mut self, max_in_flight: usize, now: Duration) -> Option<Effect> {
-        let in_flight = self.window.count(Standing::InFlight) + self.late.in_flight();
+        let beside = self.late.in_flight() + self.again_in_flight;
+        let in_flight = self.window.count(Standing::InFlight) + beside;
         let room = if self.terms.strict_order {
             // What was resolved has left the front, so anything due or new but there has to wait.
             let front = self.window.standing(self.acked().next());
@@ -734,7 +784,8 @@ impl Delivery {
         };
         // Not simply the claim: where events were dropped, the journal has raised it further.
         let fresh = self.claimed.min(self.furthest()).since(self.sent());
-        if room == 0 || (fresh == 0 && self.window.count(Standing::Due) == 0) {
+        let nothing = fresh == 0 && self.window.count(Standing::Due) == 0;
+        if room == 0 || (nothing && self.again.is_empty()) {
             return None;
         }
         let has_rate = self.has_rate();
@@ -743,12 +794,33 @@ impl Delivery {
             true => 1,
             false => room as u64,
         };
-        let (run, redelivered) = match self.window.send_due(room) {
+        let again = |delivery: &mut Self| delivery.next_again(room, max_in_flight);
+        let (run, redelivered) = match self.window.send_due(room).or_else(|| again(self)) {
             Some(run) => (run, true),
             None => (self.window.send_first(fresh.min(room), self.head)?, false),
         };
         self.ordered = has_rate;
         Some(Effect::Send { run, redelivered })
+    }
+
+    /// The next of what the hub misses, in half of the session's room at most: what is new waits
+    /// for none of it.
+    fn next_again(&mut self, room: u64, max_in_flight: usize) -> Option<SeqRange> {
+        let most = max_in_flight
+            .div_ceil(2)
+            .saturating_sub(self.again_in_flight);
+        let room = room.min(most as u64);
+        let front = self.again.front_mut().filter(|_| room > 0)?;
+        let run = SeqRange::new(
+            front.first(),
+            front.last().min(front.first().plus(room).prev()),
+        )?;
+        match SeqRange::new(run.last().next(), front.last()) {
+            Some(rest) => *front = rest,
+            None => drop(self.again.pop_front()),
+        }
+        self.again_in_flight += usize::try_from(run.len()).unwrap_or(usize::MAX);
+        Some(run)
     }
 
     /// Whether the rate lets an event out now. Where it does not, it is noted when it will.

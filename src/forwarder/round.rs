@@ -6,7 +6,7 @@
 //! later, when the same events are in doubt elsewhere.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::{pending, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
@@ -14,16 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{
     delivery::{Breakage, Delivery, Effect, Footing, LateEffect, Refusal},
     doubt::{self, Doubt},
     feed::{self, Feed, Step},
+    receipts::Receipts,
     report::Report,
 };
 use crate::{
     outbox::{Claim, Horizon, ReadError, RejectError, Settled, SinkHandle},
+    receipt::MAX_RECEIPT_BYTES,
     seq::{Incarnation, Position, Seq, SeqRange},
     sink::{ErrorKind, InDoubt, Outcome, Session, Sink, SinkError},
 };
@@ -34,6 +37,9 @@ const OUTCOMES_AT_ONCE: usize = 256;
 /// So many bytes may be unanswered, beside a single parcel of any size: the client holds them in
 /// memory while the network is slow.
 const MAX_UNANSWERED_BYTES: usize = 4 * 1024 * 1024;
+
+/// Receipts that wait to be looked at.
+const MAX_RECEIPTS: usize = 64;
 
 /// Why a round is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +59,8 @@ pub(super) struct Task {
     pub(super) horizon: watch::Receiver<Horizon>,
     pub(super) delivery: Delivery,
     pub(super) report: Report,
+    /// Where the hub's key is known.
+    pub(super) receipts: Option<Box<Receipts>>,
     /// The moment that the state machine's times count from.
     pub(super) since: Instant,
     /// Where a drain ends.
@@ -125,6 +133,7 @@ pub(super) async fn run(task: &mut Task, session: &mut Option<Session>) -> End {
         session,
         unanswered: HashMap::new(),
         unanswered_bytes: 0,
+        receipts: VecDeque::new(),
     };
     match round.run().await {
         Ok(never) => match never {},
@@ -140,6 +149,8 @@ struct Round<'a> {
     erasures: u64,
     unanswered: HashMap<Seq, Unanswered>,
     unanswered_bytes: usize,
+    /// Messages that were not looked at yet.
+    receipts: VecDeque<Bytes>,
 }
 
 /// A parcel that the session has been given.
@@ -185,7 +196,7 @@ impl Round<'_> {
                     Effect::Send { run, redelivered } => self.feed.order(run, redelivered),
                 }
             }
-            if self.send().await {
+            if self.send().await || self.heed_hub().await? {
                 continue;
             }
             self.show();
@@ -197,7 +208,7 @@ impl Round<'_> {
             {
                 return Err(End::Reached);
             }
-            let deadline = self.task.delivery.deadline().map(|at| self.task.since + at);
+            let deadline = self.deadline().map(|at| self.task.since + at);
             tokio::select! {
                 outcome = next_outcome(self.session) => self.take(outcome).await,
                 answer = answer(call.as_mut()) => {
@@ -235,6 +246,59 @@ impl Round<'_> {
         }
     }
 
+    fn deadline(&self) -> Option<Duration> {
+        let delivery = &self.task.delivery;
+        let receipts = self.task.receipts.as_ref();
+        let of_hub = receipts.filter(|_| delivery.is_sending());
+        let of_hub = of_hub.map(|receipts| receipts.deadline());
+        delivery.deadline().into_iter().chain(of_hub).min()
+    }
+
+    /// Looks at what the hub said, tells it how far the journal goes, and orders what it misses.
+    /// True when something came of it that the state machine has to see first.
+    async fn heed_hub(&mut self) -> Result<bool, End> {
+        let now = self.task.now();
+        let Some(receipts) = &mut self.task.receipts else {
+            return Ok(false);
+        };
+        let delivery = &mut self.task.delivery;
+        let fresh = !self.receipts.is_empty();
+        while let Some(message) = self.receipts.pop_front() {
+            if let Err(error) = receipts.take(message, delivery, now).await {
+                self.task.journal_failed(error.into())?;
+                return Ok(true);
+            }
+        }
+        receipts.look(delivery.acked(), now);
+        if !delivery.is_sending() {
+            return Ok(false);
+        }
+        let mut missing = Vec::new();
+        if delivery.is_sending_again() {
+            receipts.is_sent_until(now);
+        } else {
+            match receipts.missing(delivery.acked(), now, fresh).await {
+                Ok(found) => missing = found,
+                Err(error) => {
+                    self.task.journal_failed(error.into())?;
+                    return Ok(true);
+                }
+            }
+        }
+        let is_any = !missing.is_empty();
+        for run in missing {
+            delivery.send_again(run);
+        }
+        if let Some(session) = self.session.as_mut()
+            && let Some(tail) = receipts.tail(now).await
+            && let Err(error) = session.tell(tail).await
+        {
+            self.task.fail(&error);
+            return Ok(true);
+        }
+        Ok(is_any)
+    }
+
     async fn connect(&mut self) {
         self.show();
         match self
@@ -250,6 +314,9 @@ impl Round<'_> {
                     max_in_flight: session.max_in_flight(),
                 });
                 self.task.handle.meter().connections.add(1);
+                if let Some(receipts) = &mut self.task.receipts {
+                    receipts.connected();
+                }
                 *self.session = Some(session);
             }
             Err(error) => self.task.fail(&error),
@@ -479,6 +546,14 @@ impl Round<'_> {
                 self.answered(seq);
                 self.task.refused(seq, &error);
             }
+            Outcome::Receipt(message) if message.len() > MAX_RECEIPT_BYTES => {}
+            Outcome::Receipt(message) => {
+                // The oldest says least.
+                if self.receipts.len() == MAX_RECEIPTS {
+                    self.receipts.pop_front();
+                }
+                self.receipts.push_back(message);
+            }
             Outcome::Lost(error) => self.task.fail(&error),
         }
     }
@@ -490,7 +565,10 @@ impl Round<'_> {
     }
 
     fn show(&mut self) {
-        let guarantee = self.session.as_ref().map(Session::guarantee);
+        let mut guarantee = self.session.as_ref().map(Session::guarantee);
+        if let (Some(promise), Some(receipts)) = (&mut guarantee, &self.task.receipts) {
+            receipts.weaken(promise);
+        }
         let now = self.task.now();
         self.task.report.update(&self.task.delivery, guarantee, now);
     }

@@ -262,6 +262,7 @@ fn write_places(page: &mut Page, sinks: &[Seen<'_>]) {
     for Seen { name, status, .. } in sinks {
         dead.sample(&[("sink", name)], status.dead_letters);
     }
+    write_hubs(page, sinks);
     let mut last = page.gauge(
         "edge_outbox_last_delivery_timestamp_seconds",
         "When the sink confirmed an event last, in Unix time; none before the first of this process.",
@@ -270,6 +271,35 @@ fn write_places(page: &mut Page, sinks: &[Seen<'_>]) {
         if let Some(at) = status.last_delivery {
             last.sample(&[("sink", name)], seconds(at));
         }
+    }
+}
+
+/// What hubs say, where there is one to hear of.
+fn write_hubs(page: &mut Page, sinks: &[Seen<'_>]) {
+    let hubs: Vec<_> = sinks
+        .iter()
+        .filter_map(|sink| Some((sink.name, sink.status, sink.status.hub.as_ref()?)))
+        .collect();
+    let mut unconfirmed = page.gauge(
+        "edge_outbox_hub_unconfirmed_events",
+        "Events delivered that the hub has not confirmed.",
+    );
+    for (name, status, hub) in hubs.iter().filter(|(.., hub)| hub.confirms) {
+        unconfirmed.sample(&[("sink", name)], status.acked.since(hub.confirmed));
+    }
+    let mut missing = page.gauge(
+        "edge_outbox_hub_missing_events",
+        "Events that the hub misses, by its last receipt.",
+    );
+    for (name, _, hub) in &hubs {
+        missing.sample(&[("sink", name)], hub.missing);
+    }
+    let mut tampering = page.gauge(
+        "edge_outbox_hub_tampering",
+        "1 where the hub follows another history than this journal's.",
+    );
+    for (name, _, hub) in &hubs {
+        tampering.sample(&[("sink", name)], u64::from(hub.tampering.is_some()));
     }
 }
 

@@ -12,6 +12,7 @@ mod compaction;
 mod erase;
 mod letters;
 mod rebuild;
+mod receipts;
 mod retention;
 mod rolled_back;
 
@@ -94,6 +95,8 @@ struct Attachment {
     caught_up: bool,
     /// Learnt, and not yet durable.
     progress: Option<Progress>,
+    /// What receipts have confirmed, where they and nothing else confirm.
+    receipts: Option<Seq>,
 }
 
 /// See the module.
@@ -386,9 +389,11 @@ impl<S: Storage> Core<S> {
     pub(super) fn advance(&self, staging: &mut Staging) {
         for (name, attachment) in &self.sinks {
             let cursor = staging.cursors.get_mut(name);
-            if let (Some(progress), Some(cursor)) = (attachment.progress, cursor) {
+            let Some(cursor) = cursor else { continue };
+            if let Some(progress) = attachment.progress {
                 cursor.advance(progress);
             }
+            cursor.confirm(attachment.receipts.unwrap_or(cursor.acked));
         }
     }
 
@@ -434,6 +439,7 @@ impl<S: Storage> Core<S> {
             window,
             caught_up: false,
             progress: None,
+            receipts: None,
         };
         self.sinks.insert(name.clone(), attachment);
         if let Some(cursor) = staging.cursors.get_mut(name) {
@@ -474,7 +480,7 @@ impl<S: Storage> Core<S> {
         let event = SinkForgotten {
             sink: name.as_str(),
             required: cursor.required,
-            range: SeqRange::new(cursor.acked.next(), tail),
+            range: SeqRange::new(cursor.confirmed.next(), tail),
             dead_letters: cursor.dead_letters,
         };
         staging.add_ledger(&LedgerEvent::SinkForgotten(event), &mut self.entropy);
@@ -666,9 +672,14 @@ impl<S: Storage> Core<S> {
 
     /// Whether anything that a sink has learnt waits for a commit.
     pub(super) fn has_progress(&self) -> bool {
-        self.sinks
-            .values()
-            .any(|attachment| attachment.progress.is_some())
+        let cursors = &self.state.checkpoint.cursors;
+        self.sinks.iter().any(|(name, attachment)| {
+            let confirms = |cursor: &Cursor| {
+                let receipts = attachment.receipts.unwrap_or(Seq::NONE);
+                receipts.min(cursor.acked) > cursor.confirmed
+            };
+            attachment.progress.is_some() || cursors.get(name).is_some_and(confirms)
+        })
     }
 
     /// Durable commits since open.

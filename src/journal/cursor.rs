@@ -120,15 +120,31 @@ impl Cursor {
         }
     }
 
-    /// Takes over what the forwarder learnt. A cursor never goes back, and never passes `claimed`.
+    /// Takes over what the forwarder learnt. `acked` never goes back, and never passes `claimed`.
+    /// What is confirmed is left to [`Self::confirm`].
     pub(crate) fn advance(&mut self, progress: Progress) {
         if progress.acked < self.acked {
             return;
         }
         self.acked = progress.acked.min(self.claimed);
-        self.confirmed = self.acked;
         self.floor = progress.floor;
         self.incarnation = progress.incarnation;
+    }
+
+    /// Everything up to here is safe at the other side. It never passes `acked`.
+    pub(crate) fn confirm(&mut self, upto: Seq) {
+        self.confirmed = self.confirmed.max(upto.min(self.acked));
+    }
+
+    /// Moves past the event after `acked`, which is given up for this sink. It holds up no trimming
+    /// by itself, but what lies before it may.
+    pub(crate) fn step_over(&mut self) {
+        let next = self.acked.next();
+        if self.confirmed == self.acked {
+            self.confirmed = next;
+        }
+        self.acked = next;
+        self.claimed = self.claimed.max(next);
     }
 
     /// Moves past events that are held no longer.

@@ -82,6 +82,8 @@ pub(super) struct Staging {
     pub(super) dead_letters: Vec<LetterChange>,
     /// A sink whose dead letters go.
     pub(super) forgotten: Option<SinkName>,
+    /// Whose hub's life has changed, and to which.
+    pub(super) lives: Vec<(SinkName, u64)>,
     /// From this seq on, rows go: their events are among `events` again.
     pub(super) taken_back: Option<Seq>,
     pub(super) unanchored_boot: Uuid,
@@ -104,6 +106,7 @@ impl Staging {
             cursors,
             dead_letters: Vec::new(),
             forgotten: None,
+            lives: Vec::new(),
             taken_back: None,
             unanchored_boot: state.checkpoint.unanchored_boot,
             shrunk: 0,
@@ -123,6 +126,7 @@ impl Staging {
     pub(super) fn changes(&self, state: &State) -> bool {
         !self.events.is_empty()
             || !self.dead_letters.is_empty()
+            || !self.lives.is_empty()
             || self.cursors != state.checkpoint.cursors
     }
 

@@ -9,6 +9,7 @@ mod erase;
 mod full;
 mod left_behind;
 mod letters;
+mod receipts;
 mod retention;
 pub(crate) mod scribe;
 pub(crate) mod storage;

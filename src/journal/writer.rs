@@ -7,6 +7,7 @@
 mod command;
 mod erasing;
 mod letters;
+mod receipts;
 mod waiting;
 
 use std::{
@@ -18,11 +19,12 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::command::{ForgetError, Horizon, RegisterError};
+use self::{command::News, erasing::Erasing, waiting::Waiting};
 pub(crate) use self::{
     command::{Command, End, Finish, Job, Noted, Registered},
     letters::LetterCommand,
+    receipts::ReceiptCommand,
 };
-use self::{erasing::Erasing, waiting::Waiting};
 use super::{
     core::{Core, Interrupted, Wanted},
     cursor::{Forgotten, SinkName},
@@ -390,13 +392,17 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 Err(error) => drop(reply.send(Err(error))),
             },
             Command::Letter(command) => command.stage(&mut self.core, staging, waiting),
+            Command::Receipt(ReceiptCommand::Tail { .. }) if broken => {}
+            Command::Receipt(command) => command.stage(&mut self.core, staging, waiting),
             Command::Register {
                 name,
                 kind,
                 wanted,
+                by_receipts,
                 reply,
             } => {
-                self.register(name, kind, wanted, reply, staging, waiting);
+                let by = (wanted, by_receipts);
+                self.register(name, kind, by, reply, staging, waiting);
             }
             Command::Transact(_)
             | Command::Forget { .. }
@@ -428,7 +434,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         &mut self,
         name: SinkName,
         kind: &'static str,
-        wanted: Wanted,
+        (wanted, by_receipts): (Wanted, bool),
         reply: oneshot::Sender<Result<Registered, RegisterError>>,
         staging: &mut Staging,
         waiting: &mut Vec<Waiting>,
@@ -437,7 +443,14 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             drop(reply.send(Err(RegisterError::Taken(name))));
             return;
         }
+        let life = match self.core.life_of(&name) {
+            Ok(life) => life,
+            Err(fault) => return drop(reply.send(Err(RegisterError::Journal(fault.into())))),
+        };
         let cursor = self.core.register(staging, &name, wanted);
+        if by_receipts {
+            self.core.await_receipts(&name, cursor);
+        }
         let available = matches!(self.health, Health::Open);
         let seen = Horizon {
             tail: self.core.tail(),
@@ -465,6 +478,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             reply,
             Registered {
                 cursor,
+                life,
                 horizon: receiver,
                 noted,
             },
@@ -584,9 +598,16 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 core.detach(name);
                 return false;
             };
-            if let Some(progress) = noted.take() {
+            let News {
+                progress,
+                confirmed,
+            } = noted.take();
+            any |= progress.is_some() || confirmed.is_some();
+            if let Some(progress) = progress {
                 core.note_progress(name, progress);
-                any = true;
+            }
+            if let Some(confirmed) = confirmed {
+                core.note_confirmed(name, confirmed);
             }
             true
         });
@@ -835,6 +856,7 @@ fn absent_sink() -> SinkStatus {
         acked: Seq::NONE,
         pending: 0,
         oldest_pending: None,
+        hub: None,
         dead_letters: 0,
         dead_letter_reasons: BTreeMap::new(),
         discarded: 0,

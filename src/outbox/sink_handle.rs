@@ -8,7 +8,9 @@ use super::{Outbox, ReadError, RejectError};
 use crate::{
     clock::Timestamp,
     envelope::Digest,
-    journal::{self, Batch, Command, Cursor, Horizon, Noted, Progress, SinkName, Start},
+    journal::{
+        self, Batch, Command, Cursor, Horizon, Noted, Progress, ReceiptCommand, SinkName, Start,
+    },
     ledger::EpochReason,
     meter::SinkMeter,
     seq::{Seq, SeqRange},
@@ -28,6 +30,8 @@ pub struct Registration {
     pub window: u32,
     /// Where it begins if it has no place yet.
     pub start: Start,
+    /// Whether a hub's receipts, and nothing else, confirm what it has.
+    pub by_receipts: bool,
 }
 
 /// A sink's place. Dropped, the place is free for another task.
@@ -35,6 +39,7 @@ pub struct SinkHandle {
     outbox: Outbox,
     name: SinkName,
     cursor: Cursor,
+    life: Option<u64>,
     horizon: watch::Receiver<Horizon>,
     noted: Arc<Noted>,
     meter: Arc<SinkMeter>,
@@ -44,7 +49,7 @@ impl SinkHandle {
     pub(super) fn new(
         outbox: Outbox,
         name: SinkName,
-        cursor: Cursor,
+        (cursor, life): (Cursor, Option<u64>),
         horizon: watch::Receiver<Horizon>,
         noted: Arc<Noted>,
     ) -> Self {
@@ -53,6 +58,7 @@ impl SinkHandle {
             outbox,
             name,
             cursor,
+            life,
             horizon,
             noted,
             meter,
@@ -111,9 +117,58 @@ impl SinkHandle {
             }
         });
         if self.noted.note(progress) {
-            // A full queue means that the writer is about to look anyway.
-            drop(self.outbox.shared.commands.try_send(Command::Noted));
+            self.tell_noted();
         }
+    }
+
+    /// Notes that the hub's receipts confirm everything up to here. It becomes durable with the
+    /// next commit, or after 60 s alone. Never waits.
+    pub(crate) fn confirm(&self, upto: Seq) {
+        if self.noted.confirm(upto) {
+            self.tell_noted();
+        }
+    }
+
+    fn tell_noted(&self) {
+        // A full queue means that the writer is about to look anyway.
+        drop(self.outbox.shared.commands.try_send(Command::Noted));
+    }
+
+    /// The life of the hub whose receipts were believed when the place was given.
+    pub(crate) const fn life(&self) -> Option<u64> {
+        self.life
+    }
+
+    /// A later life of the hub speaks: durable when it returns, and nothing that is held is
+    /// confirmed any more.
+    ///
+    /// # Errors
+    /// It may or may not be durable; it is safe to ask again.
+    pub(crate) async fn begin_life(&self, life: u64) -> Result<(), ReadError> {
+        // It was said in the life before.
+        self.noted.forget_confirmed();
+        let name = self.name.clone();
+        self.ask(|reply| Command::Receipt(ReceiptCommand::BeginLife { name, life, reply }))
+            .await?
+    }
+
+    /// Says in the ledger that these are trimmed, and will not come from this sink.
+    ///
+    /// # Errors
+    /// The ledger may or may not say so.
+    pub(crate) async fn skip_trimmed(&self, range: SeqRange) -> Result<(), ReadError> {
+        let name = self.name.clone();
+        self.ask(|reply| Command::Receipt(ReceiptCommand::Skip { name, range, reply }))
+            .await?
+    }
+
+    /// A signed tail: how far the journal goes.
+    ///
+    /// # Errors
+    /// The journal is closed, or cannot be written to.
+    pub(crate) async fn tail_message(&self) -> Result<Vec<u8>, ReadError> {
+        self.ask(|reply| Command::Receipt(ReceiptCommand::Tail { reply }))
+            .await
     }
 
     /// Makes durable what was noted.

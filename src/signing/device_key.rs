@@ -86,7 +86,6 @@ impl DeviceKey {
     }
 
     /// Signs a message of ours, which begins with a prefix of its own.
-    #[cfg(feature = "hub")]
     pub(crate) fn sign_message(&self, message: &[u8]) -> Signature {
         Signature(self.0.sign(message).to_bytes())
     }

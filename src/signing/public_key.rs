@@ -89,7 +89,6 @@ impl PublicKey {
     }
 
     /// Whether this key signed a message of ours, which begins with a prefix of its own.
-    #[cfg(feature = "hub")]
     pub(crate) fn verify_message(&self, message: &[u8], signature: &Signature) -> bool {
         self.verify(message, signature)
     }

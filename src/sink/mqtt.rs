@@ -23,12 +23,14 @@ mod v5;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 pub use options::{
     DEFAULT_ACK_TIMEOUT, DEFAULT_KEEP_ALIVE, DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_PACKET,
-    MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT, MAX_IN_FLIGHT, MAX_KEEP_ALIVE, MAX_PACKET,
-    MIN_KEEP_ALIVE, MqttAuth, MqttOptions, MqttOptionsError, MqttQos, MqttVersion,
+    DEFAULT_RECEIPTS, DEFAULT_TAILS, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT, MAX_IN_FLIGHT,
+    MAX_KEEP_ALIVE, MAX_PACKET, MIN_KEEP_ALIVE, MqttAuth, MqttOptions, MqttOptionsError, MqttQos,
+    MqttVersion,
 };
 pub use topic::{DEFAULT_TEMPLATE, TopicTemplate, TopicTemplateError};
 
@@ -69,6 +71,10 @@ impl MqttSink {
 
     pub(super) fn format(&self) -> Format {
         self.options.format.format()
+    }
+
+    pub(super) fn has_way_back(&self) -> bool {
+        self.options.way_back.is_some()
     }
 
     pub(super) async fn connect(&mut self, device: &DeviceName) -> Result<MqttSession, SinkError> {
@@ -153,6 +159,10 @@ impl MqttSession {
 
     pub(super) async fn send(&mut self, parcel: Parcel) -> Result<(), SinkError> {
         self.0.send(parcel)
+    }
+
+    pub(super) fn tell(&mut self, tail: Bytes) -> Result<(), SinkError> {
+        self.0.tell(tail)
     }
 
     pub(super) async fn next(&mut self) -> Outcome {

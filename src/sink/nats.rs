@@ -6,6 +6,7 @@
 //! - `jetstream`, `core`: a session in either mode; `flight` is what it has not been answered,
 //!   `letter` an event as a message.
 //! - `walk`, `stored`: reading back.
+//! - `way_back`: a hub's receipts, and the tails that it is sent.
 //! - `refusal`: what the other side's words mean, each classified once.
 //! - `checkup`: all of it looked at step by step.
 
@@ -22,15 +23,17 @@ mod stored;
 mod stream;
 mod subject;
 mod walk;
+mod way_back;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::timeout;
 
 pub use crate::sink::tls::TlsIdentity;
 pub use options::{
-    DEFAULT_ACK_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT,
-    MAX_IN_FLIGHT, NatsAuth, NatsMode, NatsOptions, NatsOptionsError, NatsTls,
+    DEFAULT_ACK_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, DEFAULT_RECEIPTS, DEFAULT_TAILS, MAX_ACK_TIMEOUT,
+    MAX_CONNECT_TIMEOUT, MAX_IN_FLIGHT, NatsAuth, NatsMode, NatsOptions, NatsOptionsError, NatsTls,
 };
 pub use subject::{DEFAULT_TEMPLATE, SubjectTemplate, SubjectTemplateError};
 
@@ -67,6 +70,10 @@ impl NatsSink {
         self.options.format.format()
     }
 
+    pub(super) fn has_way_back(&self) -> bool {
+        self.options.way_back.is_some()
+    }
+
     pub(super) async fn connect(&self, device: &DeviceName) -> Result<NatsSession, SinkError> {
         match timeout(self.options.connect_timeout, self.open(device)).await {
             Ok(opened) => opened,
@@ -86,13 +93,20 @@ impl NatsSink {
     }
 
     async fn open(&self, device: &DeviceName) -> Result<NatsSession, SinkError> {
-        let link = Link::dial(&self.options, &self.servers, device).await?;
+        let mut link = Link::dial(&self.options, &self.servers, device).await?;
+        let receipts = match &self.options.way_back {
+            Some(way_back) => way_back::open(&mut link, way_back, device).await?,
+            None => Vec::new(),
+        };
         match self.options.mode {
-            NatsMode::JetStream => JetStreamSession::open(link, &self.options, device)
-                .await
-                .map(|session| NatsSession(Mode::JetStream(Box::new(session)))),
+            NatsMode::JetStream => {
+                let mut session = JetStreamSession::open(link, &self.options, device).await?;
+                session.ready.extend(receipts);
+                Ok(NatsSession(Mode::JetStream(Box::new(session))))
+            }
             NatsMode::Core => {
-                let session = CoreSession::new(link, &self.options, device);
+                let mut session = CoreSession::new(link, &self.options, device);
+                session.ready.extend(receipts);
                 Ok(NatsSession(Mode::Core(Box::new(session))))
             }
         }
@@ -148,6 +162,14 @@ impl NatsSession {
             Mode::JetStream(session) => session.send(parcel).await,
             Mode::Core(session) => session.send(parcel).await,
         }
+    }
+
+    pub(super) async fn tell(&mut self, tail: Bytes) -> Result<(), SinkError> {
+        let link = match &mut self.0 {
+            Mode::JetStream(session) => &session.link,
+            Mode::Core(session) => &session.link,
+        };
+        link.tell(tail).await
     }
 
     pub(super) async fn next(&mut self) -> Outcome {

@@ -1,6 +1,7 @@
 //! What integration tests share. Each test crate takes what it needs.
 
 #![allow(dead_code, reason = "each test crate uses a part of it")]
+pub(crate) mod acting_hub;
 #[cfg(feature = "cli")]
 pub(crate) mod broken_setup;
 pub(crate) mod certificates;

@@ -145,6 +145,7 @@ impl<S: Storage> Core<S> {
         }
         let wished = self.wished(staging);
         self.put_wishes(transaction, &wished)?;
+        super::receipts::put(transaction, &staging.lives, staging.forgotten.as_ref())?;
         written.head = prev;
         written.checkpoint = checkpoint;
         Ok(written)
@@ -329,7 +330,7 @@ impl<S: Storage> Core<S> {
         let behind: Vec<(SinkName, Seq)> = staging
             .cursors
             .iter()
-            .filter(|(_, cursor)| cursor.acked < before)
+            .filter(|(_, cursor)| cursor.confirmed < before)
             .map(|(name, cursor)| (name.clone(), cursor.acked))
             .collect();
         for (name, acked) in behind {

@@ -80,7 +80,7 @@ impl<S: Storage> Core<S> {
         if let Some(cursor) = staging.cursors.get_mut(name) {
             cursor.dead_letters += 1;
             if cursor.acked.next() == seq {
-                cursor.skip_to(seq);
+                cursor.step_over();
             }
         }
         Ok(())

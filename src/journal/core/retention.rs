@@ -227,19 +227,22 @@ impl<S: Storage> Core<S> {
         let behind: Vec<SinkName> = staging
             .cursors
             .iter()
-            .filter(|(_, cursor)| cursor.acked < before)
+            .filter(|(_, cursor)| cursor.confirmed < before)
             .map(|(name, _)| name.clone())
             .collect();
         for name in behind {
             let Some(cursor) = staging.cursors.get_mut(&name) else {
                 continue;
             };
+            // What was delivered and a hub has not confirmed goes, too, and is not undelivered.
             let had = cursor.acked.max(range.first().prev());
-            dropped.add_sink(DroppedAtSink {
-                sink: name.as_str().to_owned(),
-                undelivered: before.since(had),
-                in_doubt: cursor.claimed.min(before).since(had),
-            });
+            if had < before {
+                dropped.add_sink(DroppedAtSink {
+                    sink: name.as_str().to_owned(),
+                    undelivered: before.since(had),
+                    in_doubt: cursor.claimed.min(before).since(had),
+                });
+            }
             cursor.skip_to(before);
         }
         staging.add_ledger(&LedgerEvent::EventsDropped(dropped), &mut self.entropy);

@@ -361,6 +361,7 @@ fn place_of(name: &SinkName, commands: &mpsc::Sender<Command>) -> Registered {
         name: name.clone(),
         kind: "nats",
         wanted: wanted(true, 16),
+        by_receipts: false,
         reply,
     };
     ask(commands, register).blocking_recv().unwrap().unwrap()

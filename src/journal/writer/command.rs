@@ -17,6 +17,7 @@ use super::{
     },
     erasing::Told,
     letters::LetterCommand,
+    receipts::ReceiptCommand,
 };
 use crate::{ledger::EpochReason, seq::Seq};
 
@@ -71,6 +72,8 @@ pub(crate) enum Command {
         name: SinkName,
         kind: &'static str,
         wanted: Wanted,
+        /// Whether receipts, and nothing else, confirm what it has.
+        by_receipts: bool,
         reply: oneshot::Sender<Result<Registered, RegisterError>>,
     },
     Claim {
@@ -90,6 +93,8 @@ pub(crate) enum Command {
     },
     /// About dead letters.
     Letter(LetterCommand),
+    /// About receipts and tails.
+    Receipt(ReceiptCommand),
     /// Progress was noted where there was none.
     Noted,
     Settle {
@@ -115,6 +120,8 @@ pub(crate) enum Command {
 /// A sink's place, given to its task.
 pub(crate) struct Registered {
     pub(crate) cursor: Cursor,
+    /// The life of the hub whose receipts were believed last.
+    pub(crate) life: Option<u64>,
     pub(crate) horizon: watch::Receiver<Horizon>,
     pub(crate) noted: Arc<Noted>,
 }
@@ -172,19 +179,41 @@ impl ForgetError {
 /// What a sink's task has learnt and the writer has not made durable yet. Only the latest counts,
 /// so there is nothing to queue. It lives as long as the task holds the sink's place.
 #[derive(Default)]
-pub(crate) struct Noted(Mutex<Option<Progress>>);
+pub(crate) struct Noted(Mutex<News>);
+
+/// What is noted.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct News {
+    pub(super) progress: Option<Progress>,
+    /// What receipts have confirmed.
+    pub(super) confirmed: Option<Seq>,
+}
 
 impl Noted {
     /// Notes it; true where nothing was noted before, and the writer has to be told.
     pub(crate) fn note(&self, progress: Progress) -> bool {
-        self.slot().replace(progress).is_none()
+        let mut slot = self.slot();
+        let before = slot.progress.replace(progress);
+        before.is_none() && slot.confirmed.is_none()
     }
 
-    pub(super) fn take(&self) -> Option<Progress> {
-        self.slot().take()
+    /// Notes what receipts have confirmed; true as [`Self::note`] says.
+    pub(crate) fn confirm(&self, upto: Seq) -> bool {
+        let mut slot = self.slot();
+        let before = slot.confirmed.replace(upto);
+        before.is_none() && slot.progress.is_none()
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Progress>> {
+    /// What receipts have confirmed counts no longer.
+    pub(crate) fn forget_confirmed(&self) {
+        self.slot().confirmed = None;
+    }
+
+    pub(super) fn take(&self) -> News {
+        std::mem::take(&mut *self.slot())
+    }
+
+    fn slot(&self) -> MutexGuard<'_, News> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         SinkError,
         checkup::{self, INQUIRY_LIMIT, PROBE_TEXT, PROBE_TYPE, Place, Survey, Visit},
         mqtt::{
-            MqttSink,
+            MqttSink, failure,
             letter::Letter,
             link::{self, Link, News},
             options::{MqttOptions, MqttQos, MqttVersion},
@@ -174,6 +174,7 @@ impl Inquiry<'_> {
             topic: topic.as_str().into(),
             properties: (self.options.version == MqttVersion::V5).then_some(properties),
             body: Bytes::from_static(PROBE_TEXT.as_bytes()),
+            retain: false,
         });
         match self.reason().await {
             Ok(reason) => self.judge(&topic, &reason),
@@ -186,7 +187,12 @@ impl Inquiry<'_> {
         let mut received = Reason::of(SUCCESS);
         loop {
             match self.link.news().await {
-                News::Left(_) => {}
+                News::Left(_) | News::Receipt(_) => {}
+                News::Unheard => {
+                    let way_back = self.options.way_back.as_ref();
+                    let topics = way_back.map_or("", |it| it.receipts.as_str());
+                    return Err(failure::not_subscribed(self.link.server(), topics));
+                }
                 News::Acknowledged(_, reason) => return Ok(reason),
                 News::Received(_, reason) if reason.is_error() => return Ok(reason),
                 News::Received(_, reason) => received = reason,

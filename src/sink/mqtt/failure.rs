@@ -270,3 +270,10 @@ fn last_cause(error: &(dyn Error + 'static)) -> String {
     }
     last.to_string()
 }
+/// The broker lets nobody of this name hear the hub's receipts.
+pub(super) fn not_subscribed(server: &str, topics: &str) -> SinkError {
+    let message = format!("subscribing to receipts under {topics} at {server} was refused");
+    SinkError::halt("subscribe_not_permitted", message).with_hint(format!(
+        "allow this user to subscribe to `{topics}/DEVICE/+`"
+    ))
+}

@@ -32,6 +32,8 @@ pub(super) struct Letter {
     /// None under 3.1.1, which has no place for them.
     pub(super) properties: Option<PublishProperties>,
     pub(super) body: Bytes,
+    /// Whether the broker keeps it for those who subscribe later.
+    pub(super) retain: bool,
 }
 
 /// Makes a message of each event of one device.
@@ -41,6 +43,8 @@ pub(super) struct Letterhead {
     version: MqttVersion,
     /// Of what carries no content type of its own.
     content_type: &'static str,
+    /// Where tails go.
+    tails: Option<Arc<str>>,
     topics: HashMap<Arc<str>, Arc<str>>,
 }
 
@@ -51,6 +55,10 @@ impl Letterhead {
             device: device.clone(),
             version: options.version,
             content_type: options.format.content_type().unwrap_or(JSON),
+            tails: options
+                .way_back
+                .as_ref()
+                .map(|way_back| format!("{}/{device}", way_back.tails).into()),
             topics: HashMap::new(),
         }
     }
@@ -64,7 +72,18 @@ impl Letterhead {
                 MqttVersion::V3_1_1 => None,
             },
             body: parcel.body,
+            retain: false,
         }
+    }
+
+    /// A tail as a message; none where there is no hub to send it to.
+    pub(super) fn tail(&self, body: Bytes, retain: bool) -> Option<Letter> {
+        Some(Letter {
+            topic: Arc::clone(self.tails.as_ref()?),
+            properties: None,
+            body,
+            retain,
+        })
     }
 
     fn topic(&mut self, event_type: &Arc<str>) -> Arc<str> {

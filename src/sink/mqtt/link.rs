@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rumqttc::{TlsConfiguration, Transport};
 use tokio::{net::lookup_host, sync::mpsc, task::JoinHandle};
 
@@ -28,7 +29,7 @@ use crate::{
 
 /// What the loop tells and nobody has listened to yet; then the loop waits.
 const MAX_NEWS: usize = 256;
-/// The largest packet that is taken from a broker, in bytes. It sends answers alone.
+/// The largest packet that is taken from a broker, in bytes. It sends answers and receipts alone.
 pub(super) const MAX_INCOMING: usize = 16 * 1_024;
 
 /// What happened on the connection, in the order it happened.
@@ -41,6 +42,10 @@ pub(super) enum News {
     Received(u16, Reason),
     /// QoS 2: the broker is done with it (PUBCOMP).
     Completed(u16, Reason),
+    /// What came where a hub's receipts come.
+    Receipt(Bytes),
+    /// The broker does not let us hear them.
+    Unheard,
     /// The connection is over.
     Over(Loss),
 }
@@ -54,6 +59,8 @@ pub(super) struct Welcome {
     pub(super) max_packet: usize,
     /// The highest QoS it takes (§3.2.2.3.4).
     pub(super) max_qos: u8,
+    /// Whether it keeps messages for those who come later (§3.2.2.3.5).
+    pub(super) retains: bool,
 }
 
 /// What one attempt to connect goes by.
@@ -63,11 +70,19 @@ pub(super) struct Plan<'a> {
     pub(super) client_id: String,
     pub(super) auth: &'a MqttAuth,
     pub(super) transport: Transport,
+    /// Where a hub's receipts come.
+    pub(super) receipts: Option<String>,
     /// As many messages may be unanswered, and as many packet ids are given out.
     pub(super) slots: u16,
 }
 
 impl Plan<'_> {
+    /// How much the loop's queue has room for: everything that may be unanswered, and a
+    /// subscription.
+    pub(super) fn room(&self) -> usize {
+        usize::from(self.slots) + 1
+    }
+
     /// Where the client is to connect to: it takes a WebSocket's URL for a host.
     pub(super) fn host(&self) -> String {
         if self.server.scheme.is_websocket() {
@@ -116,8 +131,10 @@ impl Link {
                 auth @ MqttAuth::User { .. } => auth,
             },
             transport,
+            receipts: receipts_filter(options, device),
             slots: u16::try_from(options.max_in_flight).unwrap_or(u16::MAX),
         };
+        let plan_receipts = plan.receipts.clone();
         let (sender, news) = mpsc::channel(MAX_NEWS);
         let name = server.to_string();
         let (client, welcome, task) = match options.version {
@@ -139,6 +156,9 @@ impl Link {
             welcome,
         };
         link.settle_qos()?;
+        if let Some(topic) = plan_receipts {
+            link.subscribe(topic);
+        }
         Ok(link)
     }
 
@@ -188,6 +208,15 @@ impl Link {
         }
     }
 
+    /// Asks for what is published to this topic. An answer that refuses it is news.
+    fn subscribe(&self, topic: String) {
+        // The first thing in an empty queue. Where the loop has ended already, the news say why.
+        match &self.client {
+            Client::V5(client) => v5::subscribe(client, topic),
+            Client::V3(client) => v3::subscribe(client, topic),
+        }
+    }
+
     /// The next thing that happens. Cancel-safe.
     pub(super) async fn news(&mut self) -> News {
         match self.news.recv().await {
@@ -210,6 +239,12 @@ pub(super) fn client_id(options: &MqttOptions, device: &DeviceName) -> String {
         Some(id) => id.clone(),
         None => format!("edge-outbox-{}", device.as_str()),
     }
+}
+
+/// What passes a hub's receipts for this device, one topic for each epoch.
+fn receipts_filter(options: &MqttOptions, device: &DeviceName) -> Option<String> {
+    let way_back = options.way_back.as_ref()?;
+    Some(format!("{}/{device}/+", way_back.receipts))
 }
 
 fn transport(options: &MqttOptions, server: &Server) -> Result<Transport, SinkError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     secret::Secret,
     sink::{
-        MessageFormat,
+        MessageFormat, WayBack,
         mqtt::{
             server::Server,
             topic::{TopicTemplate, TopicTemplateError},
@@ -31,6 +31,10 @@ pub const MAX_KEEP_ALIVE: Duration = Duration::from_secs(3_600);
 /// before there is nothing left to send. Over a pause many brokers hold their answers back, until
 /// the next packet carries the acknowledgement that their TCP waits for.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 512;
+/// The topic before the device's name that receipts come under where nothing is configured.
+pub const DEFAULT_RECEIPTS: &str = "edupulse/receipts";
+/// The same for the tails that are sent.
+pub const DEFAULT_TAILS: &str = "edupulse/tails";
 /// The most unanswered events that can be set.
 pub const MAX_IN_FLIGHT: usize = 16_384;
 /// The largest packet under 3.1.1 by default, in bytes: room for the largest payload that a journal
@@ -74,6 +78,8 @@ pub struct MqttOptions {
     /// How many events may be unanswered at once. The broker's receive maximum counts where it is
     /// lower.
     pub max_in_flight: usize,
+    /// Where a hub's receipts come from and tails go to; none where there is no hub to hear of.
+    pub way_back: Option<WayBack>,
     /// The largest packet that the broker takes, in bytes. Of use under 3.1.1 alone: an MQTT 5
     /// broker says it by itself.
     pub max_packet: usize,
@@ -97,6 +103,7 @@ impl Default for MqttOptions {
             ack_timeout: DEFAULT_ACK_TIMEOUT,
             keep_alive: DEFAULT_KEEP_ALIVE,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            way_back: None,
             max_packet: DEFAULT_MAX_PACKET,
             tls: TlsFiles::default(),
             auth: MqttAuth::None,
@@ -172,6 +179,12 @@ pub enum MqttOptionsError {
         "binary mode needs properties, which MQTT {0} has none of: set `version = \"5\"` or `format = \"cloudevents\"`"
     )]
     Format(&'static str),
+    /// The topics of receipts and tails are none.
+    #[error(
+        "receipts and tails go by topics of letters, digits, _ and - in levels joined by slashes, \
+         such as {DEFAULT_RECEIPTS:?}"
+    )]
+    WayBack,
     /// The connect timeout is 0 or above [`MAX_CONNECT_TIMEOUT`].
     #[error("the connect timeout has to be above 0 and at most {MAX_CONNECT_TIMEOUT:?}")]
     ConnectTimeout,
@@ -199,6 +212,7 @@ impl MqttOptionsError {
             Self::Topic(_) => "topic",
             Self::ClientId => "client_id",
             Self::Format(_) => "format",
+            Self::WayBack => "receipts",
             Self::ConnectTimeout => "connect_timeout",
             Self::AckTimeout => "ack_timeout",
             Self::KeepAlive => "keep_alive",
@@ -218,6 +232,9 @@ impl MqttOptions {
         }
         if self.format == MessageFormat::CloudEventsBinary && self.version == MqttVersion::V3_1_1 {
             return Err(MqttOptionsError::Format(self.version.as_str()));
+        }
+        if self.way_back.as_ref().is_some_and(|way| !way.is_sound('/')) {
+            return Err(MqttOptionsError::WayBack);
         }
         if self.connect_timeout.is_zero() || self.connect_timeout > MAX_CONNECT_TIMEOUT {
             return Err(MqttOptionsError::ConnectTimeout);

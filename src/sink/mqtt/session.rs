@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
@@ -30,6 +31,12 @@ use crate::{
 /// So many connections in a row that end without a word, and before anything has passed, may be
 /// due to an event rather than to the network.
 const FRUITLESS_ROW: u32 = 3;
+
+/// Receipts that wait to be asked for; the oldest goes.
+const MAX_RECEIPTS: usize = 64;
+
+/// Stands for a tail among the events that are unanswered. No event has this seq.
+const TAIL: Seq = Seq::NONE;
 
 /// Whether the next session has to find out which event a broker will not have.
 ///
@@ -70,6 +77,7 @@ pub(super) struct MqttSession {
     /// number, so it holds a window's worth at most.
     waiting: VecDeque<(Seq, usize, Letter)>,
     ready: VecDeque<Outcome>,
+    receipts: VecDeque<Bytes>,
 }
 
 impl MqttSession {
@@ -90,6 +98,7 @@ impl MqttSession {
             suspicion: suspicion.clone(),
             waiting: VecDeque::new(),
             ready: VecDeque::new(),
+            receipts: VecDeque::new(),
             link,
         }
     }
@@ -147,6 +156,18 @@ impl MqttSession {
         Ok(())
     }
 
+    /// Hands over a tail before the events that wait. It is retained, so that a hub that comes later
+    /// finds it; a broker that has no room for it now gets the next one.
+    pub(super) fn tell(&mut self, tail: Bytes) -> Result<(), SinkError> {
+        let retain = self.link.welcome().retains;
+        if let Some(letter) = self.letterhead.tail(tail, retain) {
+            let size = self.link.size(&letter);
+            self.waiting.push_front((TAIL, size, letter));
+            self.hand_over();
+        }
+        Ok(())
+    }
+
     fn too_large(&self, size: usize, most: usize) -> SinkError {
         let message = format!(
             "publishing an event in a packet of {size} bytes: {} takes {most}",
@@ -177,7 +198,8 @@ impl MqttSession {
                 self.take(news);
             }
             self.hand_over();
-            if let Some(outcome) = self.ready.pop_front() {
+            let receipt = || self.receipts.pop_front().map(Outcome::Receipt);
+            if let Some(outcome) = self.ready.pop_front().or_else(receipt) {
                 return outcome;
             }
             let deadline = self.flight.deadline();
@@ -201,6 +223,24 @@ impl MqttSession {
             News::Acknowledged(packet_id, reason) => self.acknowledged(packet_id, &reason),
             News::Received(packet_id, reason) => self.received(packet_id, &reason),
             News::Completed(packet_id, reason) => self.completed(packet_id, &reason),
+            News::Receipt(message) => {
+                // Whoever floods the topic shall not cost memory.
+                if self.receipts.len() == MAX_RECEIPTS {
+                    self.receipts.pop_front();
+                }
+                self.receipts.push_back(message);
+                Ok(())
+            }
+            News::Unheard => {
+                let topics = self
+                    .options
+                    .way_back
+                    .as_ref()
+                    .map(|it| it.receipts.as_str());
+                let error = failure::not_subscribed(self.link.server(), topics.unwrap_or_default());
+                self.lose(error);
+                Ok(())
+            }
             News::Over(loss) => {
                 self.over(loss);
                 Ok(())
@@ -252,6 +292,13 @@ impl MqttSession {
     /// The broker's last word on an event.
     fn conclude(&mut self, sent: &Sent, reason: &Reason) {
         let seq = sent.seq;
+        if seq == TAIL {
+            let error = self.refusal(sent, reason);
+            if reason.is_error() && error.kind == ErrorKind::Halt {
+                self.lose(error);
+            }
+            return;
+        }
         let accepted = match reason.code {
             NO_MATCHING_SUBSCRIBERS => self.options.accept_no_subscribers,
             _ => !reason.is_error(),

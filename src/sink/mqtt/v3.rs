@@ -2,7 +2,7 @@
 
 use rumqttc::{
     AsyncClient, Event, EventLoop, Incoming, MqttOptions as ClientOptions, NetworkOptions,
-    Outgoing, Publish, QoS,
+    Outgoing, Publish, QoS, SubscribeReasonCode,
 };
 use tokio::sync::mpsc::Sender;
 
@@ -30,7 +30,7 @@ pub(super) async fn dial(
     news: Sender<News>,
 ) -> Result<(AsyncClient, Welcome, impl Future<Output = ()> + use<>), SinkError> {
     let server = plan.server;
-    let (client, mut connection) = AsyncClient::new(client_options(&plan), usize::from(plan.slots));
+    let (client, mut connection) = AsyncClient::new(client_options(&plan), plan.room());
     let mut network = NetworkOptions::new();
     network.set_connection_timeout(NO_TIMEOUT);
     connection.set_network_options(network);
@@ -48,6 +48,7 @@ pub(super) async fn dial(
         },
         max_packet: plan.options.max_packet,
         max_qos: 2,
+        retains: true,
     };
     Ok((client, welcome, run(connection, server.to_string(), news)))
 }
@@ -85,7 +86,12 @@ pub(super) fn publish(client: &AsyncClient, qos: MqttQos, letter: Letter) {
         MqttQos::AtLeastOnce => QoS::AtLeastOnce,
         MqttQos::ExactlyOnce => QoS::ExactlyOnce,
     };
-    let _ = client.try_publish(&*letter.topic, qos, false, letter.body);
+    let _ = client.try_publish(&*letter.topic, qos, letter.retain, letter.body);
+}
+
+/// Asks for what is published to a topic.
+pub(super) fn subscribe(client: &AsyncClient, topic: String) {
+    let _ = client.try_subscribe(topic, QoS::AtLeastOnce);
 }
 
 /// Drives the connection to its end, and tells what happens.
@@ -128,6 +134,16 @@ fn heard(event: Event) -> Option<News> {
         Event::Incoming(Incoming::PubAck(answer)) => Some(News::Acknowledged(answer.pkid, success)),
         Event::Incoming(Incoming::PubRec(answer)) => Some(News::Received(answer.pkid, success)),
         Event::Incoming(Incoming::PubComp(answer)) => Some(News::Completed(answer.pkid, success)),
+        Event::Incoming(Incoming::Publish(message)) => Some(News::Receipt(message.payload)),
+        Event::Incoming(Incoming::SubAck(answer)) => {
+            let refused =
+                |code: &SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
+            answer
+                .return_codes
+                .iter()
+                .any(refused)
+                .then_some(News::Unheard)
+        }
         Event::Incoming(_) | Event::Outgoing(_) => None,
     }
 }

@@ -6,7 +6,7 @@ use rumqttc::v5::{
     AsyncClient, Event, EventLoop, Incoming, MqttOptions as ClientOptions, MqttState,
     mqttbytes::{
         QoS,
-        v5::{ConnAck, ConnectProperties, Publish},
+        v5::{ConnAck, ConnectProperties, Publish, SubscribeReasonCode},
     },
 };
 use tokio::sync::mpsc::Sender;
@@ -33,7 +33,7 @@ pub(super) async fn dial(
 ) -> Result<(AsyncClient, Welcome, impl Future<Output = ()> + use<>), SinkError> {
     let server = plan.server;
     let keep_alive = plan.options.keep_alive;
-    let (client, mut connection) = AsyncClient::new(client_options(&plan), usize::from(plan.slots));
+    let (client, mut connection) = AsyncClient::new(client_options(&plan), plan.room());
     // The first event of a connection is the broker's answer; anything else is an error.
     let answer = connection
         .poll()
@@ -91,6 +91,7 @@ fn welcome(answer: &ConnAck) -> Welcome {
             .and_then(|bytes| usize::try_from(bytes).ok())
             .map_or(MAX_PACKET, |bytes| bytes.min(MAX_PACKET)),
         max_qos: said.and_then(|it| it.max_qos).unwrap_or(2),
+        retains: said.and_then(|it| it.retain_available) != Some(0),
     }
 }
 
@@ -119,7 +120,13 @@ pub(super) fn publish(client: &AsyncClient, qos: MqttQos, letter: Letter) {
         MqttQos::ExactlyOnce => QoS::ExactlyOnce,
     };
     let properties = letter.properties.unwrap_or_default();
-    let _ = client.try_publish_with_properties(&*letter.topic, qos, false, letter.body, properties);
+    let (retain, body) = (letter.retain, letter.body);
+    let _ = client.try_publish_with_properties(&*letter.topic, qos, retain, body, properties);
+}
+
+/// Asks for what is published to a topic.
+pub(super) fn subscribe(client: &AsyncClient, topic: String) {
+    let _ = client.try_subscribe(topic, QoS::AtLeastOnce);
 }
 
 /// Drives the connection to its end, and tells what happens.
@@ -184,7 +191,7 @@ impl Places {
             News::Acknowledged(..) | News::Completed(..) => {
                 self.on_wire = self.on_wire.saturating_sub(1);
             }
-            News::Received(..) | News::Over(_) => {}
+            News::Received(..) | News::Receipt(_) | News::Unheard | News::Over(_) => {}
         }
     }
 
@@ -213,6 +220,16 @@ fn heard(event: Event) -> Option<News> {
         Event::Incoming(Incoming::PubComp(answer)) => {
             let reason = Reason::of(reason::of_pubcomp(answer.reason));
             Some(News::Completed(answer.pkid, reason))
+        }
+        Event::Incoming(Incoming::Publish(message)) => Some(News::Receipt(message.payload)),
+        Event::Incoming(Incoming::SubAck(answer)) => {
+            let refused =
+                |code: &SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));
+            answer
+                .return_codes
+                .iter()
+                .any(refused)
+                .then_some(News::Unheard)
         }
         Event::Incoming(_) | Event::Outgoing(_) => None,
     }

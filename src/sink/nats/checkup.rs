@@ -349,7 +349,7 @@ impl Inquiry<'_> {
                     return Err(refusal::publish_denied(server, &subject, &said));
                 }
                 Arrival::Notice(Notice::Lost(error)) => return Err(error),
-                Arrival::Answer(..) | Arrival::Notice(_) => {}
+                Arrival::Answer(..) | Arrival::Receipt(_) | Arrival::Notice(_) => {}
             }
         }
     }

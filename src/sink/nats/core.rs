@@ -24,10 +24,10 @@ use crate::{
 };
 
 pub(super) struct CoreSession {
-    link: Link,
+    pub(super) link: Link,
     letterhead: Letterhead,
     options: Arc<NatsOptions>,
-    ready: VecDeque<Outcome>,
+    pub(super) ready: VecDeque<Outcome>,
     /// Sent, and not covered by an echo under way.
     sent: VecDeque<Seq>,
     echo: Option<Echo>,
@@ -117,6 +117,7 @@ impl CoreSession {
                         self.ready.extend(echo.covers.into_iter().map(stored));
                     }
                 }
+                Arrival::Receipt(message) => return Outcome::Receipt(message),
                 Arrival::Notice(Notice::Nothing) => {}
                 Arrival::Notice(Notice::Lost(error)) => return Outcome::Lost(error),
                 Arrival::Notice(Notice::PublishDenied { subject, said }) => {

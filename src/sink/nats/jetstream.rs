@@ -57,7 +57,7 @@ pub(super) enum Proof {
 }
 
 pub(super) struct JetStreamSession {
-    link: Link,
+    pub(super) link: Link,
     letterhead: Letterhead,
     options: Arc<NatsOptions>,
     device: DeviceName,
@@ -71,7 +71,7 @@ pub(super) struct JetStreamSession {
     unmet: Vec<String>,
     proof: Proof,
     flight: Flight,
-    ready: VecDeque<Outcome>,
+    pub(super) ready: VecDeque<Outcome>,
 }
 
 impl JetStreamSession {
@@ -260,6 +260,7 @@ impl JetStreamSession {
                 arrival = self.link.arrival() => {
                     match arrival {
                         Arrival::Answer(token, message) => self.take(token, &message),
+                        Arrival::Receipt(message) => return Outcome::Receipt(message),
                         Arrival::Notice(notice) => self.heed(notice),
                     }
                 }

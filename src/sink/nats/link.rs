@@ -11,6 +11,7 @@
 
 use std::{
     fmt,
+    future::pending,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -49,6 +50,9 @@ const SPARE_COMMANDS: usize = 128;
 /// device is woken half as often. A dead connection that nobody uses does no harm: an event without
 /// an answer finds it out within `ack_timeout`.
 const PING_INTERVAL: Duration = Duration::from_secs(180);
+/// What the client calls the first subscription of a connection, the inbox. When any other is read
+/// too slowly, what is lost is said again by the next message.
+const INBOX_ID: u64 = 1;
 /// How long the client waits before it connects again: longer than any process lives.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
 
@@ -95,6 +99,8 @@ pub(super) enum Unanswered {
 pub(super) enum Arrival {
     /// An answer.
     Answer(Token, Message),
+    /// What came where a hub's receipts come.
+    Receipt(Bytes),
     /// Something about the connection.
     Notice(Notice),
 }
@@ -103,6 +109,8 @@ pub(super) struct Link {
     client: Client,
     events: mpsc::Receiver<Event>,
     inbox: Subscriber,
+    /// Where a hub's receipts come and tails go.
+    way_back: Option<(Subscriber, Subject)>,
     /// Everything before the token in the subject of an answer, with its dot.
     prefix: String,
     questions: u64,
@@ -183,6 +191,7 @@ impl Link {
             client,
             events,
             inbox: subscriber,
+            way_back: None,
             prefix: format!("{inbox}."),
             questions: 0,
             server: names,
@@ -215,6 +224,27 @@ impl Link {
     /// The largest message the server takes, headers and all, in bytes.
     pub(super) fn max_payload(&self) -> usize {
         self.client.max_payload()
+    }
+
+    /// Listens for receipts on this subject, and sends tails to that one.
+    pub(super) async fn open_way_back(
+        &mut self,
+        receipts: String,
+        tails: String,
+    ) -> Result<(), SinkError> {
+        let subscriber = self.client.subscribe(receipts).await;
+        let subscriber = subscriber.map_err(|_| refusal::disconnected(&self.server))?;
+        self.way_back = Some((subscriber, tails.into()));
+        Ok(())
+    }
+
+    /// Sends a tail where tails go.
+    pub(super) async fn tell(&self, tail: Bytes) -> Result<(), SinkError> {
+        let Some((_, subject)) = &self.way_back else {
+            return Ok(());
+        };
+        let sent = self.client.publish(subject.clone(), tail).await;
+        sent.map_err(|_| refusal::disconnected(&self.server))
     }
 
     /// Publishes with the inbox to answer to. Waits only while the client's queue is full.
@@ -330,7 +360,7 @@ impl Link {
                 }) if denied == subject => {
                     return Err(Unanswered::Denied);
                 }
-                Arrival::Answer(Token::Event(_), _) | Arrival::Notice(_) => {}
+                Arrival::Answer(Token::Event(_), _) | Arrival::Notice(_) | Arrival::Receipt(_) => {}
             }
         }
         Ok(answers.into_iter().flatten().collect())
@@ -343,6 +373,7 @@ impl Link {
                 biased;
                 event = self.events.recv() => {
                     let notice = match event {
+                        Some(Event::SlowConsumer(id)) if id != INBOX_ID => Notice::Nothing,
                         Some(event) => refusal::notice(&event, &self.server),
                         None => Notice::Lost(refusal::disconnected(&self.server)),
                     };
@@ -354,6 +385,9 @@ impl Link {
                     },
                     None => return Arrival::Notice(Notice::Lost(refusal::disconnected(&self.server))),
                 },
+                Some(message) = next_receipt(&mut self.way_back) => {
+                    return Arrival::Receipt(message.payload);
+                }
             }
         }
     }
@@ -376,6 +410,14 @@ impl Link {
     pub(super) fn next_question(&mut self) -> Token {
         self.questions += 1;
         Token::Question(self.questions)
+    }
+}
+
+/// The next message where receipts come; never without such a place. Cancel-safe.
+async fn next_receipt(way_back: &mut Option<(Subscriber, Subject)>) -> Option<Message> {
+    match way_back {
+        Some((receipts, _)) => receipts.next().await,
+        None => pending().await,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     encoding::percent_decoded,
     secret::Secret,
     sink::{
-        MessageFormat,
+        MessageFormat, WayBack,
         nats::subject::{SubjectTemplate, SubjectTemplateError},
         tls::TlsIdentity,
     },
@@ -23,6 +23,10 @@ pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(4);
 pub const MAX_ACK_TIMEOUT: Duration = Duration::from_secs(300);
 /// Unanswered events borne by default.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 1_024;
+/// The subject before the device's name that receipts come under where nothing is configured.
+pub const DEFAULT_RECEIPTS: &str = "edupulse.receipts";
+/// The same for the tails that are sent.
+pub const DEFAULT_TAILS: &str = "edupulse.tails";
 /// The most unanswered events that can be set.
 pub const MAX_IN_FLIGHT: usize = 16_384;
 
@@ -51,6 +55,8 @@ pub struct NatsOptions {
     pub ack_timeout: Duration,
     /// How many events may be unanswered at once.
     pub max_in_flight: usize,
+    /// Where a hub's receipts come from and tails go to; none where there is no hub to hear of.
+    pub way_back: Option<WayBack>,
     /// How the connection is encrypted.
     pub tls: NatsTls,
     /// Who the device is to the server.
@@ -69,6 +75,7 @@ impl Default for NatsOptions {
             connect_timeout: MAX_CONNECT_TIMEOUT,
             ack_timeout: DEFAULT_ACK_TIMEOUT,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
+            way_back: None,
             tls: NatsTls::default(),
             auth: NatsAuth::None,
         }
@@ -167,6 +174,12 @@ pub enum NatsOptionsError {
     /// The subject cannot be published to.
     #[error(transparent)]
     Subject(#[from] SubjectTemplateError),
+    /// The subjects of receipts and tails are none.
+    #[error(
+        "receipts and tails go by subjects of letters, digits, _ and - in tokens joined by single \
+         dots, such as {DEFAULT_RECEIPTS:?}"
+    )]
+    WayBack,
     /// The connect timeout is 0 or above [`MAX_CONNECT_TIMEOUT`].
     #[error("the connect timeout has to be above 0 and at most {MAX_CONNECT_TIMEOUT:?}")]
     ConnectTimeout,
@@ -187,6 +200,7 @@ impl NatsOptionsError {
             Self::StreamName(_) | Self::StreamOfCore { named: true } => "stream",
             Self::UnnamedStream | Self::StreamOfCore { named: false } => "create_stream",
             Self::UncreatableSubject(_) | Self::Subject(_) => "subject",
+            Self::WayBack => "receipts",
             Self::ConnectTimeout => "connect_timeout",
             Self::AckTimeout => "ack_timeout",
             Self::MaxInFlight => "max_in_flight",
@@ -279,6 +293,9 @@ impl NatsOptions {
                     self.subject.to_string(),
                 ));
             }
+        }
+        if self.way_back.as_ref().is_some_and(|way| !way.is_sound('.')) {
+            return Err(NatsOptionsError::WayBack);
         }
         if self.connect_timeout.is_zero() || self.connect_timeout > MAX_CONNECT_TIMEOUT {
             return Err(NatsOptionsError::ConnectTimeout);

@@ -101,7 +101,10 @@ pub(super) fn notice(event: &Event, server: &str) -> Notice {
                     "reply_not_permitted",
                     format!("waiting for answers of {server} on {subject}: {error}"),
                 )
-                .with_hint("allow this user to subscribe to `_INBOX.>`"),
+                .with_hint(match subject.starts_with("_INBOX") {
+                    true => "allow this user to subscribe to `_INBOX.>`".to_owned(),
+                    false => format!("allow this user to subscribe to `{subject}`"),
+                }),
             ),
             None => Notice::Lost(of_connection(error, server)),
         },

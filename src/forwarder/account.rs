@@ -1,0 +1,459 @@
+//! What a hub's receipts come to: how far the hub has everything, what it is to be sent again, and
+//! whether it follows another history than this journal's. No I/O and no clock: what the journal
+//! holds is looked up through a function, and times are handed in.
+//!
+//! # Invariants
+//!
+//! - `confirmed` moves by the walk alone: every event held up to it belongs to an epoch whose
+//!   newest receipt covers it. It goes back where a later life of the hub begins, and never else.
+//! - Nothing is sent again for one receipt, and no second piece before the hub has the first, but
+//!   for a hub that has been silent for [`UNANSWERED_AFTER`].
+//! - What was not acked when a receipt first named it is not sent for that naming.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::{
+    envelope::{Digest, Epoch},
+    receipt::Receipt,
+    seq::{Seq, SeqRange},
+};
+
+/// Events that are sent again at once, to begin with and at most.
+const FIRST_PIECE: u64 = 1_024;
+const MAX_PIECE: u64 = 16_384;
+
+/// How long what one receipt names is left alone when no second one comes.
+pub(super) const UNANSWERED_AFTER: Duration = Duration::from_secs(600);
+
+/// Waits double so often at most.
+const MAX_DOUBLINGS: u32 = 7;
+
+/// Epochs of which the last receipt is remembered. A journal that holds more of them is served from
+/// its beginning, so those that matter are among these.
+const MAX_EPOCHS: usize = 16;
+
+/// Ranges that are remembered of one epoch. What does not fit is named again.
+const MAX_NAMED: usize = 64;
+
+/// Epochs that one receipt can take the walk through.
+const MAX_STEPS: usize = 64;
+
+/// An event that the journal holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) seq: Seq,
+    pub(super) epoch: Epoch,
+    pub(super) digest: Digest,
+}
+
+/// The first event held from a seq on.
+pub(super) type Lookup<'a, E> = &'a mut dyn FnMut(Seq) -> Result<Option<Place>, E>;
+
+/// Where journal and sink stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own {
+    /// The epoch that is appended to.
+    pub(super) epoch: Epoch,
+    pub(super) first_held: Seq,
+    pub(super) tail: Seq,
+    pub(super) acked: Seq,
+    pub(super) now: Duration,
+}
+
+/// What became of a receipt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Taken {
+    /// It is not newer than what is known, or speaks of an epoch of which nothing is known.
+    Nothing,
+    /// It counts.
+    Counted {
+        /// Whether it is the first of a later life of the hub. That has to be durable before
+        /// anything else is.
+        new_life: bool,
+    },
+    /// The hub follows another history of an epoch of ours.
+    Tampering {
+        seq: Seq,
+        digest: Digest,
+        /// Whether events are still appended to that epoch.
+        current: bool,
+    },
+}
+
+/// What the hub has asked for again and again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Wanted {
+    /// Whose events.
+    pub(super) epoch: Epoch,
+    /// Ascending.
+    pub(super) ranges: Vec<SeqRange>,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Account {
+    resend_after: Duration,
+    life: Option<u64>,
+    confirmed: Seq,
+    /// As of the last receipt.
+    first_held: Seq,
+    said: Vec<Said>,
+    again: Option<Again>,
+    piece: u64,
+}
+
+/// The newest receipt for an epoch.
+#[derive(Clone, Debug)]
+struct Said {
+    epoch: Epoch,
+    generation: u64,
+    accounted_to: Seq,
+    named: Vec<Named>,
+}
+
+/// A range that has been missing since some receipt, by every one that came after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Named {
+    range: SeqRange,
+    since: Duration,
+    /// Whether another receipt named it long enough after the first.
+    ripe: bool,
+}
+
+/// What was sent again last.
+#[derive(Clone, Debug)]
+struct Again {
+    epoch: Epoch,
+    ranges: Vec<SeqRange>,
+    at: Duration,
+    generation: u64,
+    tries: u32,
+}
+
+/// Orders the lives of a hub.
+pub(super) fn life_of(hub: Uuid) -> u64 {
+    hub.as_u64_pair().0
+}
+
+impl Account {
+    /// Takes up where the journal says: what is confirmed, and by which life of the hub.
+    pub(super) fn new(resend_after: Duration, confirmed: Seq, life: Option<u64>) -> Self {
+        Self {
+            resend_after,
+            life,
+            confirmed,
+            first_held: Seq::FIRST,
+            said: Vec::new(),
+            again: None,
+            piece: FIRST_PIECE,
+        }
+    }
+
+    /// Up to here the hub has everything, or knows why not.
+    pub(super) const fn confirmed(&self) -> Seq {
+        self.confirmed
+    }
+
+    /// The life of the hub that is believed.
+    pub(super) const fn life(&self) -> Option<u64> {
+        self.life
+    }
+
+    /// Takes in a receipt that a pinned key signed for this device.
+    pub(super) fn take<E>(
+        &mut self,
+        receipt: &Receipt,
+        own: Own,
+        at: Lookup<'_, E>,
+    ) -> Result<Taken, E> {
+        let life = life_of(receipt.hub);
+        let new_life = match self.life {
+            Some(known) if life < known => return Ok(Taken::Nothing),
+            known => known != Some(life),
+        };
+        let known = self.said.iter().find(|said| said.epoch == receipt.epoch);
+        if !new_life && known.is_some_and(|said| receipt.generation <= said.generation) {
+            return Ok(Taken::Nothing);
+        }
+        let judged = self.judge(receipt, own, at)?;
+        if judged != (Taken::Counted { new_life: false }) {
+            return Ok(judged);
+        }
+        if new_life {
+            self.life = Some(life);
+            self.confirmed = own.first_held.prev();
+            self.said.clear();
+            self.again = None;
+            self.piece = FIRST_PIECE;
+        }
+        self.first_held = own.first_held;
+        let missing = missing_of_ours(receipt, own, at)?;
+        self.remember(receipt, &missing, own.now);
+        self.walk(at)?;
+        Ok(Taken::Counted { new_life })
+    }
+
+    /// Whether the receipt speaks of our own history.
+    fn judge<E>(&self, receipt: &Receipt, own: Own, at: Lookup<'_, E>) -> Result<Taken, E> {
+        let counted = Taken::Counted { new_life: false };
+        let current = receipt.epoch == own.epoch;
+        let (seq, digest) = (receipt.accounted_to, receipt.digest);
+        let tampering = Taken::Tampering {
+            seq,
+            digest,
+            current,
+        };
+        // Through another sink the hub may have got what this one's task has not heard of yet.
+        if seq > own.tail && at(seq)?.is_none() {
+            return Ok(if current { tampering } else { Taken::Nothing });
+        }
+        let mut is_ours = |seq: Seq| -> Result<bool, E> {
+            Ok(at(seq)?.is_some_and(|place| place.epoch == receipt.epoch))
+        };
+        if seq < own.first_held {
+            // It cannot be compared any more, and confirms nothing that is held.
+            let mut known = current || is_ours(own.first_held)?;
+            if let Some(range) = receipt.missing.last().filter(|_| !known) {
+                known = is_ours(range.last().min(own.tail))?;
+            }
+            return Ok(if known { counted } else { Taken::Nothing });
+        }
+        let is_next = is_ours(self.confirmed.next())?;
+        let Some(place) = at(seq)? else {
+            return Ok(Taken::Nothing);
+        };
+        Ok(match place.epoch == receipt.epoch {
+            true if place.seq == seq && place.digest == digest => counted,
+            true if place.seq == seq => tampering,
+            // A recovery has lost it, and the hub has not: one that comes after it can be compared.
+            true => Taken::Nothing,
+            // So were the last ones of an epoch; none will come after.
+            false if place.seq > seq && is_next => counted,
+            false if current => tampering,
+            false => Taken::Nothing,
+        })
+    }
+
+    fn remember(&mut self, receipt: &Receipt, missing: &[SeqRange], now: Duration) {
+        let before = match self.said.iter().position(|it| it.epoch == receipt.epoch) {
+            Some(place) => self.said.remove(place).named,
+            None => Vec::new(),
+        };
+        let mut named = Vec::new();
+        for range in missing {
+            let mut from = range.first();
+            for old in &before {
+                let Some(both) = common(old.range, *range) else {
+                    continue;
+                };
+                named.extend(fresh(from, both.first().prev(), now));
+                named.push(Named {
+                    range: both,
+                    since: old.since,
+                    ripe: old.ripe || now.saturating_sub(old.since) >= self.resend_after,
+                });
+                from = both.last().next();
+            }
+            named.extend(fresh(from, range.last(), now));
+        }
+        named.truncate(MAX_NAMED);
+        self.said.push(Said {
+            epoch: receipt.epoch,
+            generation: receipt.generation,
+            accounted_to: receipt.accounted_to,
+            named,
+        });
+        if self.said.len() > MAX_EPOCHS {
+            // The one heard of longest ago.
+            self.said.remove(0);
+        }
+    }
+
+    /// From epoch to epoch, as far as each one's receipt goes.
+    fn walk<E>(&mut self, at: Lookup<'_, E>) -> Result<(), E> {
+        for _ in 0..MAX_STEPS {
+            let Some(next) = at(self.confirmed.next())? else {
+                break;
+            };
+            let covers = |said: &&Said| said.epoch == next.epoch && said.accounted_to >= next.seq;
+            let Some(said) = self.said.iter().find(covers) else {
+                break;
+            };
+            self.confirmed = said.accounted_to;
+        }
+        Ok(())
+    }
+
+    /// What is to be sent again now. `fresh`: a receipt has just been taken in.
+    pub(super) fn due(&mut self, now: Duration, fresh: bool) -> Option<Wanted> {
+        let mut tries = 0;
+        if let Some(again) = self.again.take() {
+            let left = self.left_of(&again);
+            if count(&left) * 2 <= count(&again.ranges) {
+                // What is still missing of it waits for its turn.
+                self.postpone(again.epoch, &left, now);
+                self.piece = (self.piece * 2).min(MAX_PIECE);
+            } else {
+                let silent = doubled(UNANSWERED_AFTER, again.tries);
+                let wait = match fresh && self.generation(again.epoch) > again.generation {
+                    true => doubled(self.resend_after, again.tries).min(silent),
+                    false => silent,
+                };
+                if now.saturating_sub(again.at) < wait {
+                    self.again = Some(again);
+                    return None;
+                }
+                tries = again.tries.saturating_add(1);
+                self.piece = FIRST_PIECE;
+            }
+        }
+        let is_due =
+            |named: &&Named| named.ripe || now.saturating_sub(named.since) >= UNANSWERED_AFTER;
+        let with_due = self.said.iter().filter_map(|said| {
+            let first = said.named.iter().find(is_due)?;
+            Some((first.range.first(), said))
+        });
+        let (_, said) = with_due.min_by_key(|(first, _)| *first)?;
+        let mut ranges = Vec::new();
+        let mut room = self.piece;
+        for named in said.named.iter().filter(is_due) {
+            let (first, last) = (named.range.first(), named.range.last());
+            if last < self.first_held {
+                // Nothing is sent for it, so it takes no room.
+                ranges.push(named.range);
+                continue;
+            }
+            let last = last.min(first.plus(room).prev());
+            let Some(range) = SeqRange::new(first, last).filter(|_| room > 0) else {
+                break;
+            };
+            room -= range.len();
+            ranges.push(range);
+        }
+        let (epoch, generation) = (said.epoch, said.generation);
+        self.again = Some(Again {
+            epoch,
+            ranges: ranges.clone(),
+            at: now,
+            generation,
+            tries,
+        });
+        Some(Wanted { epoch, ranges })
+    }
+
+    /// What was to be sent again is still on its way to the sink: the wait for it begins after that.
+    pub(super) fn is_sent_until(&mut self, now: Duration) {
+        if let Some(again) = &mut self.again {
+            again.at = now;
+        }
+    }
+
+    /// When [`Account::due`] may have something although no receipt came.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        match &self.again {
+            Some(again) => Some(again.at + doubled(UNANSWERED_AFTER, again.tries)),
+            None => {
+                let named = self.said.iter().flat_map(|said| &said.named);
+                named.map(|named| named.since + UNANSWERED_AFTER).min()
+            }
+        }
+    }
+
+    fn generation(&self, epoch: Epoch) -> u64 {
+        let said = self.said.iter().find(|said| said.epoch == epoch);
+        said.map_or(0, |said| said.generation)
+    }
+
+    /// What the hub still misses of what was sent again.
+    fn left_of(&self, again: &Again) -> Vec<SeqRange> {
+        let said = self.said.iter().filter(|said| said.epoch == again.epoch);
+        let named: Vec<SeqRange> = said.flat_map(|it| &it.named).map(|it| it.range).collect();
+        let pairs = again
+            .ranges
+            .iter()
+            .flat_map(|sent| named.iter().filter_map(|range| common(*sent, *range)));
+        pairs.collect()
+    }
+
+    /// These wait as if they had been named first just now.
+    fn postpone(&mut self, epoch: Epoch, left: &[SeqRange], now: Duration) {
+        let Some(said) = self.said.iter_mut().find(|said| said.epoch == epoch) else {
+            return;
+        };
+        let mut named = Vec::new();
+        for old in &said.named {
+            let mut from = old.range.first();
+            let rest =
+                |first, last| SeqRange::new(first, last).map(|range| Named { range, ..*old });
+            for both in left.iter().filter_map(|range| common(*range, old.range)) {
+                named.extend(rest(from, both.first().prev()));
+                named.extend(fresh(both.first(), both.last(), now));
+                from = both.last().next();
+            }
+            named.extend(rest(from, old.range.last()));
+        }
+        named.truncate(MAX_NAMED);
+        said.named = named;
+    }
+}
+
+/// What of the missing ranges this sink was sent and the receipt's epoch is about: held, or trimmed
+/// where nothing but this epoch is held from the beginning on. While a hub has not got the start of
+/// an epoch, its gap reaches down to 1.
+fn missing_of_ours<E>(receipt: &Receipt, own: Own, at: Lookup<'_, E>) -> Result<Vec<SeqRange>, E> {
+    let mut ours = Vec::new();
+    // Otherwise what is trimmed of it was accounted for, and its gap reaches into other epochs.
+    let is_first = at(own.first_held)?.is_some_and(|first| first.epoch == receipt.epoch);
+    for range in &receipt.missing {
+        let last = range.last().min(own.acked);
+        if is_first {
+            let trimmed = last.min(own.first_held.prev());
+            ours.extend(SeqRange::new(range.first(), trimmed));
+        }
+        let Some(held) = SeqRange::new(range.first().max(own.first_held), last) else {
+            continue;
+        };
+        let mut is_ours = |seq: Seq| -> Result<bool, E> {
+            Ok(at(seq)?.is_some_and(|place| place.epoch == receipt.epoch))
+        };
+        if !is_ours(held.last())? {
+            continue;
+        }
+        // Epochs follow each other, so there is one place where this one begins.
+        let (mut low, mut high) = (held.first(), held.last());
+        while low < high {
+            let middle = low.plus(high.since(low) / 2);
+            match is_ours(middle)? {
+                true => high = middle,
+                false => low = middle.next(),
+            }
+        }
+        ours.extend(SeqRange::new(high, held.last()));
+    }
+    Ok(ours)
+}
+
+fn fresh(first: Seq, last: Seq, since: Duration) -> Option<Named> {
+    SeqRange::new(first, last).map(|range| Named {
+        range,
+        since,
+        ripe: false,
+    })
+}
+
+fn common(one: SeqRange, other: SeqRange) -> Option<SeqRange> {
+    SeqRange::new(one.first().max(other.first()), one.last().min(other.last()))
+}
+
+fn count(ranges: &[SeqRange]) -> u64 {
+    ranges.iter().map(|range| range.len()).sum()
+}
+
+fn doubled(wait: Duration, tries: u32) -> Duration {
+    wait * 2_u32.pow(tries.min(MAX_DOUBLINGS))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,526 @@
+use std::convert::Infallible;
+
+use super::*;
+use crate::envelope::DeviceName;
+
+const AFTER: Duration = Duration::from_secs(30);
+
+/// A journal: who wrote each seq, from `first_held` on. A seq without a place is a hole.
+struct Journal {
+    first_held: u64,
+    places: Vec<Option<(Epoch, Digest)>>,
+}
+
+fn epoch(number: u128) -> Epoch {
+    Epoch::from_uuid(Uuid::from_u128(number))
+}
+
+fn digest(epoch: Epoch, seq: u64) -> Digest {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(epoch.as_uuid().as_bytes());
+    bytes[24..].copy_from_slice(&seq.to_be_bytes());
+    Digest(bytes)
+}
+
+/// A hub's id in its nth life.
+fn hub(life: u64) -> Uuid {
+    Uuid::from_u64_pair(life, 7)
+}
+
+fn seq(number: u64) -> Seq {
+    Seq::new(number)
+}
+
+fn range((first, last): (u64, u64)) -> SeqRange {
+    SeqRange::new(seq(first), seq(last)).unwrap()
+}
+
+impl Journal {
+    /// Epochs one after the other, each with so many events.
+    fn of(lengths: &[(u128, u64)]) -> Self {
+        let mut places = vec![None];
+        for (number, length) in lengths {
+            for _ in 0..*length {
+                let seq = places.len() as u64;
+                places.push(Some((epoch(*number), digest(epoch(*number), seq))));
+            }
+        }
+        Self {
+            first_held: 1,
+            places,
+        }
+    }
+
+    fn at(&self, from: Seq) -> Option<Place> {
+        let from = from.get().max(self.first_held);
+        (from..self.places.len() as u64).find_map(|number| {
+            let (epoch, digest) = self.places[usize::try_from(number).unwrap()]?;
+            let seq = seq(number);
+            Some(Place { seq, epoch, digest })
+        })
+    }
+
+    fn own(&self, acked: u64, now: Duration) -> Own {
+        let tail = seq(self.places.len() as u64 - 1);
+        Own {
+            epoch: self.at(tail).unwrap().epoch,
+            first_held: self.at(Seq::FIRST).unwrap().seq,
+            tail,
+            acked: seq(acked),
+            now,
+        }
+    }
+
+    fn take(&self, account: &mut Account, receipt: &Receipt, acked: u64, seconds: u64) -> Taken {
+        let own = self.own(acked, Duration::from_secs(seconds));
+        let mut at = |from| Ok::<_, Infallible>(self.at(from));
+        let taken = account.take(receipt, own, &mut at);
+        taken.unwrap()
+    }
+}
+
+/// A receipt of the first life.
+fn receipt(of: u128, generation: u64, accounted_to: u64, missing: &[(u64, u64)]) -> Receipt {
+    let digest = match accounted_to {
+        0 => Digest::ZERO,
+        seq => digest(epoch(of), seq),
+    };
+    Receipt {
+        hub: hub(1),
+        generation,
+        device: "kiosk".parse::<DeviceName>().unwrap(),
+        epoch: epoch(of),
+        accounted_to: seq(accounted_to),
+        digest,
+        quarantined: 0,
+        missing: missing.iter().copied().map(range).collect(),
+    }
+}
+
+fn account() -> Account {
+    Account::new(AFTER, Seq::NONE, Some(1))
+}
+
+fn due(account: &mut Account, seconds: u64, fresh: bool) -> Vec<(u64, u64)> {
+    let wanted = account.due(Duration::from_secs(seconds), fresh);
+    let ranges = wanted.map(|wanted| wanted.ranges).unwrap_or_default();
+    ranges
+        .iter()
+        .map(|range| (range.first().get(), range.last().get()))
+        .collect()
+}
+
+const COUNTED: Taken = Taken::Counted { new_life: false };
+
+#[test]
+fn what_a_receipt_says_counts_only_where_it_is_ours_and_news() {
+    let two = Journal::of(&[(1, 10), (2, 10)]);
+    let tampering = |number, current| Taken::Tampering {
+        seq: seq(number),
+        digest: digest(epoch(9), number),
+        current,
+    };
+    let with = |change: fn(&mut Receipt)| {
+        let mut changed = receipt(2, 5, 15, &[]);
+        change(&mut changed);
+        changed
+    };
+    let forked = |of, number| Receipt {
+        digest: digest(epoch(9), number),
+        ..receipt(of, 5, number, &[])
+    };
+    // The epoch before is accounted for, by generation 4.
+    for (name, receipt, taken, confirmed) in [
+        ("ours", with(|_| {}), COUNTED, 15),
+        ("an older one", receipt(1, 3, 4, &[]), Taken::Nothing, 10),
+        ("the same", receipt(1, 4, 10, &[]), Taken::Nothing, 10),
+        (
+            "an earlier life",
+            with(|it| it.hub = hub(0)),
+            Taken::Nothing,
+            10,
+        ),
+        (
+            "a stranger's epoch",
+            receipt(7, 5, 15, &[]),
+            Taken::Nothing,
+            10,
+        ),
+        (
+            "a stranger's epoch, beyond the end",
+            receipt(7, 5, 900, &[]),
+            Taken::Nothing,
+            10,
+        ),
+        ("a fork", forked(2, 15), tampering(15, true), 10),
+        (
+            "a fork of an old epoch",
+            forked(1, 7),
+            tampering(7, false),
+            10,
+        ),
+        ("beyond our end", forked(2, 21), tampering(21, true), 10),
+        (
+            "the epoch at hand, before its start",
+            forked(2, 8),
+            tampering(8, true),
+            10,
+        ),
+        ("nothing yet", receipt(2, 5, 0, &[]), COUNTED, 10),
+    ] {
+        let mut account = account();
+        let before = self::receipt(1, 4, 10, &[]);
+        assert_eq!(two.take(&mut account, &before, 20, 0), COUNTED);
+        let taken_is = two.take(&mut account, &receipt, 20, 0);
+        assert_eq!(
+            (taken_is, account.confirmed().get()),
+            (taken, confirmed),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_another_sink_has_delivered_meanwhile_is_not_beyond_our_end() {
+    let journal = Journal::of(&[(1, 30)]);
+    let mut account = account();
+    let mut own = journal.own(20, Duration::ZERO);
+    own.tail = seq(20);
+    let mut at = |from| Ok::<_, Infallible>(journal.at(from));
+    let taken = account.take(&receipt(1, 1, 30, &[]), own, &mut at);
+    assert_eq!((taken, account.confirmed()), (Ok(COUNTED), seq(30)));
+}
+
+#[test]
+fn a_receipt_for_an_epoch_says_nothing_of_the_one_before() {
+    let three = Journal::of(&[(1, 10), (2, 10), (3, 10)]);
+    let mut account = account();
+    three.take(&mut account, &receipt(3, 1, 25, &[]), 30, 0);
+    three.take(&mut account, &receipt(2, 2, 20, &[]), 30, 0);
+    assert_eq!(account.confirmed(), Seq::NONE);
+    three.take(&mut account, &receipt(1, 3, 9, &[]), 30, 0);
+    assert_eq!(account.confirmed(), seq(9));
+    three.take(&mut account, &receipt(1, 4, 10, &[]), 30, 0);
+    assert_eq!(account.confirmed(), seq(25));
+}
+
+#[test]
+fn what_a_recovery_has_lost_holds_up_nothing() {
+    // 8 to 10 were lost at the end of the first epoch, and the hub has 9 of them.
+    let mut lost = Journal::of(&[(1, 10), (2, 10)]);
+    lost.places[8..=10].fill(None);
+    let mut account = account();
+    assert_eq!(
+        lost.take(&mut account, &receipt(1, 1, 9, &[]), 20, 0),
+        COUNTED
+    );
+    assert_eq!(
+        lost.take(&mut account, &receipt(2, 2, 12, &[]), 20, 0),
+        COUNTED
+    );
+    assert_eq!(account.confirmed(), seq(12));
+    // In the middle it can not be compared with anything, and is passed over.
+    lost.places[14] = None;
+    assert_eq!(
+        lost.take(&mut account, &receipt(2, 3, 14, &[]), 20, 0),
+        Taken::Nothing
+    );
+    assert_eq!(
+        lost.take(&mut account, &receipt(2, 4, 15, &[]), 20, 0),
+        COUNTED
+    );
+    assert_eq!(account.confirmed(), seq(15));
+}
+
+#[test]
+fn a_later_life_goes_back_to_what_is_trimmed_and_an_earlier_one_never_counts_again() {
+    let mut journal = Journal::of(&[(1, 100)]);
+    let mut account = account();
+    journal.take(&mut account, &receipt(1, 70, 80, &[]), 100, 0);
+    journal.first_held = 50;
+    let restored = Receipt {
+        hub: hub(2),
+        ..receipt(1, 1, 60, &[(61, 100)])
+    };
+    let new_life = Taken::Counted { new_life: true };
+    assert_eq!(journal.take(&mut account, &restored, 100, 0), new_life);
+    assert_eq!((account.confirmed(), account.life()), (seq(60), Some(2)));
+    let before = receipt(1, 99, 100, &[]);
+    assert_eq!(journal.take(&mut account, &before, 100, 0), Taken::Nothing);
+    assert_eq!(account.confirmed(), seq(60));
+    // An empty one: what is trimmed can not come, and is asked for with the rest.
+    let empty = Receipt {
+        hub: hub(3),
+        ..receipt(1, 1, 0, &[(1, 100)])
+    };
+    assert_eq!(journal.take(&mut account, &empty, 100, 0), new_life);
+    assert_eq!(account.confirmed(), seq(49));
+    let again = Receipt {
+        generation: 2,
+        ..empty
+    };
+    journal.take(&mut account, &again, 100, 30);
+    assert_eq!(due(&mut account, 30, true), [(1, 49), (50, 100)]);
+}
+
+#[test]
+fn what_is_missing_is_sent_once_two_receipts_have_named_it() {
+    let journal = Journal::of(&[(1, 10_000)]);
+    let mut account = account();
+    // 901 on was not acked when it was named first.
+    journal.take(&mut account, &receipt(1, 1, 20, &[(21, 1_000)]), 900, 0);
+    assert_eq!(due(&mut account, 0, true), []);
+    assert_eq!(due(&mut account, 599, false), []);
+    journal.take(&mut account, &receipt(1, 2, 20, &[(21, 1_000)]), 2_000, 29);
+    assert_eq!(due(&mut account, 29, true), [], "too soon");
+    journal.take(
+        &mut account,
+        &receipt(1, 3, 40, &[(41, 50), (61, 9_000)]),
+        9_500,
+        31,
+    );
+    assert_eq!(due(&mut account, 31, true), [(41, 50), (61, 900)]);
+    // Nothing more until that has arrived.
+    journal.take(
+        &mut account,
+        &receipt(1, 4, 40, &[(41, 50), (61, 9_000)]),
+        9_500,
+        60,
+    );
+    assert_eq!(due(&mut account, 60, true), []);
+    // Most of it has: the rest of what is due goes, and more at once.
+    journal.take(
+        &mut account,
+        &receipt(1, 5, 48, &[(49, 50), (901, 9_000)]),
+        9_500,
+        62,
+    );
+    assert_eq!(due(&mut account, 62, true), [(901, 1_000), (1_001, 2_948)]);
+}
+
+#[test]
+fn what_has_half_arrived_is_not_sent_once_more_with_the_next_piece() {
+    let journal = Journal::of(&[(1, 5_000)]);
+    let mut account = account();
+    for (generation, seconds) in [(1, 0), (2, 30)] {
+        let receipt = receipt(1, generation, 0, &[(1, 5_000)]);
+        journal.take(&mut account, &receipt, 5_000, seconds);
+    }
+    assert_eq!(due(&mut account, 30, true), [(1, 1_024)]);
+    let half = receipt(1, 3, 600, &[(601, 5_000)]);
+    journal.take(&mut account, &half, 5_000, 31);
+    assert_eq!(due(&mut account, 31, true), [(1_025, 3_072)]);
+    // It has got lost: it comes with what is due then.
+    let half = receipt(1, 4, 600, &[(601, 1_024), (3_001, 5_000)]);
+    journal.take(&mut account, &half, 5_000, 61);
+    assert_eq!(due(&mut account, 61, true), [(601, 1_024), (3_073, 5_000)]);
+}
+
+#[test]
+fn what_does_not_arrive_is_sent_ever_more_rarely() {
+    let journal = Journal::of(&[(1, 5_000)]);
+    let mut account = account();
+    let named = |generation| receipt(1, generation, 0, &[(1, 5_000)]);
+    let mut sent = Vec::new();
+    // A hub that says the same every 10 s.
+    for step in 0..1_000 {
+        journal.take(&mut account, &named(step), 5_000, step * 10);
+        let ranges = due(&mut account, step * 10, true);
+        if !ranges.is_empty() {
+            assert_eq!(ranges, [(1, 1_024)]);
+            sent.push(step * 10);
+        }
+    }
+    assert_eq!(sent, [30, 60, 120, 240, 480, 960, 1_920, 3_840, 7_680]);
+}
+
+#[test]
+fn a_hub_that_has_fallen_silent_is_served_by_what_it_said_last() {
+    let journal = Journal::of(&[(1, 100)]);
+    let mut account = account();
+    journal.take(&mut account, &receipt(1, 1, 0, &[(1, 9)]), 100, 5);
+    assert_eq!(account.deadline(), Some(Duration::from_secs(605)));
+    assert_eq!(due(&mut account, 604, false), []);
+    assert_eq!(due(&mut account, 605, false), [(1, 9)]);
+    assert_eq!(account.deadline(), Some(Duration::from_secs(1_205)));
+    assert_eq!(due(&mut account, 1_204, false), []);
+    assert_eq!(due(&mut account, 1_205, false), [(1, 9)]);
+    assert_eq!(account.deadline(), Some(Duration::from_secs(2_405)));
+}
+
+#[test]
+fn one_that_is_quarantined_at_the_hub_does_not_hold_up_the_others() {
+    let journal = Journal::of(&[(1, 5_000)]);
+    let mut account = account();
+    let mut missing = vec![(5, 5), (11, 4_000)];
+    let mut generation = 0;
+    let mut sent = 0;
+    for step in 0..100 {
+        generation += 1;
+        journal.take(
+            &mut account,
+            &receipt(1, generation, 4, &missing),
+            5_000,
+            step * 10,
+        );
+        for (first, last) in due(&mut account, step * 10, true) {
+            if last > 10 {
+                sent += last + 1 - first.max(11);
+                missing[1].0 = last + 1;
+            }
+        }
+        if missing[1].0 > 4_000 {
+            missing.truncate(1);
+            break;
+        }
+    }
+    assert_eq!((missing, sent), (vec![(5, 5)], 3_990));
+}
+
+#[test]
+fn the_gap_of_an_epoch_whose_start_is_on_its_way_does_not_reach_into_others() {
+    let mut journal = Journal::of(&[(1, 100), (2, 50)]);
+    journal.first_held = 20;
+    let mut account = account();
+    for (generation, seconds) in [(1, 0), (2, 40)] {
+        let reaching = receipt(2, generation, 0, &[(1, 110), (120, 130)]);
+        journal.take(&mut account, &reaching, 125, seconds);
+    }
+    assert_eq!(due(&mut account, 40, true), [(101, 110), (120, 125)]);
+}
+
+/// A small generator, so that a failure names its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// A hub that holds some of a journal, and says so. It is restored from a copy now and then.
+struct Hub {
+    life: u64,
+    generation: u64,
+    has: Vec<bool>,
+}
+
+impl Hub {
+    fn say(&mut self, journal: &Journal, of: u128) -> Option<Receipt> {
+        self.generation += 1;
+        let mut known = (1..journal.places.len())
+            .filter(|seq| journal.places[*seq].is_some_and(|(epoch, _)| epoch == self::epoch(of)));
+        let first = known.next()?;
+        let last = known.next_back().unwrap_or(first);
+        let is_gap = |seq: &usize| !self.has[*seq];
+        let end = (first..=last).find(is_gap).map_or(last, |gap| gap - 1);
+        let accounted_to = if end < first { 0 } else { end as u64 };
+        let mut missing: Vec<(u64, u64)> = Vec::new();
+        for seq in (end + 1..=last).filter(is_gap) {
+            let seq = seq as u64;
+            match missing.last_mut() {
+                Some((_, last)) if *last + 1 == seq => *last = seq,
+                _ => missing.push((seq, seq)),
+            }
+        }
+        if accounted_to == 0
+            && missing
+                .first()
+                .is_some_and(|(from, _)| *from == first as u64)
+        {
+            missing[0].0 = 1;
+        }
+        missing.truncate(32);
+        Some(Receipt {
+            hub: hub(self.life),
+            ..receipt(of, self.generation, accounted_to, &missing)
+        })
+    }
+}
+
+#[test]
+fn whatever_is_lost_replayed_and_restored_nothing_is_trimmed_that_the_hub_has_not_and_all_arrives()
+{
+    for seed in 1..=50 {
+        let mut dice = Dice(seed);
+        let mut journal = Journal::of(&[
+            (1, 1 + dice.below(40)),
+            (2, 1 + dice.below(40)),
+            (3, 1 + dice.below(3_000)),
+        ]);
+        let tail = journal.places.len() as u64 - 1;
+        let mut account = account();
+        let has = vec![false; journal.places.len()];
+        let mut hub = Hub {
+            life: 1,
+            generation: 0,
+            has,
+        };
+        let (mut acked, mut now) = (0, 0);
+        let mut old: Vec<Receipt> = Vec::new();
+        let mut declared = vec![false; journal.places.len()];
+        for step in 0..600 {
+            now += 1 + dice.below(40);
+            let is_fair = step > 100;
+            // The broker loses one in four.
+            for _ in 0..dice.below(200) {
+                if acked < tail {
+                    acked += 1;
+                    hub.has[usize::try_from(acked).unwrap()] = dice.below(4) > 0;
+                }
+            }
+            if !is_fair && dice.below(50) == 0 {
+                // A copy from before: it lacks some of what it had, and what was declared stays.
+                hub.life += 1;
+                let from = usize::try_from(dice.below(tail)).unwrap();
+                hub.has[from..].copy_from_slice(&declared[from..]);
+            }
+            let of = 1 + u128::from(dice.below(3));
+            let said = match old.is_empty() || dice.below(3) > 0 {
+                true => hub.say(&journal, of).inspect(|said| old.push(said.clone())),
+                false => Some(old[usize::try_from(dice.below(old.len() as u64)).unwrap()].clone()),
+            };
+            let Some(said) = said else { continue };
+            journal.take(&mut account, &said, acked, now);
+            assert!(account.confirmed().get() <= tail, "seed {seed}");
+            if account.life() == Some(hub.life) {
+                let upto = usize::try_from(account.confirmed().get()).unwrap();
+                let first = usize::try_from(journal.first_held).unwrap();
+                let lacks = (first..=upto).find(|seq| !hub.has[*seq]);
+                assert_eq!(lacks, None, "seed {seed}: confirmed {upto}");
+            }
+            while let Some(wanted) = account.due(Duration::from_secs(now), true) {
+                for range in wanted.ranges {
+                    assert!(range.last().get() <= acked, "seed {seed}");
+                    for seq in range.first().get()..=range.last().get() {
+                        let at = usize::try_from(seq).unwrap();
+                        if seq < journal.first_held {
+                            declared[at] = true;
+                            hub.has[at] = true;
+                        } else {
+                            let (of, _) = journal.places[at].unwrap();
+                            assert_eq!(of, wanted.epoch, "seed {seed}");
+                            hub.has[at] |= is_fair || dice.below(2) == 0;
+                        }
+                    }
+                }
+                if !is_fair {
+                    break;
+                }
+                let of = wanted.epoch.as_uuid().as_u128();
+                if let Some(said) = hub.say(&journal, of) {
+                    journal.take(&mut account, &said, acked, now);
+                }
+            }
+            let trim = account.confirmed().get().min(acked);
+            if dice.below(20) == 0 && account.life() == Some(hub.life) && trim > 1 {
+                journal.first_held = journal.first_held.max(dice.below(trim));
+            }
+        }
+        assert_eq!(acked, tail, "seed {seed}");
+        assert_eq!(account.confirmed().get(), tail, "seed {seed}");
+    }
+}
