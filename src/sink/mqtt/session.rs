@@ -160,8 +160,8 @@ impl MqttSession {
     /// finds it; a broker that has no room for it now gets the next one.
     pub(super) fn tell(&mut self, tail: Bytes) -> Result<(), SinkError> {
         let retain = self.link.welcome().retains;
-        if let Some(letter) = self.letterhead.tail(tail, retain) {
-            let size = self.link.size(&letter);
+        if let Some(mut letter) = self.letterhead.tail(tail, retain) {
+            let size = self.link.size(&mut letter);
             self.waiting.push_front((TAIL, size, letter));
             self.hand_over();
         }
