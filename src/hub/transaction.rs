@@ -17,7 +17,7 @@ use super::{
     reason::Reason,
     registry::{Additions, Bound, Bounds, KeyRow, Registry, Revoked},
     rows::{self, Place, Row, get, number, read_digest},
-    settle,
+    settle::{self, Chain},
 };
 use crate::{
     digest::Digest,
@@ -52,6 +52,8 @@ pub(super) struct Done {
     pub(super) due: Vec<String>,
     /// Whether a key was added, or something else that quarantine may wait for.
     pub(super) news: bool,
+    /// The chains that events were taken of, repeats among them.
+    pub(super) touched: BTreeSet<Chain>,
 }
 
 /// Passes the gate; alone, where nothing may be stored meanwhile.
@@ -86,6 +88,7 @@ pub(super) async fn run(
     let judged = look_up_erased(transaction, trusted, &told_erased, options, &mut asides).await?;
     done.taken.repeated += judged.repeated;
     let rows = judged.rows;
+    done.touched = rows.iter().map(|row| chain(&row.event)).collect();
 
     let new = rows::take_places(transaction, &rows).await?;
     let stored: Vec<&Row> = rows
@@ -114,6 +117,11 @@ pub(super) async fn run(
     let (stored, told) = by_device(&stored);
     done.due = settle::settle(transaction, stored, told, judged.stripped).await?;
     Ok(done)
+}
+
+fn chain(event: &Proven) -> Chain {
+    let statement = event.envelope.statement();
+    (statement.device.to_owned(), *statement.epoch.as_uuid())
 }
 
 fn has_start(stored: &[&Row]) -> bool {

@@ -8,9 +8,12 @@
 //! - `walk`, `stored`: reading back.
 //! - `refusal`: what the other side's words mean, each classified once.
 //! - `checkup`: all of it looked at step by step.
+//! - `client`: a connection for the hub, which receives.
 
 #[cfg(feature = "cli")]
 mod checkup;
+#[cfg(feature = "hub")]
+mod client;
 mod core;
 mod flight;
 mod jetstream;
@@ -28,6 +31,8 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 pub use crate::sink::tls::TlsIdentity;
+#[cfg(feature = "hub")]
+pub(crate) use client::{NatsConnection, NatsServers};
 pub use options::{
     DEFAULT_ACK_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT,
     MAX_IN_FLIGHT, NatsAuth, NatsMode, NatsOptions, NatsOptionsError, NatsTls,

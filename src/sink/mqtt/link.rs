@@ -212,7 +212,7 @@ pub(super) fn client_id(options: &MqttOptions, device: &DeviceName) -> String {
     }
 }
 
-fn transport(options: &MqttOptions, server: &Server) -> Result<Transport, SinkError> {
+pub(super) fn transport(options: &MqttOptions, server: &Server) -> Result<Transport, SinkError> {
     let tls = || -> Result<TlsConfiguration, SinkError> {
         let config = options.tls.client_config()?;
         Ok(TlsConfiguration::Rustls(Arc::new(config)))
