@@ -70,6 +70,10 @@ use crate::{
     receipt::Receipt,
     seq::Seq,
     signing::{KeyId, PublicKey},
+    sink::{
+        SinkError,
+        postgres::{Connection, Task},
+    },
     tail::Tail,
 };
 
@@ -143,6 +147,8 @@ pub struct Intake {
     /// What was taken since it was last asked for, repeats among it, and the furthest seq of a tail
     /// where one was.
     touched: BTreeMap<Chain, Option<Seq>>,
+    /// Ends with it, where the connection was made here.
+    _task: Option<Task>,
 }
 
 impl Intake {
@@ -192,9 +198,23 @@ impl Intake {
             options,
             prover: Prover::default(),
             touched: BTreeMap::new(),
+            _task: None,
         };
         intake.make_partitions().await?;
         Ok(intake)
+    }
+
+    /// Connects, and opens.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or as [`Intake::open`].
+    pub async fn connect(database: &Database, options: Options) -> Result<Self, SinkError> {
+        let Connection { client, task } = database.connect("edge-outbox hub").await?;
+        let intake = Self::open(client, options).await?;
+        Ok(Self {
+            _task: Some(task),
+            ..intake
+        })
     }
 
     /// Makes the partitions of this month and the coming ones, where they are missing: to be called

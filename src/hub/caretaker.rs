@@ -47,7 +47,7 @@ pub(super) async fn run(office: Arc<Office>, mut stopping: watch::Receiver<bool>
 }
 
 async fn round(office: &Office, partitions: &mut Instant) -> Result<(), SinkError> {
-    let (mut intake, _task) = office.intake().await?;
+    let mut intake = office.intake().await?;
     if Instant::now() >= *partitions {
         intake.make_partitions().await?;
         *partitions = Instant::now() + PARTITIONS_EVERY;

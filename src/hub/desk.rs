@@ -14,14 +14,7 @@ use super::{
     source::{Feed, Limits, Load, SealedReceipt, SourceSpec},
     trouble::Trouble,
 };
-use crate::{
-    seq::Seq,
-    signing::DeviceKey,
-    sink::{
-        SinkError,
-        postgres::{Connection, Task},
-    },
-};
+use crate::{seq::Seq, signing::DeviceKey, sink::SinkError};
 
 /// A device is told of one chain at most so often.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -41,11 +34,9 @@ pub(super) struct Office {
 }
 
 impl Office {
-    /// A connection to the database that is ready to take messages. It ends with the task.
-    pub(super) async fn intake(&self) -> Result<(Intake, Task), SinkError> {
-        let Connection { client, task } = self.database.connect("edge-outbox hub").await?;
-        let intake = Intake::open(client, self.options.clone()).await?;
-        Ok((intake, task))
+    /// A connection to the database that is ready to take messages.
+    pub(super) async fn intake(&self) -> Result<Intake, SinkError> {
+        Intake::connect(&self.database, self.options.clone()).await
     }
 }
 
@@ -54,7 +45,7 @@ pub(super) struct Desk {
     office: Arc<Office>,
     spec: SourceSpec,
     stopping: watch::Receiver<bool>,
-    intake: Option<(Intake, Task)>,
+    intake: Option<Intake>,
     /// What is in the way of the source, and of the database.
     source: Trouble,
     database: Trouble,
@@ -157,7 +148,7 @@ impl Desk {
     async fn take(&mut self, load: &Load) -> Result<Taken, Stopped> {
         loop {
             self.ready().await?;
-            let Some((intake, _)) = &mut self.intake else {
+            let Some(intake) = &mut self.intake else {
                 continue;
             };
             let taken = timeout(TAKE_LIMIT, async {
@@ -186,7 +177,7 @@ impl Desk {
 
     /// Sends the receipts that are due; gives why the source is lost, where it is.
     async fn tell(&mut self, feed: &mut Feed) -> Result<Option<SinkError>, Stopped> {
-        let (Some((intake, _)), true) = (&mut self.intake, feed.can_tell()) else {
+        let (Some(intake), true) = (&mut self.intake, feed.can_tell()) else {
             return Ok(None);
         };
         let chains = self.due.take();

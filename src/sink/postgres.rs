@@ -32,9 +32,9 @@ use std::sync::Arc;
 
 pub use crate::sink::tls::{TlsFiles, TlsIdentity};
 #[cfg(feature = "hub")]
-pub(crate) use client::{Connection, Task};
-#[cfg(feature = "hub")]
 pub use client::Database;
+#[cfg(feature = "hub")]
+pub(crate) use client::{Connection, Task};
 #[cfg(feature = "hub")]
 pub(crate) use json::fits_jsonb;
 pub use options::{

@@ -280,11 +280,10 @@ impl NatsFeed {
                 () = until(deadline) => break,
             };
             let message = match message {
-                Some(Ok(message)) => message,
+                Some(Ok(message)) => message.message,
                 Some(Err(error)) => return Err(lost(&self.connection.server, &error)),
                 None => return Err(lost(&self.connection.server, &"it ended")),
             };
-            let (message, _) = message.split();
             self.replies.extend(message.reply);
             match is_tail {
                 true => self.load.push_tail(message.payload),
