@@ -74,7 +74,10 @@ fn two_hubs_that_are_killed_again_and_again_store_every_event_once() {
     let mut hubs: Vec<HubProcess> = homes.iter_mut().map(HubHome::start).collect();
     // A broker knows of a subscription only once there was one.
     let deadline = Instant::now() + PATIENCE;
-    while !["hub-a", "hub-b"].iter().all(|it| mosquitto.log().contains(it)) {
+    while !["hub-a", "hub-b"]
+        .iter()
+        .all(|it| mosquitto.log().contains(it))
+    {
         assert!(Instant::now() < deadline, "the hubs do not come");
         thread::sleep(Duration::from_millis(50));
     }
@@ -126,7 +129,11 @@ fn two_hubs_that_are_killed_again_and_again_store_every_event_once() {
         }
         stored = now;
         let logs: Vec<String> = hubs.iter().map(HubProcess::log).collect();
-        assert!(since.elapsed() < PATIENCE, "{stored} of {wanted}: {}", logs.join("\n--\n"));
+        assert!(
+            since.elapsed() < PATIENCE,
+            "{stored} of {wanted}: {}",
+            logs.join("\n--\n")
+        );
     }
     let mut clean: Vec<String> = kiosks
         .iter()

@@ -83,7 +83,7 @@ pub(crate) fn run(config: &HubConfig, environment: &Environment) -> Result<(), D
         tokio::select! {
             name = signals.next() => tracing::info!(signal = name, "stopping"),
             ended = &mut work => return Ok(ended?),
-            ended = &mut serve => return Ok(ended.map_err(DaemonError::System)?),
+            ended = &mut serve => return ended.map_err(DaemonError::System),
             never = manager.report_hub(|| state(&gauges)) => match never {},
         }
         manager.stopping().await;

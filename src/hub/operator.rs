@@ -602,7 +602,10 @@ pub(super) async fn revoke(
         )
         .await
         .tried("revoking a key")?;
-    audit(&transaction, "key_revoked", Some(name), &key_id.to_string()).await?;
+    if revoked > 0 {
+        let key_id = key_id.to_string();
+        audit(&transaction, "key_revoked", Some(name), &key_id).await?;
+    }
     commit(transaction).await?;
     Ok(revoked > 0)
 }

@@ -86,12 +86,9 @@ pub(super) struct Load {
 }
 
 impl Load {
-    fn count(&self) -> usize {
-        self.events.len() + self.tails.len()
-    }
-
+    #[cfg(any(feature = "nats", feature = "mqtt"))]
     fn is_full(&self, limits: &Limits) -> bool {
-        self.count() >= limits.messages || self.bytes >= limits.bytes
+        self.events.len() + self.tails.len() >= limits.messages || self.bytes >= limits.bytes
     }
 
     fn push_event(&mut self, message: Message) {
@@ -107,6 +104,10 @@ impl Load {
 }
 
 /// A receipt as it is sent.
+#[cfg_attr(
+    not(any(feature = "nats", feature = "mqtt")),
+    expect(dead_code, reason = "only brokers carry receipts")
+)]
 pub(super) struct SealedReceipt {
     /// What it says.
     pub(super) receipt: Receipt,
@@ -124,7 +125,11 @@ pub(super) enum Feed {
 }
 
 impl Source {
-    /// One attempt to connect.
+    /// One attempt to connect; `tells`: devices are to be told something.
+    #[cfg_attr(
+        not(feature = "nats"),
+        expect(unused_variables, reason = "only NATS makes a difference of it")
+    )]
     pub(super) async fn connect(
         &self,
         name: &str,

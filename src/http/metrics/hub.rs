@@ -1,4 +1,4 @@
-//! What a hub counts, for Prometheus. `docs/metrics.md`, "The hub", describes every metric.
+//! What a hub counts, for Prometheus. `docs/hub.md` describes every metric.
 
 use hyper::{
     Response, StatusCode,
