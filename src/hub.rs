@@ -35,7 +35,7 @@ mod transaction;
 mod trouble;
 mod walk;
 
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use bytes::Bytes;
 use tokio_postgres::{Client, IsolationLevel, Transaction, types::Type};
@@ -135,6 +135,19 @@ impl Taken {
     }
 }
 
+/// Chains, each with the seq of a tail where one asked about it.
+pub type Chains = BTreeMap<Chain, Option<Seq>>;
+
+/// The chains that something was taken of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Those of events, repeats among them, by what brought the events: what comes out of quarantine
+    /// may have come another way than what let it out.
+    pub events: BTreeMap<Arc<str>, Chains>,
+    /// Those that tails ask about.
+    pub tails: Chains,
+}
+
 /// Takes messages into a database, over a connection of its own. Any number of them may work on one
 /// database.
 #[derive(Debug)]
@@ -144,9 +157,7 @@ pub struct Intake {
     prover: Prover,
     /// Which database this is, in receipts.
     hub: Uuid,
-    /// What was taken since it was last asked for, repeats among it, and the furthest seq of a tail
-    /// where one was.
-    touched: BTreeMap<Chain, Option<Seq>>,
+    touched: Touched,
     /// Ends with it, where the connection was made here.
     _task: Option<Task>,
 }
@@ -197,7 +208,7 @@ impl Intake {
             client,
             options,
             prover: Prover::default(),
-            touched: BTreeMap::new(),
+            touched: Touched::default(),
             _task: None,
         };
         intake.make_partitions().await?;
@@ -275,7 +286,7 @@ impl Intake {
         commit(transaction).await?;
         taken.stored = told.taken;
         for (chain, seq) in told.chains {
-            let touched = self.touched.entry(chain).or_default();
+            let touched = self.touched.tails.entry(chain).or_default();
             *touched = (*touched).max(seq);
         }
         if taken.stored < all {
@@ -315,9 +326,8 @@ impl Intake {
         Ok(taken)
     }
 
-    /// The chains that something was taken of since this was last asked: those of events, repeats
-    /// among them, and those that a tail asks about. With the seq of that tail.
-    pub fn touched(&mut self) -> BTreeMap<Chain, Option<Seq>> {
+    /// The chains that something was taken of since this was last asked.
+    pub fn touched(&mut self) -> Touched {
         mem::take(&mut self.touched)
     }
 
@@ -326,10 +336,7 @@ impl Intake {
     ///
     /// # Errors
     /// As [`HubError`] says.
-    pub async fn receipts(
-        &mut self,
-        chains: &BTreeMap<Chain, Option<Seq>>,
-    ) -> Result<Vec<Receipt>, HubError> {
+    pub async fn receipts(&mut self, chains: &Chains) -> Result<Vec<Receipt>, HubError> {
         let transaction = begin(&mut self.client).await?;
         let receipts = receipts::make(&transaction, self.hub, chains).await?;
         commit(transaction).await?;
@@ -389,8 +396,9 @@ impl Intake {
         while let Some(mut part) = parts.pop() {
             match self.attempt(&part).await {
                 Ok(done) => {
-                    for chain in done.touched {
-                        self.touched.entry(chain).or_default();
+                    for (origin, chain) in done.touched {
+                        let chains = self.touched.events.entry(origin).or_default();
+                        chains.entry(chain).or_default();
                     }
                     all.taken.add(&done.taken);
                     all.news |= done.news;

@@ -330,6 +330,59 @@ fn over_mqtt_the_last_receipt_waits_for_its_device_and_a_tail_is_answered() {
     assert_eq!(process.stop().0, Some(0));
 }
 
+/// What waited in quarantine for something that another source brought is told of where it came from.
+#[test]
+fn what_comes_out_of_quarantine_is_told_of_the_way_that_it_came() {
+    let runtime = Runtime::new().unwrap();
+    let (nats, mosquitto) = (NatsServer::start(), MosquittoServer::start());
+    let (server, context) = runtime.block_on(async {
+        nats.create_stream(|_| {}).await;
+        (database().await, nats.jetstream().await)
+    });
+    let sources = format!(
+        "[sources.nats]\ntype = \"nats\"\nservers = [\"{}\"]\n\
+         [sources.mqtt]\ntype = \"mqtt\"\nservers = [\"{}\"]\nclient_id = \"hub-a\"\n",
+        nats.url(),
+        mosquitto.url()
+    );
+    let (mut hub, key) = home(&server, &sources);
+    let process = hub.start();
+    let deadline = Instant::now() + LIMIT;
+    while !mosquitto.log().contains("hub-a") {
+        assert!(Instant::now() < deadline, "the hub does not come");
+        thread::sleep(POLL);
+    }
+    thread::sleep(Duration::from_millis(500));
+    let mut device = ChainedDevice::new("kiosk-1");
+    let events = device.journal(3);
+    runtime.block_on(async {
+        let options = MqttOptions::new("device", "127.0.0.1", mosquitto.port());
+        let (publisher, mut connection) = AsyncClient::new(options, 100);
+        tokio::spawn(async move { while connection.poll().await.is_ok() {} });
+        for event in &events[1..] {
+            let topic = "edupulse/events/kiosk-1/quiz.submitted.v1";
+            let sent = publisher.publish(topic, QoS::AtLeastOnce, false, event.wire.clone());
+            sent.await.unwrap();
+        }
+    });
+    let listed = ["quarantine", "list", "--json"];
+    while !hub.ok(&listed).contains("\"seq\": 4") {
+        assert!(Instant::now() < deadline, "nothing is set aside");
+        thread::sleep(POLL);
+    }
+    runtime.block_on(send(&context, &device, &events[..1]));
+    let filter = format!("edupulse/receipts/kiosk-1/{}", device.epoch);
+    let last = || {
+        let subscriber = Subscriber::start(&mosquitto.url(), &filter);
+        thread::sleep(Duration::from_millis(200));
+        let messages = subscriber.messages();
+        messages.last().map(|message| message.payload.to_vec())
+    };
+    let told = wait_for(&key, "all of it", last, |it| it.accounted_to == Seq::new(4));
+    assert_eq!((told.digest, told.quarantined), (device.head, 0));
+    assert_eq!(process.stop().0, Some(0));
+}
+
 fn get(at: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(at).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n");

@@ -53,6 +53,7 @@ async fn round(office: &Office, partitions: &mut Instant) -> Result<(), SinkErro
         *partitions = Instant::now() + PARTITIONS_EVERY;
     }
     let taken = intake.retry().await?;
+    office.elsewhere.leave(office, intake.touched().events);
     if taken.stored > 0 {
         tracing::info!(events = taken.stored, "taken out of quarantine");
     }

@@ -1,15 +1,19 @@
 //! One source, and a connection of its own to the database: takes what comes, acknowledges what is
 //! stored, and tells devices what is safe.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
-    Database, Gauges, Intake, Options, Taken,
+    Chains, Database, Gauges, Intake, Options, Taken, Touched,
     settle::Chain,
     source::{Feed, Limits, Load, SealedReceipt, SourceSpec},
     trouble::Trouble,
@@ -31,6 +35,41 @@ pub(super) struct Office {
     /// What signs receipts; without it, devices are told nothing.
     pub(super) key: Option<DeviceKey>,
     pub(super) gauges: Arc<Gauges>,
+    /// What one desk has taken of what another one's source had brought: that one tells the devices.
+    pub(super) elsewhere: Elsewhere,
+}
+
+/// Chains that wait for the desk of the source that they came by.
+#[derive(Default)]
+pub(super) struct Elsewhere {
+    chains: Mutex<BTreeMap<Arc<str>, Chains>>,
+    called: Notify,
+}
+
+impl Elsewhere {
+    /// Leaves chains for the desks of their sources. Those of a source that this hub does not have
+    /// are told of by whoever has it, once their devices ask.
+    pub(super) fn leave(&self, office: &Office, events: BTreeMap<Arc<str>, Chains>) {
+        let known = office.gauges.sources();
+        let known = |origin: &str| office.key.is_some() && known.contains_key(origin);
+        {
+            let mut all = self.lock();
+            for (origin, chains) in events {
+                if known(&origin) {
+                    all.entry(origin).or_default().extend(chains);
+                }
+            }
+        }
+        self.called.notify_waiters();
+    }
+
+    fn fetch(&self, origin: &str) -> Chains {
+        self.lock().remove(origin).unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Chains>> {
+        self.chains.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Office {
@@ -112,7 +151,13 @@ impl Desk {
 
     /// Takes one load after the other; gives why the source is lost.
     async fn work(&mut self, feed: &mut Feed) -> Result<SinkError, Stopped> {
+        let office = self.office.clone();
         loop {
+            // Made before what is there is fetched, so that nothing is left between the two.
+            let called = office.elsewhere.called.notified();
+            if feed.can_tell() {
+                self.due.add(office.elsewhere.fetch(&self.spec.name));
+            }
             let due = self.due.first().filter(|_| feed.can_tell());
             let load = tokio::select! {
                 biased;
@@ -128,6 +173,7 @@ impl Desk {
                     }
                     continue;
                 }
+                () = called => continue,
                 load = feed.next() => match load {
                     Ok(load) => load,
                     Err(error) => return Ok(error),
@@ -164,9 +210,14 @@ impl Desk {
             });
             match taken.await.unwrap_or_else(|_| Err(too_slow())) {
                 Ok(taken) => {
-                    let touched = intake.touched();
+                    let Touched { mut events, tails } = intake.touched();
+                    let own = events.remove(self.spec.name.as_str());
                     if self.office.key.is_some() {
-                        self.due.add(touched);
+                        self.due.add(own.unwrap_or_default());
+                        self.due.add(tails);
+                    }
+                    if !events.is_empty() {
+                        self.office.elsewhere.leave(&self.office, events);
                     }
                     return Ok(taken);
                 }
@@ -292,7 +343,7 @@ struct Due {
 }
 
 impl Due {
-    fn add(&mut self, chains: BTreeMap<Chain, Option<Seq>>) {
+    fn add(&mut self, chains: Chains) {
         let now = Instant::now();
         for (chain, seq) in chains {
             let at = self.told.get(&chain).map_or(now, |told| *told + TOLD_EVERY);
@@ -315,11 +366,11 @@ impl Due {
     }
 
     /// What is due, no more than is made at a time.
-    fn take(&mut self) -> BTreeMap<Chain, Option<Seq>> {
+    fn take(&mut self) -> Chains {
         let now = Instant::now();
         self.told.retain(|_, told| *told + TOLD_EVERY > now);
         let due = self.due.extract_if(.., |_, (at, _)| *at <= now);
-        let taken: BTreeMap<Chain, Option<Seq>> = due
+        let taken: Chains = due
             .take(RECEIPTS_AT_ONCE)
             .map(|(chain, (_, seq))| (chain, seq))
             .collect();

@@ -1,11 +1,10 @@
 //! What devices are told: how far their chains are safe, and what is missing.
 
-use std::collections::BTreeMap;
-
 use tokio_postgres::{Row, Transaction, types::Type};
 use uuid::Uuid;
 
 use super::{
+    Chains,
     error::{HubError, Tried as _},
     rows::{get, read_digest},
     settle::Chain,
@@ -23,7 +22,7 @@ use crate::{
 pub(super) async fn make(
     transaction: &Transaction<'_>,
     hub: Uuid,
-    chains: &BTreeMap<Chain, Option<Seq>>,
+    chains: &Chains,
 ) -> Result<Vec<Receipt>, HubError> {
     let device: Vec<&str> = chains.keys().map(|(device, _)| &**device).collect();
     let epoch: Vec<Uuid> = chains.keys().map(|(_, epoch)| *epoch).collect();
@@ -68,11 +67,7 @@ pub(super) async fn make(
     Ok(receipts)
 }
 
-fn receipt(
-    row: &Row,
-    hub: Uuid,
-    chains: &BTreeMap<Chain, Option<Seq>>,
-) -> Result<Option<Receipt>, HubError> {
+fn receipt(row: &Row, hub: Uuid, chains: &Chains) -> Result<Option<Receipt>, HubError> {
     let chain: Chain = (get(row, 0)?, get(row, 1)?);
     let unreadable = || HubError::Table("epochs");
     let accounted_to = get::<Option<i64>>(row, 3)?.map(seq);

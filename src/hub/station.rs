@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     Database, Gauges, HubError, Intake, Limits, Options, SourceSpec, caretaker,
-    desk::{Desk, Office},
+    desk::{Desk, Elsewhere, Office},
 };
 use crate::{signing::DeviceKey, sink::postgres::Connection};
 
@@ -56,6 +56,7 @@ impl Station {
             options,
             limits,
             key,
+            elsewhere: Elsewhere::default(),
         };
         Self {
             office: Arc::new(office),

@@ -73,6 +73,11 @@ impl HubHome {
         ended.stdout
     }
 
+    /// Adds a variable to the environment of everything that is started from now on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.home.set(name, value);
+    }
+
     /// A file beside the configuration.
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.home.path(name)
