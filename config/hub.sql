@@ -275,6 +275,7 @@ create table if not exists quarantine (
 
 create index if not exists quarantine_key on quarantine (key_id) where key_id is not null;
 create index if not exists quarantine_digest on quarantine (digest) where digest is not null;
+create index if not exists quarantine_device on quarantine (device, epoch) where device is not null;
 
 -- How much is kept for each reason, and how much was dropped for want of room.
 create table if not exists quarantine_totals (
@@ -289,6 +290,9 @@ create table if not exists erased (
     hash      bytea       primary key check (octet_length(hash) = 32),
     erased_at timestamptz not null default now()
 );
+
+-- Of two receipts the higher number counts.
+create sequence if not exists receipt_generation maxvalue 9007199254740991;
 
 -- What was done by hand or erased, and by whom.
 create table if not exists audit (
@@ -387,6 +391,7 @@ begin
     grant update (aggregate_id, subject_id, salt, payload, payload_json) on event_rows
         to edge_outbox_hub_intake, edge_outbox_hub_operator;
     grant execute on function make_partitions(integer) to edge_outbox_hub_intake;
+    grant usage on sequence receipt_generation to edge_outbox_hub_intake;
 
     grant insert on devices, device_keys, erased, audit to edge_outbox_hub_operator;
     grant update (revoked_at, revoked_epoch, revoked_seq, epochs_before) on device_keys

@@ -13,6 +13,8 @@ mod doctor;
 mod drain;
 mod erase;
 mod failure;
+#[cfg(feature = "hub")]
+mod hub;
 mod identity;
 mod init;
 mod output;
@@ -88,6 +90,9 @@ enum Command {
     Config(config::Args),
     #[command(after_help = doctor::EXIT_CODES)]
     Doctor(doctor::Args),
+    #[cfg(feature = "hub")]
+    #[command(after_help = EXIT_CODES)]
+    Hub(hub::Args),
     #[cfg(feature = "demo")]
     #[command(after_help = EXIT_CODES)]
     Demo(demo::Args),
@@ -124,6 +129,8 @@ impl Cli {
             Command::Init(args) => init::run(&args, &flags),
             Command::Config(args) => config::run(&args, load),
             Command::Doctor(args) => wait(doctor::run(&args, load)),
+            #[cfg(feature = "hub")]
+            Command::Hub(args) => hub::run(args, flags.config.as_deref()),
             #[cfg(feature = "demo")]
             Command::Demo(args) => demo::run(&args),
             #[cfg(feature = "demo")]

@@ -16,6 +16,8 @@ mod http;
 #[cfg(not(feature = "http"))]
 #[path = "config/no_http.rs"]
 mod http;
+#[cfg(feature = "hub")]
+mod hub;
 mod hub_key;
 #[cfg(feature = "mqtt")]
 mod mqtt;
@@ -53,6 +55,8 @@ use std::{
 
 use toml::de::DeTable;
 
+#[cfg(feature = "hub")]
+pub use self::hub::{DEFAULT_HUB_FILE, HubConfig};
 pub use self::{
     draft::Draft,
     environment::Environment,

@@ -1,5 +1,7 @@
 //! The daemon: opens the outbox, listens, forwards, and stops in time.
 
+#[cfg(feature = "hub")]
+mod hub;
 #[cfg(feature = "http")]
 mod listeners;
 #[cfg(not(feature = "http"))]
@@ -23,6 +25,8 @@ use tokio::{
     time::timeout,
 };
 
+#[cfg(feature = "hub")]
+pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::log::start as start_log;
 use self::{
     listeners::{ListenError, Listeners},
@@ -56,6 +60,9 @@ pub(crate) enum DaemonError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] crate::hub::StationError),
     #[error("starting failed: {0}")]
     System(io::Error),
     #[error("{0} did not stop in time")]
@@ -67,6 +74,8 @@ impl DaemonError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Listen(error) => error.hint().map(str::to_owned),
+            #[cfg(feature = "hub")]
+            Self::Hub(crate::hub::StationError::Database(error)) => error.hint().map(str::to_owned),
             _ => None,
         }
     }

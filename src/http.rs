@@ -22,6 +22,8 @@ mod connection;
 mod erase;
 mod events;
 mod guard;
+#[cfg(feature = "hub")]
+mod hub;
 mod letters;
 mod metrics;
 mod options;
@@ -41,6 +43,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+#[cfg(feature = "hub")]
+pub(crate) use self::hub::serve_hub;
 use self::{guard::Entrance, site::Site};
 pub use self::{
     options::{AllowedHost, AllowedHostError, AllowedOrigin, AllowedOriginError, HttpOptions},

@@ -7,49 +7,80 @@
 //!   and `plan`: gaps, the chain, and what events do to them. All of these are pure.
 //! - `transaction`: a batch, step by step, with `rows`, `quarantine` and `settle` for its parts.
 //! - `erasure`: who was erased.
+//! - `receipts`: what devices are told. `operator`: what a person asks and orders.
+//! - `source`: what brings messages. `desk`: takes them from one source into the database. `station`:
+//!   all of them together; `trouble` is what is in their way, `gauges` what they count.
 
 mod account;
+mod caretaker;
+mod desk;
 mod erasure;
 mod error;
+mod gauges;
 mod ledger;
+mod operator;
 mod plan;
 mod proof;
 mod quarantine;
 mod reason;
+mod receipts;
 mod registry;
 mod rows;
 mod settle;
+mod source;
+mod station;
+mod stored;
 mod tails;
 mod transaction;
+mod trouble;
 mod walk;
 
-use std::{collections::BTreeMap, mem};
+use std::{collections::BTreeMap, mem, sync::Arc};
 
 use bytes::Bytes;
 use tokio_postgres::{Client, IsolationLevel, Transaction, types::Type};
+use uuid::Uuid;
 
+#[cfg(feature = "nats")]
+pub use self::source::{HUB_STREAM, NATS_CONSUMER, NATS_EVENTS, NatsSource};
+pub use self::source::{InboxSource, POLL};
+#[cfg(feature = "mqtt")]
+pub use self::source::{MQTT_EVENTS, MQTT_GROUP, MqttSource};
 pub use self::{
     erasure::ErasureKey,
     error::{HubError, Remedy},
+    gauges::{Gauges, SourceGauges},
+    operator::{Device, DeviceKeyRow, Health, Operator, Quarantined, Totals, Verification},
     proof::Message,
     quarantine::{MAX_BYTES, MAX_MESSAGE_BYTES, MAX_MESSAGES},
     reason::Reason,
+    settle::Chain,
+    source::{DEFAULT_BATCH, DEFAULT_BATCH_BYTES, DEFAULT_LINGER, Limits, Source, SourceSpec},
+    station::{Station, StationError},
 };
 use self::{
     error::Tried as _,
     proof::{Aside, Claims, Prover},
-    rows::{get, number},
+    rows::get,
     transaction::{Batch, Done},
 };
+pub use crate::sink::postgres::Database;
 use crate::{
     envelope::{DeviceName, Epoch},
+    receipt::Receipt,
     seq::Seq,
     signing::{KeyId, PublicKey},
+    sink::{
+        SinkError,
+        postgres::{Connection, Task},
+    },
     tail::Tail,
 };
 
 /// The script that makes the tables.
 pub const SCHEMA_SQL: &str = include_str!("../config/hub.sql");
+/// The script that has the tables of a Postgres sink say what is new in them.
+pub const INBOX_SQL: &str = include_str!("../config/hub-inbox.sql");
 /// The version of that script.
 pub const SCHEMA_VERSION: i32 = 1;
 
@@ -104,6 +135,19 @@ impl Taken {
     }
 }
 
+/// Chains, each with the seq of a tail where one asked about it.
+pub type Chains = BTreeMap<Chain, Option<Seq>>;
+
+/// The chains that something was taken of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Those of events, repeats among them, by what brought the events: what comes out of quarantine
+    /// may have come another way than what let it out.
+    pub events: BTreeMap<Arc<str>, Chains>,
+    /// Those that tails ask about.
+    pub tails: Chains,
+}
+
 /// Takes messages into a database, over a connection of its own. Any number of them may work on one
 /// database.
 #[derive(Debug)]
@@ -111,6 +155,11 @@ pub struct Intake {
     client: Client,
     options: Options,
     prover: Prover,
+    /// Which database this is, in receipts.
+    hub: Uuid,
+    touched: Touched,
+    /// Ends with it, where the connection was made here.
+    _task: Option<Task>,
 }
 
 impl Intake {
@@ -145,21 +194,38 @@ impl Intake {
             .tried(tried)?;
         let keys = client
             .query_typed(
-                "select erasure_key = $1 from edge_outbox_hub.schema_version",
+                "select erasure_key = $1, hub from edge_outbox_hub.schema_version",
                 &[(&check, Type::BYTEA)],
             )
             .await
             .tried(tried)?;
-        if !get::<bool>(keys.first().ok_or(HubError::SchemaMissing)?, 0)? {
+        let row = keys.first().ok_or(HubError::SchemaMissing)?;
+        if !get::<bool>(row, 0)? {
             return Err(HubError::ErasureKey);
         }
         let intake = Self {
+            hub: get(row, 1)?,
             client,
             options,
             prover: Prover::default(),
+            touched: Touched::default(),
+            _task: None,
         };
         intake.make_partitions().await?;
         Ok(intake)
+    }
+
+    /// Connects, and opens.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or as [`Intake::open`].
+    pub async fn connect(database: &Database, options: Options) -> Result<Self, SinkError> {
+        let Connection { client, task } = database.connect("edge-outbox hub").await?;
+        let intake = Self::open(client, options).await?;
+        Ok(Self {
+            _task: Some(task),
+            ..intake
+        })
     }
 
     /// Makes the partitions of this month and the coming ones, where they are missing: to be called
@@ -216,8 +282,13 @@ impl Intake {
         let all = proven.len();
         let transaction = begin(&mut self.client).await?;
         transaction::pass_gate(&transaction, false).await?;
-        taken.stored = tails::take(&transaction, proven).await?;
+        let told = tails::take(&transaction, proven).await?;
         commit(transaction).await?;
+        taken.stored = told.taken;
+        for (chain, seq) in told.chains {
+            let touched = self.touched.tails.entry(chain).or_default();
+            *touched = (*touched).max(seq);
+        }
         if taken.stored < all {
             taken
                 .quarantined
@@ -255,6 +326,31 @@ impl Intake {
         Ok(taken)
     }
 
+    /// The chains that something was taken of since this was last asked.
+    pub fn touched(&mut self) -> Touched {
+        mem::take(&mut self.touched)
+    }
+
+    /// What the devices of these chains may be told, as it is now; nothing of a chain whose end is
+    /// not known by its digest. Of one that nothing is held of, what its tail says is missing.
+    ///
+    /// # Errors
+    /// As [`HubError`] says.
+    pub async fn receipts(&mut self, chains: &Chains) -> Result<Vec<Receipt>, HubError> {
+        let transaction = begin(&mut self.client).await?;
+        let receipts = receipts::make(&transaction, self.hub, chains).await?;
+        commit(transaction).await?;
+        Ok(receipts)
+    }
+
+    /// How much is missing and set aside, for whoever watches.
+    ///
+    /// # Errors
+    /// As [`HubError`] says.
+    pub async fn totals(&self) -> Result<Totals, HubError> {
+        operator::totals(&self.client).await
+    }
+
     /// Registers a device, or another key of one, and tries quarantine again.
     ///
     /// # Errors
@@ -264,30 +360,7 @@ impl Intake {
         device: &DeviceName,
         key: &PublicKey,
     ) -> Result<Taken, HubError> {
-        let (name, id) = (device.as_str(), key.id());
-        let transaction = begin(&mut self.client).await?;
-        transaction
-            .execute_typed(
-                "insert into edge_outbox_hub.devices (device, added_by) values ($1, 'operator') \
-                 on conflict do nothing",
-                &[(&name, Type::TEXT)],
-            )
-            .await
-            .tried("adding a device")?;
-        transaction
-            .execute_typed(
-                "insert into edge_outbox_hub.device_keys (device, key_id, public_key, added_by) \
-                 values ($1, $2, $3, 'operator') on conflict do nothing",
-                &[
-                    (&name, Type::TEXT),
-                    (&&id.as_bytes()[..], Type::BYTEA),
-                    (&&key.as_bytes()[..], Type::BYTEA),
-                ],
-            )
-            .await
-            .tried("adding the key of a device")?;
-        audit(&transaction, "device_added", name, &id.to_string()).await?;
-        commit(transaction).await?;
+        operator::add(&mut self.client, &[(device.clone(), key.clone())]).await?;
         self.retry().await
     }
 
@@ -303,34 +376,7 @@ impl Intake {
         key_id: &KeyId,
         upto: Option<(Epoch, Seq)>,
     ) -> Result<bool, HubError> {
-        let name = device.as_str();
-        let epoch = upto.map(|(epoch, _)| *epoch.as_uuid());
-        let seq = upto.map(|(_, seq)| number(seq.get()));
-        let transaction = begin(&mut self.client).await?;
-        transaction::pass_gate(&transaction, true).await?;
-        let revoked = transaction
-            .execute_typed(
-                "with recursive before (epoch) as ( \
-                 select previous_epoch from edge_outbox_hub.epochs \
-                 where device = $1 and epoch = $3 and previous_epoch is not null \
-                 union select e.previous_epoch from edge_outbox_hub.epochs e \
-                 join before on e.device = $1 and e.epoch = before.epoch \
-                 where e.previous_epoch is not null) \
-                 update edge_outbox_hub.device_keys set revoked_at = now(), revoked_epoch = $3, \
-                 revoked_seq = $4, epochs_before = array(select epoch from before where epoch <> $3) \
-                 where device = $1 and key_id = $2",
-                &[
-                    (&name, Type::TEXT),
-                    (&&key_id.as_bytes()[..], Type::BYTEA),
-                    (&epoch as &(dyn tokio_postgres::types::ToSql + Sync), Type::UUID),
-                    (&seq, Type::INT8),
-                ],
-            )
-            .await
-            .tried("revoking a key")?;
-        audit(&transaction, "key_revoked", name, &key_id.to_string()).await?;
-        commit(transaction).await?;
-        Ok(revoked > 0)
+        operator::revoke(&mut self.client, device, key_id, upto).await
     }
 
     /// Erases a person by id: the personal part of every event whose subject or aggregate it is, now
@@ -339,12 +385,7 @@ impl Intake {
     /// # Errors
     /// As [`HubError`] says; nobody is erased then.
     pub async fn erase(&mut self, id: &str, note: &str) -> Result<u64, HubError> {
-        let transaction = begin(&mut self.client).await?;
-        transaction::pass_gate(&transaction, true).await?;
-        let key = &self.options.erasure_key;
-        let events = transaction::erase(&transaction, key, id, note).await?;
-        commit(transaction).await?;
-        Ok(events)
+        operator::erase(&mut self.client, &self.options.erasure_key, id, note).await
     }
 
     /// Takes messages, in as many parts as it needs; `again` where they come out of quarantine.
@@ -355,6 +396,10 @@ impl Intake {
         while let Some(mut part) = parts.pop() {
             match self.attempt(&part).await {
                 Ok(done) => {
+                    for (origin, chain) in done.touched {
+                        let chains = self.touched.events.entry(origin).or_default();
+                        chains.entry(chain).or_default();
+                    }
                     all.taken.add(&done.taken);
                     all.news |= done.news;
                     self.walk_on(done.due).await?;
@@ -500,26 +545,6 @@ async fn learn(client: &Client, prover: &mut Prover, ids: &[KeyId]) -> Result<()
         let key = transaction::public_key(get(row, 0)?);
         prover.learn(key.ok_or(HubError::Table("device_keys"))?);
     }
-    Ok(())
-}
-
-async fn audit(
-    transaction: &Transaction<'_>,
-    action: &str,
-    device: &str,
-    note: &str,
-) -> Result<(), HubError> {
-    transaction
-        .execute_typed(
-            "insert into edge_outbox_hub.audit (action, device, note) values ($1, $2, $3)",
-            &[
-                (&action, Type::TEXT),
-                (&device, Type::TEXT),
-                (&note, Type::TEXT),
-            ],
-        )
-        .await
-        .tried("writing the audit")?;
     Ok(())
 }
 

@@ -34,8 +34,11 @@ enum Action {
     /// Print the script that makes the tables of a Postgres sink, or of the hub, for psql
     Sql {
         /// Those of the hub
-        #[arg(long)]
+        #[arg(long, conflicts_with = "hub_inbox")]
         hub: bool,
+        /// What has the tables of a Postgres sink tell a hub what is new in them
+        #[arg(long)]
+        hub_inbox: bool,
     },
 }
 
@@ -62,9 +65,14 @@ pub(super) fn run(
         #[cfg(all(feature = "postgres", not(feature = "hub")))]
         Action::Sql => write!(output, "{}", crate::sink::postgres::SCHEMA_SQL)?,
         #[cfg(feature = "hub")]
-        Action::Sql { hub: false } => write!(output, "{}", crate::sink::postgres::SCHEMA_SQL)?,
-        #[cfg(feature = "hub")]
-        Action::Sql { hub: true } => write!(output, "{}", crate::hub::SCHEMA_SQL)?,
+        Action::Sql { hub, hub_inbox } => {
+            let script = match (hub, hub_inbox) {
+                (true, _) => crate::hub::SCHEMA_SQL,
+                (_, true) => crate::hub::INBOX_SQL,
+                (false, false) => crate::sink::postgres::SCHEMA_SQL,
+            };
+            write!(output, "{script}")?;
+        }
     }
     Ok(())
 }

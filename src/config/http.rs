@@ -104,7 +104,7 @@ fn runtime_dir(environment: &Environment) -> Result<Option<&Path>, Problem> {
 
 /// Where to listen on TCP, if at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Listen(Option<SocketAddr>);
+pub(super) struct Listen(pub(super) Option<SocketAddr>);
 
 /// What is written where a listener is not wanted.
 const OFF: &str = "off";

@@ -152,6 +152,51 @@ impl MqttConfig {
         }))
     }
 
+    /// The keys that say where the brokers are and who this is to them; the client id among them.
+    #[cfg(feature = "hub")]
+    pub(super) fn read_source(
+        section: &mut Section<'_, '_>,
+        environment: &Environment,
+    ) -> Result<Self, Problem> {
+        let default = MqttOptions::default();
+        let servers = section.get("servers", Servers(default.servers.clone())).0;
+        let client_id = section.optional("client_id");
+        let connect_timeout = section.get_within(
+            "connect_timeout",
+            Span(default.connect_timeout),
+            MILLISECOND..=Span(MAX_CONNECT_TIMEOUT),
+        );
+        let keep_alive = section.get_within(
+            "keep_alive",
+            Span(default.keep_alive),
+            Span(MIN_KEEP_ALIVE)..=Span(MAX_KEEP_ALIVE),
+        );
+        let mut files = Vec::new();
+        let mut tls_section = section.section("tls");
+        let tls = tls::read_files(&mut tls_section, &mut files);
+        tls_section.finish();
+        let user = read_user(section, environment)?;
+        let options = MqttOptions {
+            servers,
+            client_id,
+            connect_timeout: connect_timeout.0,
+            keep_alive: keep_alive.0,
+            tls,
+            ..default
+        };
+        Ok(Self {
+            options,
+            user,
+            files,
+        })
+    }
+
+    /// Everything but the secrets.
+    #[cfg(feature = "hub")]
+    pub(super) const fn plain(&self) -> &MqttOptions {
+        &self.options
+    }
+
     /// A broker at which the two would end each other's connections.
     pub(super) fn clash(&self, other: &Self) -> Option<String> {
         self.options.clash(&other.options)
@@ -162,6 +207,19 @@ impl MqttConfig {
     /// # Errors
     /// The password cannot be had, or a file that the client needs.
     pub(super) fn sink(&self) -> Result<MqttSink, Problem> {
+        // Whatever is wrong with them was found when they were read.
+        MqttSink::new(self.options()?).map_err(|error| Problem {
+            place: Place::Default,
+            message: error.to_string(),
+            hint: None,
+        })
+    }
+
+    /// The options, with the password read from its file.
+    ///
+    /// # Errors
+    /// The password cannot be had, or a file that the client needs.
+    pub(super) fn options(&self) -> Result<MqttOptions, Problem> {
         self.files.iter().try_for_each(NamedFile::check)?;
         let auth = match &self.user {
             None => MqttAuth::None,
@@ -170,15 +228,9 @@ impl MqttConfig {
                 password: password.reveal()?,
             },
         };
-        let options = MqttOptions {
+        Ok(MqttOptions {
             auth,
             ..self.options.clone()
-        };
-        // Whatever is wrong with them was found when they were read.
-        MqttSink::new(options).map_err(|error| Problem {
-            place: Place::Default,
-            message: error.to_string(),
-            hint: None,
         })
     }
 }

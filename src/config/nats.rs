@@ -150,11 +150,62 @@ impl NatsConfig {
         }))
     }
 
+    /// The keys that say where the servers are and who this is to them; the stream among them.
+    #[cfg(feature = "hub")]
+    pub(super) fn read_source(
+        section: &mut Section<'_, '_>,
+        environment: &Environment,
+    ) -> Result<Self, Problem> {
+        let default = NatsOptions::default();
+        let servers = section.get("servers", Servers(default.servers.clone())).0;
+        let stream = section.optional("stream");
+        let connect_timeout = section.get_within(
+            "connect_timeout",
+            Span(default.connect_timeout),
+            MILLISECOND..=Span(MAX_CONNECT_TIMEOUT),
+        );
+        let mut files = Vec::new();
+        let tls = read_tls(section.section("tls"), &mut files);
+        let (auth, plain) = read_auth(section, environment, &mut files)?;
+        let options = NatsOptions {
+            servers,
+            stream,
+            connect_timeout: connect_timeout.0,
+            tls,
+            auth: plain,
+            ..default
+        };
+        Ok(Self {
+            options,
+            auth,
+            files,
+        })
+    }
+
+    /// Everything but the secrets.
+    #[cfg(feature = "hub")]
+    pub(super) const fn plain(&self) -> &NatsOptions {
+        &self.options
+    }
+
     /// The sink, with the secrets read from their files.
     ///
     /// # Errors
     /// A secret cannot be had.
     pub(super) fn sink(&self) -> Result<NatsSink, Problem> {
+        // Whatever is wrong with them was found when they were read.
+        NatsSink::new(self.options()?).map_err(|error| Problem {
+            place: Place::Default,
+            message: error.to_string(),
+            hint: None,
+        })
+    }
+
+    /// The options, with the secrets read from their files.
+    ///
+    /// # Errors
+    /// A secret cannot be had.
+    pub(super) fn options(&self) -> Result<NatsOptions, Problem> {
         self.files.iter().try_for_each(NamedFile::check)?;
         let auth = match &self.auth {
             Auth::Plain => self.options.auth.clone(),
@@ -168,15 +219,9 @@ impl NatsConfig {
                 seed: seed.reveal()?,
             },
         };
-        let options = NatsOptions {
+        Ok(NatsOptions {
             auth,
             ..self.options.clone()
-        };
-        // Whatever is wrong with them was found when they were read.
-        NatsSink::new(options).map_err(|error| Problem {
-            place: Place::Default,
-            message: error.to_string(),
-            hint: None,
         })
     }
 }

@@ -182,22 +182,75 @@ impl PostgresConfig {
         }))
     }
 
+    /// The keys that say where a database is and who this is to it. `with_schema`: that of a sink's
+    /// tables among them.
+    #[cfg(feature = "hub")]
+    pub(super) fn read_database(
+        section: &mut Section<'_, '_>,
+        environment: &Environment,
+        with_schema: bool,
+    ) -> Result<Self, Problem> {
+        let default = PostgresOptions::default();
+        let url = section.get("url", Url(default.url.clone())).0;
+        let password = SecretSource::read(section, "password_file", "password_env", environment)?;
+        let schema = match with_schema {
+            true => section.optional("schema"),
+            false => None,
+        };
+        let sslmode = section.optional::<Mode>("sslmode").map(SslMode::from);
+        let connect_timeout = section.get_within(
+            "connect_timeout",
+            Span(default.connect_timeout),
+            MILLISECOND..=Span(MAX_CONNECT_TIMEOUT),
+        );
+        let mut files = Vec::new();
+        let mut below = section.section("tls");
+        let tls = tls::read_files(&mut below, &mut files);
+        below.finish();
+        let options = PostgresOptions {
+            url,
+            schema,
+            sslmode,
+            tls,
+            connect_timeout: connect_timeout.0,
+            ..default
+        };
+        Ok(Self {
+            options,
+            password,
+            files,
+        })
+    }
+
+    /// Everything but the password.
+    #[cfg(feature = "hub")]
+    pub(super) const fn plain(&self) -> &PostgresOptions {
+        &self.options
+    }
+
     /// The sink, with the password read from its file.
     ///
     /// # Errors
     /// The password cannot be had.
     pub(super) fn sink(&self) -> Result<PostgresSink, Problem> {
-        self.files.iter().try_for_each(NamedFile::check)?;
-        let password = self.password.as_ref().map(SecretSource::reveal);
-        let options = PostgresOptions {
-            password: password.transpose()?,
-            ..self.options.clone()
-        };
         // Whatever is wrong with them was found when they were read.
-        PostgresSink::new(options).map_err(|error| Problem {
+        PostgresSink::new(self.options()?).map_err(|error| Problem {
             place: Place::Default,
             message: error.to_string(),
             hint: None,
+        })
+    }
+
+    /// The options, with the password read from its file.
+    ///
+    /// # Errors
+    /// The password cannot be had.
+    pub(super) fn options(&self) -> Result<PostgresOptions, Problem> {
+        self.files.iter().try_for_each(NamedFile::check)?;
+        let password = self.password.as_ref().map(SecretSource::reveal);
+        Ok(PostgresOptions {
+            password: password.transpose()?,
+            ..self.options.clone()
         })
     }
 }

@@ -82,6 +82,15 @@ impl SecretSource {
         }))
     }
 
+    /// The file that holds it, where a file does.
+    #[cfg(feature = "hub")]
+    pub(super) fn path(&self) -> Option<&std::path::Path> {
+        match &self.from {
+            From::File(path) => Some(path),
+            From::Value(_) => None,
+        }
+    }
+
     /// The secret itself, without the line break at its end.
     pub(super) fn reveal(&self) -> Result<Secret, Problem> {
         let path = match &self.from {

@@ -99,6 +99,26 @@ impl ServiceManager {
         pending().await
     }
 
+    /// Says that a hub is ready, and from then on how it is and that it is alive, which it is while its
+    /// runtime gets round to this.
+    #[cfg(feature = "hub")]
+    pub(super) async fn report_hub(&self, state: impl Fn() -> String) -> Infallible {
+        let mut told = state();
+        self.tell(&format!("READY=1\nSTATUS={told}")).await;
+        let pause = self.watchdog.map(|limit| limit / SIGNS_OF_LIFE);
+        loop {
+            sleep(pause.unwrap_or(STATUS_PAUSE).min(STATUS_PAUSE)).await;
+            if self.watchdog.is_some() {
+                self.tell("WATCHDOG=1").await;
+            }
+            let now = state();
+            if now != told {
+                self.tell(&format!("STATUS={now}")).await;
+                told = now;
+            }
+        }
+    }
+
     /// Says that the daemon stops, to a service manager that listens.
     pub(super) async fn stopping(&self) {
         // One that does not will see it stop.

@@ -5,6 +5,8 @@
 //! the names of sinks.
 
 mod exposition;
+#[cfg(feature = "hub")]
+pub(super) mod hub;
 
 use std::{os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 

@@ -1,6 +1,9 @@
 use tokio_postgres::{Error, error::SqlState};
 
-use crate::sink::postgres::{in_full, said};
+use crate::sink::{
+    SinkError,
+    postgres::{in_full, said},
+};
 
 /// Why the hub's database did not do what it was asked. Nothing of the batch is known to be stored;
 /// to try it again does no harm.
@@ -72,12 +75,48 @@ impl HubError {
         }
     }
 
+    /// Whether it stays as it is until somebody has mended it.
+    pub(super) const fn is_for_a_person(&self) -> bool {
+        matches!(self.remedy(), Remedy::Mend)
+    }
+
+    /// What to do about it, where there is something to say.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Database {
+                remedy: Remedy::Mend,
+                ..
+            } => Some(
+                "make the tables with `edge-outbox config sql --hub`, and grant \
+                 edge_outbox_hub_intake to the user in `url` of the section [database]",
+            ),
+            Self::ErasureKey => Some(
+                "let `erasure_key_file` in the section [intake] name a copy of the file that the other hubs have",
+            ),
+            _ => None,
+        }
+    }
+
     /// What can be done about it.
     #[must_use]
     pub const fn remedy(&self) -> Remedy {
         match self {
             Self::Database { remedy, .. } => *remedy,
             _ => Remedy::Mend,
+        }
+    }
+}
+
+impl From<HubError> for SinkError {
+    fn from(error: HubError) -> Self {
+        let same = match error.is_for_a_person() {
+            true => Self::halt("database", error.to_string()),
+            false => Self::retry("database", error.to_string()),
+        };
+        match error.hint() {
+            Some(hint) => same.with_hint(hint),
+            None => same,
         }
     }
 }

@@ -30,8 +30,8 @@ const STEP: i64 = 1_024;
 /// Such reads in one transaction: what is longer is walked in several.
 const MAX_STEPS: usize = 8;
 
-/// A place in the tables: a device and an epoch.
-pub(super) type Chain = (String, Uuid);
+/// A chain by its place in the tables: a device and an epoch.
+pub type Chain = (String, Uuid);
 
 /// What is to be settled of one device.
 struct Docket {

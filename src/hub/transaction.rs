@@ -1,7 +1,10 @@
 //! One batch in one transaction, step by step as `docs/design.md` has them: gate, trust, positions,
 //! quarantine, devices. No step waits for what an earlier one locks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use tokio_postgres::{Row as SqlRow, Transaction, types::Type};
 use uuid::Uuid;
@@ -17,7 +20,7 @@ use super::{
     reason::Reason,
     registry::{Additions, Bound, Bounds, KeyRow, Registry, Revoked},
     rows::{self, Place, Row, get, number, read_digest},
-    settle,
+    settle::{self, Chain},
 };
 use crate::{
     digest::Digest,
@@ -52,6 +55,8 @@ pub(super) struct Done {
     pub(super) due: Vec<String>,
     /// Whether a key was added, or something else that quarantine may wait for.
     pub(super) news: bool,
+    /// The chains that events were taken of, repeats among them, each with what brought it.
+    pub(super) touched: BTreeSet<(Arc<str>, Chain)>,
 }
 
 /// Passes the gate; alone, where nothing may be stored meanwhile.
@@ -86,6 +91,10 @@ pub(super) async fn run(
     let judged = look_up_erased(transaction, trusted, &told_erased, options, &mut asides).await?;
     done.taken.repeated += judged.repeated;
     let rows = judged.rows;
+    let touched = rows.iter().map(|row| &row.event);
+    done.touched = touched
+        .map(|event| (event.message.origin.clone(), chain(event)))
+        .collect();
 
     let new = rows::take_places(transaction, &rows).await?;
     let stored: Vec<&Row> = rows
@@ -114,6 +123,11 @@ pub(super) async fn run(
     let (stored, told) = by_device(&stored);
     done.due = settle::settle(transaction, stored, told, judged.stripped).await?;
     Ok(done)
+}
+
+fn chain(event: &Proven) -> Chain {
+    let statement = event.envelope.statement();
+    (statement.device.to_owned(), *statement.epoch.as_uuid())
 }
 
 fn has_start(stored: &[&Row]) -> bool {

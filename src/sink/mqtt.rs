@@ -6,9 +6,12 @@
 //!   as a message.
 //! - `reason`, `failure`: what the broker's codes and the client's errors mean, each classified once.
 //! - `checkup`: all of it looked at step by step.
+//! - `client`: a connection for the hub, which receives.
 
 #[cfg(feature = "cli")]
 mod checkup;
+#[cfg(feature = "hub")]
+mod client;
 mod failure;
 mod flight;
 mod letter;
@@ -26,6 +29,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
+#[cfg(feature = "hub")]
+pub(crate) use client::{MqttBrokers, Subscriber, disconnected};
 pub use options::{
     DEFAULT_ACK_TIMEOUT, DEFAULT_KEEP_ALIVE, DEFAULT_MAX_IN_FLIGHT, DEFAULT_MAX_PACKET,
     DEFAULT_RECEIPTS, DEFAULT_TAILS, MAX_ACK_TIMEOUT, MAX_CONNECT_TIMEOUT, MAX_IN_FLIGHT,

@@ -9,9 +9,12 @@
 //! - `way_back`: a hub's receipts, and the tails that it is sent.
 //! - `refusal`: what the other side's words mean, each classified once.
 //! - `checkup`: all of it looked at step by step.
+//! - `client`: a connection for the hub, which receives.
 
 #[cfg(feature = "cli")]
 mod checkup;
+#[cfg(feature = "hub")]
+mod client;
 mod core;
 mod flight;
 mod jetstream;
@@ -31,6 +34,8 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 pub use crate::sink::tls::TlsIdentity;
+#[cfg(feature = "hub")]
+pub(crate) use client::{NatsConnection, NatsServers};
 pub use options::{
     DEFAULT_ACK_TIMEOUT, DEFAULT_MAX_IN_FLIGHT, DEFAULT_RECEIPTS, DEFAULT_TAILS, MAX_ACK_TIMEOUT,
     MAX_CONNECT_TIMEOUT, MAX_IN_FLIGHT, NatsAuth, NatsMode, NatsOptions, NatsOptionsError, NatsTls,

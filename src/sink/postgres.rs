@@ -7,6 +7,7 @@
 //! - `stored`: reading back.
 //! - `refusal`: what the server's words mean, each classified once.
 //! - `checkup`: all of it looked at step by step.
+//! - `client`: a connection for the hub.
 //!
 //! A statement is one transaction, unnamed and complete in itself, and nothing is set in the
 //! session: so a pooler in transaction mode may stand between. One is on its way at a time, unless
@@ -14,6 +15,8 @@
 
 #[cfg(feature = "cli")]
 mod checkup;
+#[cfg(feature = "hub")]
+mod client;
 mod encryption;
 mod flight;
 mod json;
@@ -28,6 +31,10 @@ mod tables;
 use std::sync::Arc;
 
 pub use crate::sink::tls::{TlsFiles, TlsIdentity};
+#[cfg(feature = "hub")]
+pub use client::Database;
+#[cfg(feature = "hub")]
+pub(crate) use client::{Connection, Task};
 #[cfg(feature = "hub")]
 pub(crate) use json::fits_jsonb;
 pub use options::{

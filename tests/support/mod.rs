@@ -14,6 +14,8 @@ pub(crate) mod doctor;
 pub(crate) mod fault_proxy;
 #[cfg(feature = "hub")]
 pub(crate) mod hub;
+#[cfg(all(feature = "hub", feature = "cli"))]
+pub(crate) mod hub_program;
 #[cfg(feature = "nats")]
 pub(crate) mod jwt;
 pub(crate) mod kiosk;

@@ -247,7 +247,7 @@ fn receipts_filter(options: &MqttOptions, device: &DeviceName) -> Option<String>
     Some(format!("{}/{device}/+", way_back.receipts))
 }
 
-fn transport(options: &MqttOptions, server: &Server) -> Result<Transport, SinkError> {
+pub(super) fn transport(options: &MqttOptions, server: &Server) -> Result<Transport, SinkError> {
     let tls = || -> Result<TlsConfiguration, SinkError> {
         let config = options.tls.client_config()?;
         Ok(TlsConfiguration::Rustls(Arc::new(config)))

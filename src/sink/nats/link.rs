@@ -441,7 +441,7 @@ pub(super) fn names(servers: &[Server]) -> String {
         .join(", ")
 }
 
-async fn authenticated(
+pub(super) async fn authenticated(
     connect: ConnectOptions,
     auth: &NatsAuth,
 ) -> Result<ConnectOptions, SinkError> {
@@ -490,7 +490,11 @@ const REMEDIES: Remedies = Remedies {
 };
 
 /// Classifies why no connection could be made.
-fn connect_failure(error: &ConnectError, servers: &str, options: &NatsOptions) -> SinkError {
+pub(super) fn connect_failure(
+    error: &ConnectError,
+    servers: &str,
+    options: &NatsOptions,
+) -> SinkError {
     // The client's own word for it ("IO error") says nothing that the cause does not say.
     let said = match std::error::Error::source(error) {
         Some(cause) => cause.to_string(),
@@ -536,7 +540,7 @@ fn connect_failure(error: &ConnectError, servers: &str, options: &NatsOptions) -
     }
 }
 
-fn unreachable(message: String) -> SinkError {
+pub(super) fn unreachable(message: String) -> SinkError {
     SinkError::retry("unreachable", message)
         .with_hint("passes when the server can be reached; else check `servers`")
 }

@@ -1,0 +1,208 @@
+//! Events out of the table of a Postgres sink. `config/hub-inbox.sql` has it keep a list of what is new,
+//! and says why a list and not a place up to which all was read.
+//!
+//! What is in hand is locked in a transaction that lasts until it is stored, and removed from the list
+//! by its commit. So a hub that is gone leaves the list as it was.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::time::sleep;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::{Limits, Load};
+use crate::{
+    hub::{
+        HubError, Message,
+        error::Tried as _,
+        rows::{get, read_digest},
+        stored,
+    },
+    sink::{
+        SinkError,
+        postgres::{Connection, Database},
+    },
+};
+
+/// How often the list is looked at by default while it is empty.
+pub const POLL: Duration = Duration::from_secs(1);
+/// What a row takes beside its payload, roughly, in bytes.
+const ROW_BYTES: usize = 1_024;
+/// What the session asks of the server. What is in hand while the hub's own database is away is let go
+/// of at last: rows that were removed elsewhere cannot be cleared away as long as it lasts.
+const SESSION: &str = "set statement_timeout = '60s'; \
+                       set idle_in_transaction_session_timeout = '5min'; \
+                       set client_min_messages = warning";
+
+/// The table of a Postgres sink.
+#[derive(Clone)]
+pub struct InboxSource {
+    database: Database,
+    poll: Duration,
+}
+
+impl InboxSource {
+    /// In this database, looked at so often while nothing is new.
+    #[must_use]
+    pub const fn new(database: Database, poll: Duration) -> Self {
+        Self { database, poll }
+    }
+
+    pub(super) async fn connect(&self, name: &str, limits: Limits) -> Result<InboxFeed, SinkError> {
+        let connection = self.database.connect("edge-outbox hub inbox").await?;
+        let schema = self.database.schema().map_or_else(String::new, |schema| {
+            format!("\"{}\".", schema.replace('"', "\"\""))
+        });
+        let feed = InboxFeed {
+            connection,
+            poll: self.poll,
+            limits,
+            origin: name.into(),
+            list: format!("{schema}edge_outbox_inbox"),
+            events: format!("{schema}device_events"),
+            in_hand: Vec::new(),
+            is_open: false,
+        };
+        feed.look().await.map_err(|error| {
+            SinkError::from(error).with_hint(
+                "run `edge-outbox config sql --hub-inbox | psql …` as the owner of `device_events`, and \
+                 grant what it says; `url` and `schema` say where",
+            )
+        })?;
+        Ok(feed)
+    }
+}
+
+/// A connection to a sink's database.
+pub(in crate::hub) struct InboxFeed {
+    connection: Connection,
+    poll: Duration,
+    limits: Limits,
+    origin: Arc<str>,
+    /// The tables' names.
+    list: String,
+    events: String,
+    /// The arrivals of what was given.
+    in_hand: Vec<i64>,
+    /// Whether a transaction may be open that was not ended.
+    is_open: bool,
+}
+
+impl InboxFeed {
+    async fn look(&self) -> Result<(), HubError> {
+        let client = &self.connection.client;
+        let ready = client.batch_execute(SESSION).await;
+        ready.tried("setting up the session")?;
+        let question = format!("select 1 from {}, {} limit 0", self.list, self.events);
+        let answer = client.query_typed(&question, &[]).await;
+        answer.tried("looking at the inbox")?;
+        Ok(())
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Load, SinkError> {
+        loop {
+            let load = self.lock().await?;
+            if !load.events.is_empty() {
+                return Ok(load);
+            }
+            sleep(self.poll).await;
+        }
+    }
+
+    /// What is new, as much as may be in hand.
+    async fn lock(&mut self) -> Result<Load, HubError> {
+        let client = &self.connection.client;
+        if self.is_open {
+            // Whoever asked before gave up in the midst of it.
+            client
+                .batch_execute("rollback")
+                .await
+                .tried("letting go of the inbox")?;
+        }
+        self.is_open = true;
+        self.in_hand.clear();
+        client
+            .batch_execute("begin")
+            .await
+            .tried("beginning a transaction")?;
+        let most = i64::try_from(self.limits.messages).unwrap_or(i64::MAX);
+        let question = format!(
+            "select arrival, bytes from {} order by arrival limit $1 for update skip locked",
+            self.list
+        );
+        let answer = client.query_typed(&question, &[(&most, Type::INT8)]).await;
+        let mut bytes = 0;
+        for row in &answer.tried("looking through the inbox")? {
+            let payload: i32 = get(row, 1)?;
+            bytes += ROW_BYTES + usize::try_from(payload).unwrap_or(0);
+            if bytes > self.limits.bytes && !self.in_hand.is_empty() {
+                break;
+            }
+            self.in_hand.push(get(row, 0)?);
+        }
+        if self.in_hand.is_empty() {
+            client
+                .batch_execute("rollback")
+                .await
+                .tried("letting go of the inbox")?;
+            self.is_open = false;
+            return Ok(Load::default());
+        }
+        let question = format!(
+            "select {}, t.arrival from {} t where t.arrival = any($1) order by t.arrival",
+            stored::COLUMNS,
+            self.events
+        );
+        let answer = client
+            .query_typed(&question, &[(&self.in_hand, Type::INT8_ARRAY)])
+            .await
+            .tried("reading events")?;
+        let mut load = Load::default();
+        for row in &answer {
+            let body = match stored::envelope(row)? {
+                Some(envelope) => Bytes::from(envelope),
+                // A device's role may write what it likes. What it says it is, for quarantine.
+                None => {
+                    let digest = get::<&[u8]>(row, 3).ok().and_then(read_digest);
+                    let said = json!({
+                        "no_event_of": self.events,
+                        "arrival": get::<i64>(row, stored::COUNT)?,
+                        "device": get::<&str>(row, 0)?,
+                        "epoch": get::<Uuid>(row, 1)?.to_string(),
+                        "seq": get::<i64>(row, 2)?,
+                        "digest": digest.map(|it| it.to_string()),
+                    });
+                    Bytes::from(said.to_string())
+                }
+            };
+            load.push_event(Message {
+                body,
+                origin: self.origin.clone(),
+            });
+        }
+        if load.events.is_empty() {
+            // All that was in hand was removed from the table: nothing is left to take.
+            self.remove().await?;
+        }
+        Ok(load)
+    }
+
+    pub(super) async fn acknowledge(&mut self) -> Result<(), SinkError> {
+        Ok(self.remove().await?)
+    }
+
+    async fn remove(&mut self) -> Result<(), HubError> {
+        let client = &self.connection.client;
+        let statement = format!("delete from {} where arrival = any($1)", self.list);
+        client
+            .execute_typed(&statement, &[(&self.in_hand, Type::INT8_ARRAY)])
+            .await
+            .tried("removing what was taken from the inbox")?;
+        client.batch_execute("commit").await.tried("committing")?;
+        self.in_hand.clear();
+        self.is_open = false;
+        Ok(())
+    }
+}

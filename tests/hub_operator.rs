@@ -1,0 +1,295 @@
+//! What a person asks of a hub and orders, by the command line, against a real Postgres.
+
+#![cfg(all(feature = "hub", feature = "cli"))]
+mod support;
+
+use edge_outbox::hub::Reason;
+use serde_json::{Value, json};
+use support::{
+    chained_device::{ChainedDevice, Draft},
+    hub::{connect, database, intake_with, lines, messages, number, options},
+    hub_program::HubHome,
+    postgres_server::PostgresServer,
+};
+use tokio::runtime::Runtime;
+
+/// A home whose keys are those that the library's intake has in these tests.
+fn home(server: &PostgresServer) -> HubHome {
+    let hub = HubHome::new("hub", server, "");
+    std::fs::write(
+        hub.path("erasure.key"),
+        "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+    )
+    .unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(hub.path("erasure.key"), mode).unwrap();
+    hub.ok(&["key"]);
+    hub
+}
+
+/// An operator's own home: the same tables under another role.
+fn operator(server: &PostgresServer) -> HubHome {
+    let hub = home(server);
+    let path = hub.path("hub.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let config = config.replace(&server.url_as("hub", ""), &server.url_as("operator", ""));
+    std::fs::write(&path, config).unwrap();
+    hub
+}
+
+fn json_of(hub: &HubHome, args: &[&str]) -> Value {
+    serde_json::from_str(&hub.ok(args)).unwrap()
+}
+
+#[test]
+fn devices_are_added_imported_listed_and_revoked_by_an_operator() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(database());
+    let (hub, desk) = (home(&server), operator(&server));
+    let mut first = ChainedDevice::new("kiosk-1");
+    let second = ChainedDevice::new("kiosk-2");
+    let key = |device: &ChainedDevice| device.public_key().to_string();
+
+    // What an unknown device sends waits until it is known.
+    let events = first.journal(3);
+    runtime.block_on(async {
+        let mut intake = intake_with(&server, options()).await;
+        let taken = intake.take(messages(&events)).await.unwrap();
+        assert_eq!(taken.quarantined[&Reason::UnknownDevice], 4);
+    });
+    let listed = json_of(
+        &desk,
+        &["quarantine", "list", "--device", "kiosk-1", "--json"],
+    );
+    assert_eq!(listed.as_array().unwrap().len(), 4);
+    let said = desk.ok(&["devices", "add", "kiosk-1", &key(&first)]);
+    assert_eq!(
+        said,
+        "1 key added; a running hub takes what waited for it within 15 s\n"
+    );
+    assert_eq!(
+        hub.ok(&["quarantine", "retry"]),
+        "4 events stored, 0 known already, 0 back again\n"
+    );
+
+    let lines_of = format!(
+        "{}\n\n{}\n",
+        json!({"device": "kiosk-1", "public_key": key(&first), "epoch": "ignored"}),
+        json!({"device": "kiosk-2", "public_key": key(&second)}),
+    );
+    std::fs::write(desk.path("fleet.jsonl"), &lines_of).unwrap();
+    let fleet = desk.path("fleet.jsonl");
+    let said = desk.ok(&["devices", "import", fleet.to_str().unwrap()]);
+    assert!(said.starts_with("1 key added, 1 known already"), "{said}");
+    std::fs::write(&fleet, format!("{lines_of}{{\"device\":\"kiosk 3\"}}\n")).unwrap();
+    let ended = desk.ask(&["devices", "import", fleet.to_str().unwrap()]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.stderr.contains("fleet.jsonl line 4: "), "{ended:?}");
+
+    let listed = json_of(&desk, &["devices", "list", "--json"]);
+    let listed = listed.as_array().unwrap();
+    assert_eq!(listed.len(), 2);
+    assert_eq!(listed[0]["keys"][0]["public_key"], key(&first));
+    assert_eq!(listed[0]["keys"][0]["revoked_at"], Value::Null);
+    let id = first.public_key().id().to_string();
+    let place = format!("{}:2", first.epoch);
+    desk.ok(&["devices", "revoke", "kiosk-1", &id, "--good-upto", &place]);
+    let text = desk.ok(&["devices", "list"]);
+    assert!(text.contains(&format!("good up to {place}")), "{text}");
+    assert!(text.lines().nth(1).unwrap().ends_with("in use"), "{text}");
+    let ended = desk.ask(&["devices", "revoke", "kiosk-2", &id]);
+    assert!(
+        ended
+            .stderr
+            .starts_with("error: device kiosk-2 has no key "),
+        "{ended:?}"
+    );
+
+    // What lies beyond is set aside, and what is stored stays.
+    let beyond = first.quizzes(1);
+    runtime.block_on(async {
+        let mut intake = intake_with(&server, options()).await;
+        let taken = intake.take(messages(&beyond)).await.unwrap();
+        assert_eq!(taken.quarantined[&Reason::RevokedKey], 1);
+        let actions = "select action, actor from edge_outbox_hub.audit order by id";
+        let client = server.connect().await;
+        assert_eq!(
+            lines(&client, actions).await,
+            [
+                "device_added operator",
+                "device_added operator",
+                "key_revoked operator"
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_report_says_what_is_missing_and_only_problems_where_that_is_asked() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(database());
+    let desk = operator(&server);
+    let mut whole = ChainedDevice::new("kiosk-1");
+    let mut holed = ChainedDevice::new("kiosk-2");
+    let silent = ChainedDevice::new("kiosk-3");
+    for device in [&whole, &holed, &silent] {
+        desk.ok(&[
+            "devices",
+            "add",
+            device.name.as_str(),
+            &device.public_key().to_string(),
+        ]);
+    }
+    let all = whole.journal(5);
+    let some = holed.journal(9);
+    let (early, late) = (&some[..3], &some[5..]);
+    runtime.block_on(async {
+        let mut intake = intake_with(&server, options()).await;
+        intake.take(messages(&all)).await.unwrap();
+        intake
+            .take(messages(early.iter().chain(late)))
+            .await
+            .unwrap();
+    });
+    let report = desk.ok(&["report"]);
+    let report: Vec<&str> = report.lines().collect();
+    assert!(report[0].ends_with("complete up to seq 6"), "{report:?}");
+    assert!(
+        report[1].contains("complete up to seq 3 of 10, 2 events missing (4-5) since "),
+        "{report:?}"
+    );
+    assert_eq!(report[2], "kiosk-3  nothing was taken");
+    let problems = json_of(&desk, &["report", "--problems", "--json"]);
+    let problems = problems.as_array().unwrap();
+    let names: Vec<&str> = problems
+        .iter()
+        .map(|it| it["device"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["kiosk-2", "kiosk-3"]);
+    assert_eq!(problems[0]["gaps"], json!(["4-5"]));
+    assert_eq!(problems[0]["missing"], 2);
+}
+
+#[test]
+fn quarantine_is_shown_byte_for_byte_and_dropped_for_good() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(database());
+    let desk = operator(&server);
+    let garbage: Vec<Vec<u8>> = vec![b"{\"no\": 1}".to_vec(), b"\xff\x00two".to_vec()];
+    runtime.block_on(async {
+        let mut intake = intake_with(&server, options()).await;
+        let messages = garbage
+            .iter()
+            .map(|body| support::hub::message(body.clone()));
+        intake.take(messages.collect()).await.unwrap();
+        intake.take(messages_of(&garbage[..1])).await.unwrap();
+    });
+    let listed = json_of(&desk, &["quarantine", "list", "--json"]);
+    let ids: Vec<String> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["id"].to_string())
+        .collect();
+    assert_eq!(ids.len(), 2);
+    let times: i64 = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["times"].as_i64().unwrap())
+        .sum();
+    assert_eq!(times, 3);
+    let text = desk.ok(&["quarantine", "list", "--reason", "unreadable"]);
+    assert!(
+        text.contains(" bytes from test at ") && text.contains(", 2 times"),
+        "{text}"
+    );
+    assert_eq!(desk.ok(&["quarantine", "list", "--reason", "forged"]), "");
+    assert_eq!(desk.ask(&["quarantine", "list", "--reason", "bad"]).code, 2);
+    let of_first = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["times"] == 2)
+        .unwrap();
+    let shown = desk.ok(&["quarantine", "show", &of_first["id"].to_string()]);
+    assert_eq!(shown.as_bytes(), garbage[0]);
+    assert_eq!(
+        desk.ok(&["quarantine", "drop", &ids[0]]),
+        "1 message dropped\n"
+    );
+    assert_eq!(
+        desk.ok(&["quarantine", "drop", "--reason", "unreadable"]),
+        "1 message dropped\n"
+    );
+    assert_eq!(desk.ask(&["quarantine", "show", &ids[0]]).code, 1);
+    let client = runtime.block_on(server.connect());
+    let kept = "select kept + bytes from edge_outbox_hub.quarantine_totals";
+    assert_eq!(runtime.block_on(number(&client, kept)), 0);
+}
+
+fn messages_of(bodies: &[Vec<u8>]) -> Vec<edge_outbox::hub::Message> {
+    bodies
+        .iter()
+        .map(|body| support::hub::message(body.clone()))
+        .collect()
+}
+
+#[test]
+fn who_is_erased_is_gone_and_the_tables_verify_until_somebody_changes_them() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(database());
+    let (hub, desk) = (home(&server), operator(&server));
+    let mut device = ChainedDevice::new("kiosk-1");
+    hub.ok(&[
+        "devices",
+        "add",
+        "kiosk-1",
+        &device.public_key().to_string(),
+    ]);
+    let mut events = device.journal(3);
+    let about: Vec<Draft> = vec![Draft::about("ada"); 4];
+    events.extend(device.group(&about));
+    runtime.block_on(async {
+        let mut intake = intake_with(&server, options()).await;
+        intake.take(messages(&events)).await.unwrap();
+    });
+    assert_eq!(hub.ok(&["verify"]), "8 events: nothing is wrong\n");
+    let said = desk.ok(&["erase", "--id", "ada", "--note", "asked for in writing"]);
+    assert_eq!(
+        said,
+        "4 events lost the personal part; what arrives later loses it, too\n"
+    );
+    assert_eq!(
+        desk.ok(&["erase", "--id", "ada"]),
+        "nothing of it is held; what arrives later loses it, too\n"
+    );
+    assert_eq!(
+        hub.ok(&["verify"]),
+        "8 events, 4 of them without the personal part: nothing is wrong\n"
+    );
+    runtime.block_on(async {
+        let client = connect(&server, "operator").await;
+        let audit = "select action, events, note from edge_outbox_hub.audit where action = 'erased'";
+        assert_eq!(
+            lines(&client, audit).await,
+            ["erased 4 asked for in writing", "erased 0 by hand"]
+        );
+        let changed = "update edge_outbox_hub.event_rows set payload = '{\"score\":9}' where seq = 2; \
+                       update edge_outbox_hub.event_rows set source = 'else' where seq = 3; \
+                       delete from edge_outbox_hub.positions where seq = 4";
+        server.execute(changed).await;
+    });
+    let ended = hub.ask(&["verify"]);
+    assert_eq!(ended.code, 1);
+    let findings: Vec<&str> = ended.stdout.lines().collect();
+    assert_eq!(findings.len(), 4, "{ended:?}");
+    assert!(findings[0].contains("seq 2: "), "{ended:?}");
+    assert!(findings[1].contains("seq 3: "), "{ended:?}");
+    assert!(
+        findings[2].ends_with("seq 4: it has no position"),
+        "{ended:?}"
+    );
+    let found = ended.stdout.lines().last().unwrap();
+    assert!(found.ends_with(": 3 findings"), "{found}");
+}

@@ -1,0 +1,143 @@
+//! `edge-outbox hub` itself, in a home of its own, with the configuration that the test writes.
+
+use std::{
+    fs,
+    process::{Child, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    postgres_server::PostgresServer,
+    program::{Ended, Home},
+};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A hub's home. The process can be started, and started again.
+pub(crate) struct HubHome {
+    home: Home,
+    name: String,
+    logs: usize,
+}
+
+/// A running hub; killed when it is dropped.
+pub(crate) struct HubProcess {
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+impl HubHome {
+    /// With keys of its own, and these sections.
+    pub(crate) fn new(name: &str, database: &PostgresServer, sections: &str) -> Self {
+        let hub = Self {
+            home: Home::new(),
+            name: name.into(),
+            logs: 0,
+        };
+        let url = database.url_as("hub", "?sslmode=disable");
+        // Any other port would clash with another hub's.
+        let config = format!(
+            "[database]\nurl = \"{url}\"\n[intake]\nerasure_key_file = \"erasure.key\"\n\
+             first_use = true\n[receipts]\nkey_file = \"hub.pem\"\n\
+             [http]\nlisten = \"127.0.0.1:0\"\n{sections}"
+        );
+        fs::write(hub.home.path("hub.toml"), config).unwrap();
+        hub
+    }
+
+    /// Takes over the keys of another, as all hubs of a database have to.
+    pub(crate) fn with_keys_of(self, other: &Self) -> Self {
+        for name in ["erasure.key", "hub.pem"] {
+            fs::copy(other.home.path(name), self.home.path(name)).unwrap();
+        }
+        self
+    }
+
+    /// Runs `edge-outbox hub` with these arguments to its end.
+    pub(crate) fn ask(&self, args: &[&str]) -> Ended {
+        let config = self.home.path("hub.toml");
+        let mut all = vec!["hub", "--config", config.to_str().unwrap()];
+        all.extend(args);
+        self.home.run(&all)
+    }
+
+    /// The same, for what must succeed; gives what it printed.
+    #[track_caller]
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let ended = self.ask(args);
+        assert_eq!(ended.code, 0, "{args:?}: {ended:?}");
+        ended.stdout
+    }
+
+    /// Adds a variable to the environment of everything that is started from now on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.home.set(name, value);
+    }
+
+    /// A file beside the configuration.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.home.path(name)
+    }
+
+    /// Starts the hub.
+    pub(crate) fn start(&mut self) -> HubProcess {
+        self.logs += 1;
+        let log = self.home.path(&format!("{}-{}.log", self.name, self.logs));
+        let config = self.home.path("hub.toml");
+        let child = self
+            .home
+            .command(&["hub", "run", "--config", config.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        HubProcess { child, log }
+    }
+}
+
+impl HubProcess {
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until it has logged this.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(
+                self.child.try_wait().unwrap().is_none(),
+                "it ended: {}",
+                self.log()
+            );
+            assert!(Instant::now() < deadline, "no {text:?} in {}", self.log());
+            thread::sleep(POLL);
+        }
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; gives the exit code, how long it took, and the whole log.
+    pub(crate) fn stop(mut self) -> (Option<i32>, Duration, String) {
+        let begin = Instant::now();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        let code = self.child.wait().unwrap().code();
+        (code, begin.elapsed(), self.log())
+    }
+}
+
+impl Drop for HubProcess {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
