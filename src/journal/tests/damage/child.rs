@@ -104,7 +104,7 @@ impl Batch {
     fn sample(self) -> Sample {
         match self {
             Self::Bits { .. } | Self::Random { large: false, .. } => sample(5, 3),
-            Self::Random { large: true, .. } => sample(3_000, 4),
+            Self::Random { large: true, .. } => sample(750, 4),
             Self::Branches { .. } | Self::Children => sample(300, 1),
             Self::Pages | Self::Cuts => sample(40, 3),
         }
