@@ -100,8 +100,9 @@ fn a_bit_of_the_tree_over_the_rows_that_changed_hides_no_event() {
     assert!(tally.recovered > 20, "{tally:?}");
 }
 
-/// A checksum is then taken for a place: some ask for gibibytes, and the children of this test may have
-/// half of one. Whoever asks for more ends without a mark, over which it fails.
+/// A checksum is then taken for a place: some ask for four gibibytes, and the children of this test may
+/// have one. Whoever asks for more ends without a mark, over which it fails; in a debug build redb
+/// notices before.
 #[test]
 fn a_page_that_seems_to_have_more_children_asks_for_no_more_memory() {
     let tally = child::run(Batch::Children);
