@@ -56,6 +56,7 @@ mod holes;
 mod ids;
 mod intake;
 mod letters;
+mod pages;
 mod read_view;
 mod reader;
 mod recovery;

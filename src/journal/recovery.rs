@@ -221,10 +221,11 @@ fn recover_in_dir<S: Replace>(
         _ => false,
     };
     let revision = tree.end.as_ref().map(|(_, checkpoint)| checkpoint.revision);
-    // Where redb did not come as far as its last group, what it did find tells nothing of the end.
+    // Where redb did not come by all groups to the last one, what it did find tells nothing of the end:
+    // over a damaged page another group may look like the last.
     let shown = tree.end.as_ref().map(|(tail, _)| *tail);
     let shows_end = |group: &Found| group.in_tree && Some(group.last) == shown;
-    let known = revision.filter(|_| scan.groups.iter().any(shows_end));
+    let known = revision.filter(|_| tree.is_walked && scan.groups.iter().any(shows_end));
     let mut line = Line::find(&scan.groups, known, verifies);
     let groups = line.groups(&scan.groups);
     let is_behind = |found: Option<u64>| revision.is_some() && found > revision;
@@ -376,6 +377,7 @@ fn newest_checkpoint<B: StorageBackend>(
 ) -> Result<(Checkpoint, bool), Fault> {
     let tail = newest.map_or(Seq::NONE, |group| group.last);
     if let Some((end, checkpoint)) = &tree.end
+        && tree.is_walked
         && *end == tail
         && newest.is_some_and(|group| group.in_tree)
     {

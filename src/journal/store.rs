@@ -20,6 +20,7 @@ use super::{
     guard::guarded_in,
     held::{Release, hold},
     holes::Holes,
+    pages::Pages,
     storage::{Growth, Metered},
 };
 use crate::meter::Meter;
@@ -114,7 +115,7 @@ impl Store {
     fn database(&self, backend: impl StorageBackend) -> Result<Database, Fault> {
         redb::Builder::new()
             .set_cache_size(self.cache_bytes)
-            .create_with_backend(backend)
+            .create_with_backend(Pages(backend))
             .map_err(fault)
     }
 

@@ -6,7 +6,7 @@
 //! histories that were begun at one seq (redb does not clear what a commit that was cut off wrote),
 //! the one that the chain leads to is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::found::Found;
 use crate::{
@@ -56,6 +56,7 @@ impl Line {
                 std::cmp::Reverse((group.in_tree, group.revision))
             });
         }
+        let taken_back = taken_back(groups, &by_end, &mut verifies);
         let mut line = Self { links: Vec::new() };
         let mut below = Seq::new(u64::MAX);
         let mut expected: Option<EpochEnd> = None;
@@ -78,6 +79,7 @@ impl Line {
                         let is_later = group.in_tree || group.revision > revision;
                         let is_end = line.links.is_empty() && revision.is_some();
                         (!is_end || is_later)
+                            && !taken_back.contains(*index)
                             && expected.is_none_or(|end| group.last < end.seq)
                             && verifies(group)
                     };
@@ -118,6 +120,33 @@ impl Line {
         let ascending = self.links.iter().rev();
         ascending.map(|link| &groups[link.index]).collect()
     }
+}
+
+/// The groups of commits that a crash took back, as far as they reach beyond what was committed since:
+/// seqs rise with revisions, so a group is none of the history where one of a later revision ends
+/// before it does.
+fn taken_back(
+    groups: &[Found],
+    by_end: &BTreeMap<Seq, Vec<usize>>,
+    verifies: &mut impl FnMut(&Found) -> bool,
+) -> BTreeSet<usize> {
+    let mut taken_back = BTreeSet::new();
+    let mut newest: Option<&Found> = None;
+    for ends in by_end.values() {
+        for index in ends {
+            let group = &groups[*index];
+            if let Some(later) = newest
+                && group.revision.is_some()
+                && group.revision < later.revision
+                && verifies(later)
+            {
+                taken_back.insert(*index);
+            }
+        }
+        let here = ends.iter().map(|index| &groups[*index]);
+        newest = here.chain(newest).max_by_key(|group| group.revision);
+    }
+    taken_back
 }
 
 /// What is not among these groups of what was given out: between two of them, and between `floor`

@@ -39,7 +39,10 @@ pub(super) struct Tree {
     pub(super) wishes: Vec<StoredWish>,
     /// A program's tables, by name.
     pub(super) program_tables: Vec<String>,
-    /// Whether every group could be read, and there are as many as redb has counted.
+    /// Whether the walk over the groups came to its end: they stand in their order, and are as many
+    /// as redb has counted. Without that, what redb shows of the end says nothing.
+    pub(super) is_walked: bool,
+    /// Whether every one of them could be read, too.
     pub(super) has_all_groups: bool,
     /// The first thing that was wrong.
     pub(super) damage: Option<String>,
@@ -108,6 +111,7 @@ impl Tree {
     pub(super) fn fall_behind(&mut self) {
         self.note(&Fault::Damaged("redb shows an older state of it".into()));
         self.end = None;
+        self.is_walked = false;
         self.has_all_groups = false;
     }
 
@@ -153,6 +157,7 @@ impl Tree {
         if count != table.len().map_err(fault)? {
             return Err(Fault::Damaged("it does not find all its groups".into()));
         }
+        self.is_walked = true;
         self.has_all_groups = damage.is_none();
         damage.map_or(Ok(()), Err)
     }

@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Resource, Rlimit, setrlimit};
+
 use super::*;
 use crate::journal::{damage, guard};
 
@@ -24,6 +26,9 @@ const DIR: &str = "EDGE_OUTBOX_DAMAGE_DIR";
 
 /// What SIGABRT is.
 const ABORTED: i32 = 6;
+
+/// So much memory a child may ask for, in bytes. What asks for more ends it, without a mark.
+const MEMORY: u64 = 1 << 30;
 
 /// Changes to a journal, each tried by itself.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +44,8 @@ pub(super) enum Batch {
     },
     /// Every n-th bit of the pages over the leaves of a journal that has some hundred rows.
     Branches { nth: usize },
+    /// Every bit of the number of children of these pages.
+    Children,
     /// Each page that holds anything, gone.
     Pages,
     /// The end, cut off.
@@ -62,6 +69,7 @@ impl Batch {
                 seed,
             } => format!("random {} {anywhere} {in_rows} {seed}", u8::from(large)),
             Self::Branches { nth } => format!("branches {nth}"),
+            Self::Children => "children".into(),
             Self::Pages => "pages".into(),
             Self::Cuts => "cuts".into(),
         }
@@ -86,6 +94,7 @@ impl Batch {
             "branches" => Self::Branches {
                 nth: number(&words, 1),
             },
+            "children" => Self::Children,
             "pages" => Self::Pages,
             "cuts" => Self::Cuts,
             other => panic!("no batch: {other}"),
@@ -95,8 +104,8 @@ impl Batch {
     fn sample(self) -> Sample {
         match self {
             Self::Bits { .. } | Self::Random { large: false, .. } => sample(5, 3),
-            Self::Random { large: true, .. } => sample(3_000, 4),
-            Self::Branches { .. } => sample(300, 1),
+            Self::Random { large: true, .. } => sample(750, 4),
+            Self::Branches { .. } | Self::Children => sample(300, 1),
             Self::Pages | Self::Cuts => sample(40, 3),
         }
     }
@@ -130,6 +139,11 @@ impl Batch {
                 let bits = branches(&sample.bytes).into_iter().flatten();
                 bits.step_by(nth).map(Change::Bit).collect()
             }
+            Self::Children => {
+                let pages = branches(&sample.bytes).into_iter();
+                let bits = pages.flat_map(|page| page.start + 16..page.start + 32);
+                bits.map(Change::Bit).collect()
+            }
             Self::Pages => {
                 let pages = used.iter().step_by(PAGE);
                 pages.map(|at| Change::Page(*at)).collect()
@@ -160,6 +174,17 @@ fn branches(bytes: &[u8]) -> Vec<Range<usize>> {
         .filter(|(_, page)| keys(page) == most)
         .map(|(index, _)| index * PAGE * 8..(index * PAGE + used) * 8)
         .collect()
+}
+
+/// The lower bits of the keys in these pages, each of which is the first seq of a row.
+pub(super) fn bits_of_keys(bytes: &[u8]) -> Vec<usize> {
+    let mut bits = Vec::new();
+    for page in branches(bytes) {
+        let keys = u16::from_le_bytes([bytes[page.start / 8 + 2], bytes[page.start / 8 + 3]]);
+        let begin = page.end - usize::from(keys) * 64;
+        bits.extend((begin..page.end).step_by(64).flat_map(|key| key..key + 10));
+    }
+    bits
 }
 
 impl Change {
@@ -259,7 +284,9 @@ fn child(dir: &Path, batch: Batch, from: u64, phase: Phase, alone: bool) -> (boo
     let done = status.success();
     let died = status.signal() == Some(ABORTED);
     let said = || fs::read_to_string(&said).unwrap();
-    assert!(done || died, "{batch:?}: {status}: {}", said());
+    let has_begun = dir.join("progress").exists();
+    let is_known = done || (died && has_begun);
+    assert!(is_known, "{batch:?}: {status}: {}", said());
     (done, Progress::read(dir))
 }
 
@@ -316,6 +343,11 @@ fn in_a_child() {
     let (Ok(job), Ok(dir)) = (env::var(JOB), env::var(DIR)) else {
         return;
     };
+    let memory = Rlimit {
+        current: Some(MEMORY),
+        maximum: Some(MEMORY),
+    };
+    setrlimit(Resource::As, memory).unwrap();
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !guard::is_guarded() {
