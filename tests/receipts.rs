@@ -12,6 +12,7 @@ use std::{
 
 use async_nats::jetstream::stream::{Config, StorageType};
 use edge_outbox::{
+    envelope::Epoch,
     forwarder::{Confirm, ForwardError, Forwarder, HubTerms, SinkSpec},
     receipt::Receipt,
     secret::Secret,
@@ -243,6 +244,26 @@ fn what_no_receipt_covers_is_kept_and_false_receipts_cover_nothing() {
         );
         at_broker.say(&hub, &all);
         wait_until_confirmed(&kiosk, 3_000);
+    }
+}
+
+#[test]
+fn a_large_message_where_receipts_come_keeps_no_device_away() {
+    for version in [MqttVersion::V5, MqttVersion::V3_1_1] {
+        let server = MosquittoServer::start();
+        let mut kiosk = Kiosk::new(NAME);
+        let mut hub = ActingHub::new(NAME, kiosk.outbox.public_key().clone());
+        let mut at_broker = AtMqtt::new(&server.url());
+        // Retained, so that it comes with each connection.
+        hub.epoch = Some(Epoch::from_uuid(Uuid::new_v4()));
+        at_broker.publish(&hub.receipt_to(0), &vec![0; 100_000]);
+        let terms = terms(&hub, Confirm::Hub);
+        kiosk.forward(vec![mqtt_spec_of(&server.url(), terms, version)]);
+        let tail = kiosk.append(1..=10);
+        kiosk.wait_until_delivered(HUB, tail);
+        at_broker.events.wait_for(11);
+        at_broker.step(&mut hub);
+        wait_until_confirmed(&kiosk, tail.get());
     }
 }
 
