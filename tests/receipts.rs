@@ -419,6 +419,26 @@ fn what_a_stream_lost_comes_again_though_the_device_was_away_when_the_receipt_ca
 }
 
 #[test]
+fn a_stream_of_receipts_that_does_not_answer_holds_up_no_event() {
+    let server = NatsServer::start();
+    let mut kiosk = Kiosk::new(NAME);
+    let hub = ActingHub::new(NAME, kiosk.outbox.public_key().clone());
+    let at_server = AtNats::new(&server);
+    let _silent = at_server.runtime.block_on(async {
+        let jetstream = server.jetstream().await;
+        jetstream.create_stream(events_stream()).await.unwrap();
+        let client = async_nats::connect(&at_server.url).await.unwrap();
+        let question = "$JS.API.DIRECT.GET.EDUPULSE_HUB";
+        let questions = client.subscribe(question).await.unwrap();
+        client.flush().await.unwrap();
+        (client, questions)
+    });
+    kiosk.forward(vec![nats_spec(&server, terms(&hub, Confirm::Hub))]);
+    let tail = kiosk.append(1..=10);
+    kiosk.wait_until_delivered(HUB, tail);
+}
+
+#[test]
 fn a_hub_restored_from_a_copy_is_sent_what_it_lacks_and_told_what_is_trimmed() {
     let server = NatsServer::start();
     let mut kiosk = Kiosk::new(NAME);
