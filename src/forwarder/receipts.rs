@@ -184,6 +184,10 @@ impl Receipts {
         new_life: bool,
         now: Duration,
     ) -> Result<(), ReadError> {
+        if new_life {
+            // What was said to the life before, this one may lack.
+            self.declared = Seq::NONE;
+        }
         if self.status.confirms {
             if let (true, Some(life)) = (new_life, account.life()) {
                 self.handle.begin_life(life).await?;
@@ -202,8 +206,7 @@ impl Receipts {
         self.account = account;
         self.status.confirmed = self.account.confirmed();
         self.status.last_receipt = Some(Timestamp::now());
-        self.status.missing = receipt.missing.iter().map(|range| range.len()).sum();
-        self.status.quarantined = receipt.quarantined;
+        (self.status.missing, self.status.quarantined) = self.account.trouble();
         Ok(())
     }
 
