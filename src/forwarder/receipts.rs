@@ -170,7 +170,10 @@ impl Receipts {
                     receipt.epoch
                 ));
                 if current {
-                    self.handle.foreign(seq, digest).await?;
+                    // Beyond our end nothing says where the histories part, so what has not left
+                    // is not to leave in this epoch.
+                    let from = if seq > tail { acked.next() } else { seq };
+                    self.handle.foreign(from, digest).await?;
                 }
             }
         }
