@@ -287,6 +287,37 @@ fn while_postgres_is_away_nothing_is_acknowledged_and_the_log_has_two_lines() {
 }
 
 #[test]
+fn a_receipt_that_the_database_fails_at_does_not_keep_a_quiet_hub_from_what_comes_later() {
+    let runtime = runtime();
+    let nats = NatsServer::start();
+    let mut server = runtime.block_on(async {
+        nats.create_stream(|_| {}).await;
+        database().await
+    });
+    let mut hub = HubHome::new("hub", &server, &nats_source(&nats));
+    hub.ok(&["key"]);
+    let mut process = hub.start();
+    let mut kiosk = Kiosk::new("kiosk-1");
+    kiosk.forward(vec![to_nats(&nats)]);
+    let client = runtime.block_on(server.connect());
+    kiosk.append_some(5);
+    wait_for_events(&runtime, &client, 6);
+    // Told of the first ones just now, the device hears of these a second later.
+    kiosk.append_some(5);
+    wait_for_events(&runtime, &client, 11);
+    server.kill();
+    process.wait_for_log("the database, for source nats");
+    thread::sleep(Duration::from_secs(5));
+    server.start_again();
+    let client = runtime.block_on(server.connect());
+    let tail = kiosk.append_some(5);
+    wait_for_events(&runtime, &client, tail.get());
+    wait_until_acknowledged(&runtime, &nats);
+    assert_clean(&runtime, &server, &[&kiosk]);
+    assert_eq!(process.stop().0, Some(0));
+}
+
+#[test]
 fn a_broker_that_goes_away_is_waited_for_and_told_of_once() {
     let runtime = runtime();
     let (mut nats, mut mosquitto) = (NatsServer::start(), MosquittoServer::with(MOSQUITTO));

@@ -168,6 +168,8 @@ impl Desk {
                     return Err(Stopped);
                 }
                 () = until(due) => {
+                    // Where the database failed at receipts before, nothing else asks for it.
+                    self.ready().await?;
                     if let Some(error) = self.tell(feed).await? {
                         return Ok(error);
                     }
