@@ -84,6 +84,8 @@ pub const INBOX_SQL: &str = include_str!("../config/hub-inbox.sql");
 /// The version of that script.
 pub const SCHEMA_VERSION: i32 = 1;
 
+/// The version of the UUID that names a life of a database: one that begins with the time.
+const LIFE_VERSION: usize = 7;
 /// Partitions that are made ahead, in months.
 const MONTHS_AHEAD: i32 = 3;
 /// The most messages in one transaction.
@@ -155,8 +157,6 @@ pub struct Intake {
     client: Client,
     options: Options,
     prover: Prover,
-    /// Which database this is, in receipts.
-    hub: Uuid,
     touched: Touched,
     /// Ends with it, where the connection was made here.
     _task: Option<Task>,
@@ -167,7 +167,8 @@ impl Intake {
     /// is the one that the database knows; the first one counts.
     ///
     /// # Errors
-    /// The tables are not there, not of this version, or not ours to use; or the key is another.
+    /// The tables are not there, not of this version, or not ours to use; or the key is another; or
+    /// the database has a name that devices cannot order.
     pub async fn open(client: Client, options: Options) -> Result<Self, HubError> {
         client
             .batch_execute(SESSION)
@@ -203,8 +204,11 @@ impl Intake {
         if !get::<bool>(row, 0)? {
             return Err(HubError::ErasureKey);
         }
+        let hub: Uuid = get(row, 1)?;
+        if hub.get_version_num() != LIFE_VERSION {
+            return Err(HubError::Life { found: hub });
+        }
         let intake = Self {
-            hub: get(row, 1)?,
             client,
             options,
             prover: Prover::default(),
@@ -338,7 +342,7 @@ impl Intake {
     /// As [`HubError`] says.
     pub async fn receipts(&mut self, chains: &Chains) -> Result<Vec<Receipt>, HubError> {
         let transaction = begin(&mut self.client).await?;
-        let receipts = receipts::make(&transaction, self.hub, chains).await?;
+        let receipts = receipts::make(&transaction, chains).await?;
         commit(transaction).await?;
         Ok(receipts)
     }

@@ -1,4 +1,5 @@
 use tokio_postgres::{Error, error::SqlState};
+use uuid::Uuid;
 
 use crate::sink::{
     SinkError,
@@ -41,6 +42,14 @@ pub enum HubError {
          need the same"
     )]
     ErasureKey,
+    /// The database's name in receipts is none by which devices know the later of two.
+    #[error(
+        "the hub's database is named {found} in its table schema_version, which is no UUID of version 7"
+    )]
+    Life {
+        /// What it is.
+        found: Uuid,
+    },
     /// A value in the tables cannot be one.
     #[error("the hub's table {0} holds what cannot be read")]
     Table(&'static str),
@@ -91,6 +100,7 @@ impl HubError {
                 "make the tables with `edge-outbox config sql --hub`, and grant \
                  edge_outbox_hub_intake to the user in `url` of the section [database]",
             ),
+            Self::Life { .. } => Some("give it another with `edge-outbox hub new-life`"),
             Self::ErasureKey => Some(
                 "let `erasure_key_file` in the section [intake] name a copy of the file that the other hubs have",
             ),

@@ -18,10 +18,9 @@ use crate::{
 
 /// The receipts of these chains. Their devices stay locked until the end of the transaction, so of two
 /// receipts for one chain the one with the higher generation says the later thing, whichever hub
-/// makes it.
+/// makes it. The database's name is read with the rest: it changes while hubs run.
 pub(super) async fn make(
     transaction: &Transaction<'_>,
-    hub: Uuid,
     chains: &Chains,
 ) -> Result<Vec<Receipt>, HubError> {
     let device: Vec<&str> = chains.keys().map(|(device, _)| &**device).collect();
@@ -40,8 +39,8 @@ pub(super) async fn make(
             "select asked.device, asked.epoch, nextval('edge_outbox_hub.receipt_generation'), \
              e.complete_to, e.complete_digest, \
              (select count(*) from edge_outbox_hub.quarantine q \
-             where q.device = asked.device and q.epoch = asked.epoch), g.first_seqs, g.last_seqs \
-             from unnest($1, $2) as asked (device, epoch) \
+             where q.device = asked.device and q.epoch = asked.epoch), g.first_seqs, g.last_seqs, \
+             (select hub from edge_outbox_hub.schema_version) from unnest($1, $2) as asked (device, epoch) \
              left join edge_outbox_hub.epochs e \
              on e.device = asked.device and e.epoch = asked.epoch \
              left join lateral (select array_agg(first_seq order by first_seq) as first_seqs, \
@@ -60,14 +59,14 @@ pub(super) async fn make(
         .tried("reading what devices may be told")?;
     let mut receipts = Vec::with_capacity(answer.len());
     for row in &answer {
-        if let Some(receipt) = receipt(row, hub, chains)? {
+        if let Some(receipt) = receipt(row, chains)? {
             receipts.push(receipt);
         }
     }
     Ok(receipts)
 }
 
-fn receipt(row: &Row, hub: Uuid, chains: &Chains) -> Result<Option<Receipt>, HubError> {
+fn receipt(row: &Row, chains: &Chains) -> Result<Option<Receipt>, HubError> {
     let chain: Chain = (get(row, 0)?, get(row, 1)?);
     let unreadable = || HubError::Table("epochs");
     let accounted_to = get::<Option<i64>>(row, 3)?.map(seq);
@@ -93,7 +92,7 @@ fn receipt(row: &Row, hub: Uuid, chains: &Chains) -> Result<Option<Receipt>, Hub
         (_, None) => return Ok(None),
     };
     Ok(Some(Receipt {
-        hub,
+        hub: get(row, 8)?,
         generation: get::<i64>(row, 2)?.try_into().unwrap_or(0),
         device: chain.0.parse().map_err(|_| unreadable())?,
         epoch: Epoch::from_uuid(chain.1),
