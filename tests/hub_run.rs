@@ -426,6 +426,56 @@ fn a_row_that_commits_after_later_ones_were_read_is_not_passed_over() {
     drop(process);
 }
 
+/// Row-level security hides rows without a word: what a hub does not see must not leave its list.
+#[test]
+fn rows_that_a_policy_hides_from_the_hub_stay_in_the_list_until_it_sees_them() {
+    const POLICY: &str =
+        "create policy all_rows_out on device_events for select to hub using (true)";
+    let runtime = runtime();
+    let server = runtime.block_on(async {
+        let server = database().await;
+        add_inbox(&server).await;
+        server
+            .execute("alter table device_events enable row level security")
+            .await;
+        server
+    });
+    let mut kiosk = Kiosk::new("kiosk-1");
+    kiosk.append_some(3);
+    kiosk.forward(vec![to_postgres(&server)]);
+    kiosk.wait_until_caught_up("postgres");
+    let client = runtime.block_on(server.connect());
+    let listed = || runtime.block_on(listed_in(&client));
+    let mut hub = HubHome::new("hub", &server, &inbox_source(&server));
+    hub.ok(&["key"]);
+    let mut process = hub.start();
+    process.wait_for_log("started");
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(listed(), 4);
+    process.wait_for_log("row-level security");
+    process.wait_for_log("create policy all_rows_out on device_events");
+    runtime.block_on(server.execute(POLICY));
+    wait_for_events(&runtime, &client, 4);
+
+    // The same where it is hidden later, from a hub that is connected.
+    wait_until(&runtime, "an empty inbox", || async {
+        listed_in(&client).await == 0
+    });
+    runtime.block_on(server.execute("drop policy all_rows_out on device_events"));
+    let tail = kiosk.append_some(3);
+    kiosk.wait_until_caught_up("postgres");
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(listed(), 3);
+    runtime.block_on(server.execute(POLICY));
+    wait_for_events(&runtime, &client, tail.get());
+    assert_clean(&runtime, &server, &[&kiosk]);
+    assert_eq!(process.stop().0, Some(0));
+}
+
+async fn listed_in(client: &Client) -> i64 {
+    number(client, "select count(*) from edge_outbox_inbox").await
+}
+
 #[test]
 fn a_hub_with_another_erasure_key_or_without_tables_does_not_start() {
     let runtime = runtime();

@@ -35,6 +35,15 @@ const ROW_BYTES: usize = 1_024;
 const SESSION: &str = "set statement_timeout = '60s'; \
                        set idle_in_transaction_session_timeout = '5min'; \
                        set client_min_messages = warning";
+/// Whether row-level security hides nothing of a table from this user: it does not apply, or a policy
+/// shows every row and none restricts that.
+const SEES_ALL: &str = "select not row_security_active(t.oid) or coalesce(bool_or(p.polpermissive \
+                        and pg_get_expr(p.polqual, t.oid) = 'true') \
+                        and bool_and(p.polpermissive), false) \
+                        from (select $1::text::regclass::oid as oid) t \
+                        left join pg_policy p on p.polrelid = t.oid and p.polcmd in ('r', '*') \
+                        and exists (select from unnest(p.polroles) as role where role = 0 \
+                        or pg_has_role(role, 'usage')) group by t.oid";
 
 /// The table of a Postgres sink.
 #[derive(Clone)]
@@ -71,6 +80,7 @@ impl InboxSource {
                  grant what it says; `url` and `schema` say where",
             )
         })?;
+        feed.see_all().await?;
         Ok(feed)
     }
 }
@@ -101,6 +111,30 @@ impl InboxFeed {
         Ok(())
     }
 
+    /// Whether each row that is there is shown: what a policy hides looks as if it were removed.
+    async fn see_all(&self) -> Result<(), SinkError> {
+        let answer = self
+            .connection
+            .client
+            .query_typed(SEES_ALL, &[(&self.events, Type::TEXT)])
+            .await
+            .tried("asking for the policies of the events")?;
+        match answer.first().map_or(Ok(false), |row| get(row, 0))? {
+            true => Ok(()),
+            false => Err(SinkError::halt(
+                "rows_hidden",
+                format!(
+                    "row-level security may hide rows of {} from this user",
+                    self.events
+                ),
+            )
+            .with_hint(
+                "create policy all_rows_out on device_events for select to HUB using (true); with no \
+                 restrictive policy beside it",
+            )),
+        }
+    }
+
     pub(super) async fn next(&mut self) -> Result<Load, SinkError> {
         loop {
             let load = self.lock().await?;
@@ -112,7 +146,7 @@ impl InboxFeed {
     }
 
     /// What is new, as much as may be in hand.
-    async fn lock(&mut self) -> Result<Load, HubError> {
+    async fn lock(&mut self) -> Result<Load, SinkError> {
         let client = &self.connection.client;
         if self.is_open {
             // Whoever asked before gave up in the midst of it.
@@ -181,6 +215,9 @@ impl InboxFeed {
                 body,
                 origin: self.origin.clone(),
             });
+        }
+        if load.events.len() < self.in_hand.len() {
+            self.see_all().await?;
         }
         if load.events.is_empty() {
             // All that was in hand was removed from the table: nothing is left to take.
