@@ -217,6 +217,23 @@ fn over_nats_a_device_learns_what_is_safe_what_is_missing_and_what_nobody_ever_h
         |it| it.generation > generation,
     );
 
+    // Each tail is answered anew, whether there is news or not: a device sends what is missing again
+    // only once a later receipt still names it.
+    let mut generation = last(&device)
+        .map(|message| Receipt::verify(&message, &key).unwrap().generation)
+        .unwrap();
+    for _ in 0..2 {
+        runtime.block_on(publish(&context, tails.clone(), device.tail()));
+        let told = wait_for(
+            &key,
+            "a tail without news",
+            || last(&device),
+            |it| it.generation > generation,
+        );
+        assert_eq!(told.accounted_to, Seq::new(15));
+        generation = told.generation;
+    }
+
     // Of an epoch that nothing is held of, all is missing. The key has to be the device's.
     let mut wiped = device.clone();
     wiped.new_epoch("recovered", 0);
