@@ -259,11 +259,22 @@ impl Desk {
             Some(SealedReceipt { receipt, message })
         });
         let sealed: Vec<SealedReceipt> = sealed.collect();
-        let count = sealed.len();
-        if let Err(error) = feed.tell(sealed).await {
-            // They may not have arrived.
-            self.due.add(chains);
-            return Ok(Some(error));
+        let places = sealed.iter().map(|it| &it.receipt);
+        let places: Vec<Chain> = places
+            .map(|it| (it.device.as_str().to_owned(), *it.epoch.as_uuid()))
+            .collect();
+        let count = match feed.tell(sealed).await {
+            Ok(count) => count,
+            Err(error) => {
+                // They may not have arrived.
+                self.due.add(chains);
+                return Ok(Some(error));
+            }
+        };
+        // What there was no room for is made anew when it is due again.
+        for chain in places.into_iter().skip(count) {
+            let asked = chains.get(&chain).copied().flatten();
+            self.due.add(Chains::from([(chain, asked)]));
         }
         if let Some(gauges) = office.gauges.sources().get(&self.spec.name) {
             gauges.count_receipts(count);
