@@ -7,8 +7,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use edge_outbox::{
+    envelope::Digest,
     hub::{
-        ErasureKey, HubError, MAX_MESSAGE_BYTES, MAX_MESSAGES, Options, Reason, SCHEMA_SQL, Taken,
+        Chains, ErasureKey, HubError, Intake, MAX_MESSAGE_BYTES, MAX_MESSAGES, Options, Reason,
+        SCHEMA_SQL, Taken,
     },
     seq::Seq,
 };
@@ -841,6 +843,39 @@ async fn who_was_erased_stays_erased_however_late_an_event_arrives() {
     };
     let refused = edge_outbox::hub::Intake::open(connect(&server, "hub").await, another).await;
     assert_eq!(refused.unwrap_err(), HubError::ErasureKey);
+}
+
+/// A message costs its sender nothing to send again: it must not keep everybody else waiting.
+#[tokio::test]
+async fn an_erasing_event_that_comes_again_waits_for_nobody_and_erases_nobody_again() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let pupil = Uuid::new_v4().to_string();
+    let mut events = device.journal(1);
+    events.push(device.event(&Draft::about(&pupil)));
+    let mut request = Draft::about(&pupil);
+    request.event_type = "user.erase_requested.v1";
+    request.payload =
+        json!({"user_id": pupil, "requested_at": "2026-03-01T08:00:00.000000Z"}).to_string();
+    let erased = json!({"events": [{"seq": 2, "digest": events[1].digest.to_string()}]});
+    events.push(device.event(&request));
+    events.push(device.ledger("outbox.events_erased.v1", &erased));
+    let mut hub = intake(&server).await;
+    assert_eq!(hub.take(messages(&events)).await.unwrap(), stored(5));
+    let client = server.connect().await;
+    let audit = "select count(*) from edge_outbox_hub.audit where action = 'erased'";
+    assert_eq!(number(&client, audit).await, 1);
+
+    // Another hub is in the midst of a batch.
+    let gate = "begin; select pg_advisory_xact_lock_shared(7020584511041)";
+    client.batch_execute(gate).await.unwrap();
+    for _ in 0..3 {
+        let taken = tokio::time::timeout(Duration::from_secs(10), hub.take(messages(&events)));
+        assert_eq!(taken.await.unwrap().unwrap(), repeated(5));
+    }
+    client.batch_execute("rollback").await.unwrap();
+    assert_eq!(number(&client, audit).await, 1);
 }
 
 #[tokio::test]
