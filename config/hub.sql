@@ -176,6 +176,9 @@ create table if not exists event_rows (
 -- For erasing, and for whoever asks for all about one thing or person.
 create index if not exists event_rows_aggregate on event_rows (aggregate_id);
 create index if not exists event_rows_subject on event_rows (subject_id) where subject_id <> '';
+-- A person's id that is a UUID is found however it is spelled.
+create index if not exists event_rows_subject_lower on event_rows (lower(subject_id))
+    where subject_id <> '';
 create index if not exists event_rows_type on event_rows (event_type, received_at);
 
 create table if not exists event_rows_default partition of event_rows default;

@@ -879,6 +879,35 @@ async fn an_erasing_event_that_comes_again_waits_for_nobody_and_erases_nobody_ag
 }
 
 #[tokio::test]
+async fn a_person_whose_id_is_a_uuid_is_erased_however_it_was_spelled() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let pupil = Uuid::new_v4();
+    let mut events = device.journal(0);
+    for spelled in [
+        pupil.to_string(),
+        pupil.to_string().to_uppercase(),
+        pupil.as_simple().to_string(),
+        pupil.as_simple().to_string().to_uppercase(),
+        pupil.as_urn().to_string(),
+        pupil.as_braced().to_string(),
+        "Ada".into(),
+        "ada".into(),
+    ] {
+        events.push(device.event(&Draft::about(&spelled)));
+    }
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events)).await.unwrap();
+    let id = pupil.as_simple().to_string();
+    assert_eq!(hub.erase(&id, "a letter").await.unwrap(), 6);
+    assert_eq!(hub.erase("ada", "a letter").await.unwrap(), 1);
+    let client = server.connect().await;
+    let left = "select subject_id from edge_outbox_hub.event_rows where subject_id <> ''";
+    assert_eq!(lines(&client, left).await, ["Ada"]);
+}
+
+#[tokio::test]
 async fn an_event_that_is_stored_while_its_person_is_erased_does_not_survive_it() {
     let server = database().await;
     let mut device = ChainedDevice::new("kiosk-1");

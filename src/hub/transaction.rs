@@ -667,6 +667,7 @@ pub(super) async fn erase(
     let hash = key.hash(id);
     let hash = &hash.as_bytes()[..];
     let aggregate = Uuid::try_parse(id).ok();
+    let spellings = aggregate.map(|id| spellings(&id)).unwrap_or_default();
     transaction
         .query_typed(
             "insert into edge_outbox_hub.erased (hash) values ($1) on conflict do nothing",
@@ -678,10 +679,14 @@ pub(super) async fn erase(
         .query_typed(
             "with gone as (update edge_outbox_hub.event_rows set aggregate_id = null, \
              subject_id = null, salt = null, payload = null, payload_json = null \
-             where subject_id in ($1, $2::text) and subject_id <> '' or aggregate_id = $2 \
-             returning 1) \
+             where subject_id = $1 and subject_id <> '' or aggregate_id = $2 \
+             or lower(subject_id) = any($3) and subject_id <> '' returning 1) \
              select count(*) from gone",
-            &[(&id, Type::TEXT), (&aggregate, Type::UUID)],
+            &[
+                (&id, Type::TEXT),
+                (&aggregate, Type::UUID),
+                (&spellings, Type::TEXT_ARRAY),
+            ],
         )
         .await
         .tried("erasing a person")?;
@@ -695,6 +700,16 @@ pub(super) async fn erase(
         .await
         .tried("writing the audit")?;
     Ok(events.try_into().unwrap_or(0))
+}
+
+/// Every way to write a UUID, in small letters: [`ErasureKey::hash`] takes them for one.
+fn spellings(id: &Uuid) -> Vec<String> {
+    vec![
+        id.as_hyphenated().to_string(),
+        id.as_simple().to_string(),
+        id.as_urn().to_string(),
+        id.as_braced().to_string(),
+    ]
 }
 
 /// What is new, and what the ledgers say, by device.
