@@ -788,6 +788,32 @@ async fn first_use_registers_a_name_once_and_only_where_it_is_allowed() {
     assert_eq!(lines(&client, added).await, ["kiosk-1 first_use"]);
 }
 
+/// Of several, for which of two keys has the smaller id is chance.
+#[tokio::test]
+async fn first_use_and_what_follows_from_it_may_come_in_one_batch() {
+    let server = database().await;
+    let trust = Options {
+        first_use: true,
+        ..options()
+    };
+    let mut hub = intake_with(&server, trust).await;
+    for n in 0..8 {
+        let mut device = ChainedDevice::new(&format!("kiosk-{n}"));
+        let mut events = device.journal(2);
+        for _ in 0..2 {
+            events.push(device.rotate());
+            events.extend(device.quizzes(1));
+        }
+        events.reverse();
+        hub.take(messages(&events)).await.unwrap();
+    }
+    let client = server.connect().await;
+    assert_eq!(number(&client, EVENTS).await, 8 * 7);
+    assert_eq!(quarantined(&client).await, [""; 0]);
+    let added = "select added_by, count(*) from edge_outbox_hub.device_keys group by 1 order by 1";
+    assert_eq!(lines(&client, added).await, ["first_use 8", "rotation 16"]);
+}
+
 #[tokio::test]
 async fn who_was_erased_stays_erased_however_late_an_event_arrives() {
     let server = database().await;
