@@ -335,8 +335,8 @@ impl Intake {
         mem::take(&mut self.touched)
     }
 
-    /// What the devices of these chains may be told, as it is now; nothing of a chain whose end is
-    /// not known by its digest. Of one that nothing is held of, what its tail says is missing.
+    /// What the devices of these chains may be told, as it is now: up to where the digest is known, where
+    /// a chain ends in a loss. Of one that nothing is held of, what its tail says is missing.
     ///
     /// # Errors
     /// As [`HubError`] says.

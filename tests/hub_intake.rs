@@ -933,6 +933,52 @@ async fn a_person_whose_id_is_a_uuid_is_erased_however_it_was_spelled() {
     assert_eq!(lines(&client, left).await, ["Ada"]);
 }
 
+/// A device is told of the part of its chain that it can compare, wherever the chain ends.
+#[tokio::test]
+async fn a_chain_that_ends_in_a_loss_has_a_receipt_all_the_same() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let events = device.journal(9);
+    let (chain, end) = (
+        (String::from("kiosk-1"), *device.epoch.as_uuid()),
+        device.clone(),
+    );
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events[..5])).await.unwrap();
+    let start = device.new_epoch("recovered", 0);
+    let lost = json!({"ranges": [{"first": 6, "last": 10}]});
+    let lost = device.ledger("outbox.events_lost.v1", &lost);
+    hub.take(messages([&start, &lost])).await.unwrap();
+    assert_eq!(health(&server).await[0], "kiosk-1 1 5 10 10 10 t 0 5 {}");
+    let client = server.connect().await;
+    let asked: Chains = [(chain, None)].into();
+    let mut told = async |hub: &mut Intake| {
+        let receipts = hub.receipts(&asked).await.unwrap();
+        assert_eq!(receipts.len(), 1);
+        assert_eq!(receipts[0].missing, []);
+        (receipts[0].accounted_to, receipts[0].digest)
+    };
+    // By the epoch that came after it.
+    assert_eq!(told(&mut hub).await, (Seq::new(10), events[9].digest));
+    // By nothing: up to what is held.
+    let forgotten = "update edge_outbox_hub.epochs set previous_seq = null, previous_digest = null";
+    client.batch_execute(forgotten).await.unwrap();
+    assert_eq!(told(&mut hub).await, (Seq::new(5), events[4].digest));
+    // By a tail.
+    hub.take_tails(&[end.tail().into()]).await.unwrap();
+    assert_eq!(told(&mut hub).await, (Seq::new(10), events[9].digest));
+    // And where not one event is held.
+    client
+        .batch_execute(
+            "update edge_outbox_hub.epochs set tail_seq = null, tail_digest = null; \
+             delete from edge_outbox_hub.positions where seq < 11",
+        )
+        .await
+        .unwrap();
+    assert_eq!(told(&mut hub).await, (Seq::NONE, Digest::ZERO));
+}
+
 #[tokio::test]
 async fn an_event_that_is_stored_while_its_person_is_erased_does_not_survive_it() {
     let server = database().await;

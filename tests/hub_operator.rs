@@ -329,9 +329,9 @@ fn a_database_that_was_restored_from_a_copy_gets_a_later_name() {
     runtime.block_on(server.execute(ahead));
     desk.ok(&["new-life"]);
     assert!(life(named()) > 0xfedc_ba98_7654_7fff, "{}", named());
+    let last = format!("new_life operator {}", named());
     runtime.block_on(async {
         let said = "select action, actor, note from edge_outbox_hub.audit order by id desc limit 1";
-        let last = format!("new_life operator {}", named());
         assert_eq!(lines(&client, said).await, [last]);
     });
 
