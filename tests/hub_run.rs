@@ -472,6 +472,53 @@ fn rows_that_a_policy_hides_from_the_hub_stay_in_the_list_until_it_sees_them() {
     assert_eq!(process.stop().0, Some(0));
 }
 
+/// A device's role may insert into `device_events` whatever its columns take.
+#[test]
+fn what_one_devices_role_writes_keeps_no_other_devices_events_away() {
+    let runtime = runtime();
+    let server = runtime.block_on(async {
+        let server = database().await;
+        add_inbox(&server).await;
+        server
+    });
+    let mut kiosks = ["kiosk-1", "kiosk-2"].map(Kiosk::new);
+    kiosks[0].append_some(1);
+    kiosks[0].forward(vec![to_postgres(&server)]);
+    kiosks[0].wait_until_caught_up("postgres");
+    // Numbers of arrival that are yet to come, one of them in an event larger than any.
+    runtime.block_on(server.execute(
+        "insert into device_events overriding system value \
+         select 'greedy', epoch, n, digest, id, null, event_type, event_version, \
+         case n when 9 then repeat('x', 20000000) else source end, occurred_at, clock_wall, \
+         clock_sync, boot_id, boottime_us, kind, prev, private_digest, key_id, signature, leaf, size, \
+         path, redelivered, aggregate_id, subject_id, salt, payload, payload_json, received_at, \
+         arrival + n from (select * from device_events order by arrival desc limit 1) e, \
+         generate_series(1, 9) n",
+    ));
+    kiosks[1].append_some(20);
+    kiosks[1].forward(vec![to_postgres(&server)]);
+    let delivered = kiosks[1].wait_until_caught_up("postgres");
+    assert_eq!(delivered.dead_letters, 0, "{delivered:?}");
+    let mut hub = HubHome::new("hub", &server, &inbox_source(&server));
+    hub.ok(&["key"]);
+    let process = hub.start();
+    let client = runtime.block_on(server.connect());
+    wait_for_events(&runtime, &client, 2 + 21);
+    wait_until(&runtime, "an empty inbox", || async {
+        listed_in(&client).await == 0
+    });
+    let asides = "select reason, count(*), max(bytes) < 1000000 from edge_outbox_hub.quarantine \
+                  where reason = 'unreadable' group by 1";
+    assert_eq!(runtime.block_on(lines(&client, asides)), ["unreadable 1 t"]);
+    // And listed again, for a hub that was restored, all of it is known.
+    runtime.block_on(server.execute("select edge_outbox_list_since('-infinity')"));
+    wait_until(&runtime, "an empty inbox", || async {
+        listed_in(&client).await == 0
+    });
+    assert_eq!(runtime.block_on(number(&client, EVENTS)), 2 + 21);
+    assert_eq!(process.stop().0, Some(0));
+}
+
 async fn listed_in(client: &Client) -> i64 {
     number(client, "select count(*) from edge_outbox_inbox").await
 }
