@@ -1,4 +1,7 @@
-use tokio_postgres::{Error, error::SqlState};
+use tokio_postgres::{
+    Error,
+    error::{DbError, SqlState},
+};
 use uuid::Uuid;
 
 use crate::sink::{
@@ -73,7 +76,10 @@ impl HubError {
         let (said, remedy) = match error.as_db_error() {
             Some(error) => (
                 format!("the server says {}", said(error)),
-                remedy(error.code()),
+                match is_of_partitions(error) {
+                    true => Remedy::Mend,
+                    false => remedy(error.code()),
+                },
             ),
             None => (in_full(error), Remedy::Reconnect),
         };
@@ -129,6 +135,14 @@ impl From<HubError> for SinkError {
             None => same,
         }
     }
+}
+
+/// Whether no partition takes a row. The server has no SQLSTATE of its own for it; a check names its
+/// constraint.
+fn is_of_partitions(error: &DbError) -> bool {
+    *error.code() == SqlState::CHECK_VIOLATION
+        && error.constraint().is_none()
+        && error.table().is_some()
 }
 
 fn remedy(code: &SqlState) -> Remedy {
