@@ -238,7 +238,8 @@ impl MqttFeed {
                 None => return Err(self.lost(&"its task ended")),
                 Some(News::Subscribed(answer)) => {
                     let refused = answer.return_codes.iter().find_map(|code| match code {
-                        SubscribeReasonCode::Success(_) => None,
+                        // Less would not come again.
+                        SubscribeReasonCode::Success(QoS::AtLeastOnce) => None,
                         code => Some(format!("{code:?}")),
                     });
                     return match refused {
