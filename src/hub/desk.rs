@@ -155,8 +155,9 @@ impl Desk {
         loop {
             // Made before what is there is fetched, so that nothing is left between the two.
             let called = office.elsewhere.called.notified();
+            let left = office.elsewhere.fetch(&self.spec.name);
             if feed.can_tell() {
-                self.due.add(office.elsewhere.fetch(&self.spec.name));
+                self.due.add(left);
             }
             let due = self.due.first().filter(|_| feed.can_tell());
             let load = tokio::select! {
@@ -181,7 +182,7 @@ impl Desk {
                     Err(error) => return Ok(error),
                 },
             };
-            let taken = self.take(&load).await?;
+            let taken = self.take(&load, feed.can_tell()).await?;
             if let Err(error) = feed.acknowledge().await {
                 return Ok(error);
             }
@@ -192,8 +193,8 @@ impl Desk {
         }
     }
 
-    /// Has a load stored, however long that takes.
-    async fn take(&mut self, load: &Load) -> Result<Taken, Stopped> {
+    /// Has a load stored, however long that takes; `tells`: its devices can be told of it.
+    async fn take(&mut self, load: &Load, tells: bool) -> Result<Taken, Stopped> {
         loop {
             self.ready().await?;
             let Some(intake) = &mut self.intake else {
@@ -214,7 +215,7 @@ impl Desk {
                 Ok(taken) => {
                     let Touched { mut events, tails } = intake.touched();
                     let own = events.remove(self.spec.name.as_str());
-                    if self.office.key.is_some() {
+                    if tells && self.office.key.is_some() {
                         self.due.add(own.unwrap_or_default());
                         self.due.add(tails);
                     }
