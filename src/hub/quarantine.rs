@@ -290,7 +290,8 @@ pub(super) async fn waiting(
              where q.id > $1 and q.id <= $2 and octet_length(q.message) = q.bytes and case \
              when q.reason in ('unknown_device', 'unknown_key', 'wrong_device') then exists (select \
              from edge_outbox_hub.device_keys k \
-             where k.key_id in (q.key_id, q.predecessor) and k.device = q.device) \
+             where k.device = q.device and (k.key_id = q.key_id \
+             or k.key_id = q.predecessor and k.revoked_at is null)) \
              when q.reason in ('retired_key', 'key_of_epoch') then exists (select \
              from edge_outbox_hub.epochs e where e.device = q.device and e.epoch = q.epoch \
              and e.key_id = q.key_id) \
