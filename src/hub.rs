@@ -96,6 +96,8 @@ pub const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
 const MAX_TRIES: usize = 5;
 /// Messages that are taken out of quarantine at a time.
 const RETRY_BATCH: i64 = 256;
+/// Devices whose chains are looked after at a time.
+const WALKS_AT_ONCE: i64 = 64;
 /// How often quarantine is gone through again because something in it was what something else in it
 /// had waited for.
 const MAX_PASSES: usize = 64;
@@ -328,6 +330,26 @@ impl Intake {
             }
         }
         Ok(taken)
+    }
+
+    /// Walks chains further whose walk in several transactions ended before its end, because the hub
+    /// that was at it is gone.
+    ///
+    /// # Errors
+    /// As [`HubError`] says.
+    pub async fn walk_waiting(&mut self) -> Result<(), HubError> {
+        let answer = self
+            .client
+            .query_typed(
+                "select distinct device from edge_outbox_hub.epochs where walk_due \
+                 order by device limit $1",
+                &[(&WALKS_AT_ONCE, Type::INT8)],
+            )
+            .await
+            .tried("looking for chains to walk")?;
+        let due = answer.iter().map(|row| get(row, 0));
+        let due: Vec<String> = due.collect::<Result<_, _>>()?;
+        self.walk_on(due).await
     }
 
     /// The chains that something was taken of since this was last asked.

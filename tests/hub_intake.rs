@@ -1097,6 +1097,25 @@ async fn a_chain_that_a_late_event_joins_is_walked_in_as_many_transactions_as_it
 }
 
 #[tokio::test]
+async fn a_walk_whose_hub_was_killed_between_two_transactions_is_ended_by_another() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let events = device.journal(9);
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events)).await.unwrap();
+    // As the first of them leaves it.
+    server
+        .execute(
+            "update edge_outbox_hub.epochs set complete_to = 0, complete_digest = null, walk_due = true",
+        )
+        .await;
+    assert_eq!(health(&server).await, ["kiosk-1 1 10 10 0 0 f 0 0 {}"]);
+    hub.walk_waiting().await.unwrap();
+    assert_eq!(health(&server).await, ["kiosk-1 1 10 10 10 10 t 0 0 {}"]);
+}
+
+#[tokio::test]
 async fn the_hubs_role_can_do_no_more_than_take_events() {
     let server = database().await;
     intake(&server).await;
