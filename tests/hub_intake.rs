@@ -953,7 +953,7 @@ async fn a_chain_that_ends_in_a_loss_has_a_receipt_all_the_same() {
     assert_eq!(health(&server).await[0], "kiosk-1 1 5 10 10 10 t 0 5 {}");
     let client = server.connect().await;
     let asked: Chains = [(chain, None)].into();
-    let mut told = async |hub: &mut Intake| {
+    let told = async |hub: &mut Intake| {
         let receipts = hub.receipts(&asked).await.unwrap();
         assert_eq!(receipts.len(), 1);
         assert_eq!(receipts[0].missing, []);
