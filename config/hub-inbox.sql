@@ -28,6 +28,8 @@ begin;
 select pg_advisory_xact_lock(7020584511042);
 
 do $$
+declare
+    home name;
 begin
     if to_regclass('edge_outbox_inbox') is not null then
         return;
@@ -35,34 +37,68 @@ begin
     -- Whatever is stored before the trigger is there is in the list by the statement below.
     lock table device_events in share row exclusive mode;
 
+    -- An event by its key: that is bounded and there once, whatever else a device's role writes.
     create table edge_outbox_inbox (
-        arrival bigint  primary key,
-        -- Of the payload.
-        bytes   integer not null
+        id     bigint generated always as identity primary key,
+        device text   not null,
+        epoch  uuid   not null,
+        seq    bigint not null,
+        digest bytea  not null,
+        -- How much of it is as long as its device likes.
+        bytes  bigint not null
     );
 
     -- With the rights of the owner: a device may not write here.
     create function edge_outbox_note_arrivals() returns trigger
     language plpgsql security definer as $note$
     begin
-        insert into edge_outbox_inbox (arrival, bytes)
-        select arrival, coalesce(octet_length(payload), 0) from added;
+        insert into edge_outbox_inbox (device, epoch, seq, digest, bytes)
+        select device, epoch, seq, digest,
+            octet_length(device) + octet_length(digest) + octet_length(event_type)::bigint
+            + octet_length(source) + octet_length(clock_sync) + octet_length(kind)
+            + octet_length(prev) + octet_length(private_digest) + octet_length(key_id)
+            + octet_length(signature) + octet_length(path) + coalesce(octet_length(original_id), 0)
+            + coalesce(octet_length(subject_id), 0) + coalesce(octet_length(salt), 0)
+            + coalesce(octet_length(payload), 0)
+        from added order by arrival;
         return null;
     end
     $note$;
 
-    -- Where this script found the tables: a caller's search path must not lead the function elsewhere.
-    execute format('alter function edge_outbox_note_arrivals() set search_path = %I, pg_temp',
-        (select nspname from pg_class join pg_namespace n on n.oid = relnamespace
-         where pg_class.oid = 'device_events'::regclass));
+    -- Lists once more what was stored since: for a hub whose database was restored from a copy.
+    create function edge_outbox_list_since(since timestamptz) returns bigint
+    language plpgsql as $list$
+    declare
+        listed bigint;
+    begin
+        insert into edge_outbox_inbox (device, epoch, seq, digest, bytes)
+        select device, epoch, seq, digest,
+            octet_length(device) + octet_length(digest) + octet_length(event_type)::bigint
+            + octet_length(source) + octet_length(clock_sync) + octet_length(kind)
+            + octet_length(prev) + octet_length(private_digest) + octet_length(key_id)
+            + octet_length(signature) + octet_length(path) + coalesce(octet_length(original_id), 0)
+            + coalesce(octet_length(subject_id), 0) + coalesce(octet_length(salt), 0)
+            + coalesce(octet_length(payload), 0)
+        from device_events where received_at >= since order by arrival;
+        get diagnostics listed = row_count;
+        return listed;
+    end
+    $list$;
+
+    -- Where this script found the tables: a caller's search path must not lead the functions elsewhere.
+    home := (select nspname from pg_class join pg_namespace n on n.oid = relnamespace
+        where pg_class.oid = 'device_events'::regclass);
+    execute format('alter function edge_outbox_note_arrivals() set search_path = %I, pg_temp', home);
+    execute format('alter function edge_outbox_list_since(timestamptz) set search_path = %I, pg_temp',
+        home);
     revoke all on function edge_outbox_note_arrivals() from public;
+    revoke all on function edge_outbox_list_since(timestamptz) from public;
 
     create trigger edge_outbox_note_arrivals after insert on device_events
     referencing new table as added
     for each statement execute function edge_outbox_note_arrivals();
 
-    insert into edge_outbox_inbox (arrival, bytes)
-    select arrival, coalesce(octet_length(payload), 0) from device_events;
+    perform edge_outbox_list_since('-infinity');
 end
 $$;
 

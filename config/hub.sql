@@ -27,13 +27,24 @@ select pg_advisory_xact_lock(7020584511039);
 create schema if not exists edge_outbox_hub;
 set local search_path to edge_outbox_hub;
 
+-- A name for a life of this database: a UUID of version 7, that is milliseconds since 1970 and then
+-- what is random. Devices believe the latest that they have heard of, so it is later than the one
+-- before it even where a clock went back.
+create or replace function next_life(before uuid) returns uuid
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+    select (lpad(to_hex(greatest(
+        floor(extract(epoch from clock_timestamp()) * 1000)::bigint,
+        ('x0000' || left(translate(before::text, '-', ''), 12))::bit(64)::bigint + 1)), 12, '0')
+        || '7' || right(translate(gen_random_uuid()::text, '-', ''), 19))::uuid
+$$;
+
 -- Which version of this script made the tables. `hub` names this database in receipts; whoever
--- restores the database from a copy gives it a new one. `erasure_key` is the digest of the key under
+-- restores the database from a copy gives it a new one (`edge-outbox hub new-life`). `erasure_key` is the digest of the key under
 -- which `erased` holds its hashes: a hub with another does not start.
 create table if not exists schema_version (
     only_row    boolean     primary key default true check (only_row),
     version     integer     not null,
-    hub         uuid        not null default gen_random_uuid(),
+    hub         uuid        not null default next_life(null),
     erasure_key bytea       check (octet_length(erasure_key) = 32),
     created_at  timestamptz not null default now()
 );
@@ -165,6 +176,9 @@ create table if not exists event_rows (
 -- For erasing, and for whoever asks for all about one thing or person.
 create index if not exists event_rows_aggregate on event_rows (aggregate_id);
 create index if not exists event_rows_subject on event_rows (subject_id) where subject_id <> '';
+-- A person's id that is a UUID is found however it is spelled.
+create index if not exists event_rows_subject_lower on event_rows (lower(subject_id))
+    where subject_id <> '';
 create index if not exists event_rows_type on event_rows (event_type, received_at);
 
 create table if not exists event_rows_default partition of event_rows default;
@@ -394,6 +408,7 @@ begin
     grant usage on sequence receipt_generation to edge_outbox_hub_intake;
 
     grant insert on devices, device_keys, erased, audit to edge_outbox_hub_operator;
+    grant update (hub) on schema_version to edge_outbox_hub_operator;
     grant update (revoked_at, revoked_epoch, revoked_seq, epochs_before) on device_keys
         to edge_outbox_hub_operator;
     grant delete on quarantine to edge_outbox_hub_operator;

@@ -84,6 +84,8 @@ pub const INBOX_SQL: &str = include_str!("../config/hub-inbox.sql");
 /// The version of that script.
 pub const SCHEMA_VERSION: i32 = 1;
 
+/// The version of the UUID that names a life of a database: one that begins with the time.
+const LIFE_VERSION: usize = 7;
 /// Partitions that are made ahead, in months.
 const MONTHS_AHEAD: i32 = 3;
 /// The most messages in one transaction.
@@ -94,6 +96,8 @@ pub const MAX_BATCH_BYTES: usize = 32 * 1024 * 1024;
 const MAX_TRIES: usize = 5;
 /// Messages that are taken out of quarantine at a time.
 const RETRY_BATCH: i64 = 256;
+/// Devices whose chains are looked after at a time.
+const WALKS_AT_ONCE: i64 = 64;
 /// How often quarantine is gone through again because something in it was what something else in it
 /// had waited for.
 const MAX_PASSES: usize = 64;
@@ -155,8 +159,6 @@ pub struct Intake {
     client: Client,
     options: Options,
     prover: Prover,
-    /// Which database this is, in receipts.
-    hub: Uuid,
     touched: Touched,
     /// Ends with it, where the connection was made here.
     _task: Option<Task>,
@@ -167,7 +169,8 @@ impl Intake {
     /// is the one that the database knows; the first one counts.
     ///
     /// # Errors
-    /// The tables are not there, not of this version, or not ours to use; or the key is another.
+    /// The tables are not there, not of this version, or not ours to use; or the key is another; or
+    /// the database has a name that devices cannot order.
     pub async fn open(client: Client, options: Options) -> Result<Self, HubError> {
         client
             .batch_execute(SESSION)
@@ -203,8 +206,11 @@ impl Intake {
         if !get::<bool>(row, 0)? {
             return Err(HubError::ErasureKey);
         }
+        let hub: Uuid = get(row, 1)?;
+        if hub.get_version_num() != LIFE_VERSION {
+            return Err(HubError::Life { found: hub });
+        }
         let intake = Self {
-            hub: get(row, 1)?,
             client,
             options,
             prover: Prover::default(),
@@ -326,19 +332,39 @@ impl Intake {
         Ok(taken)
     }
 
+    /// Walks chains further whose walk in several transactions ended before its end, because the hub
+    /// that was at it is gone.
+    ///
+    /// # Errors
+    /// As [`HubError`] says.
+    pub async fn walk_waiting(&mut self) -> Result<(), HubError> {
+        let answer = self
+            .client
+            .query_typed(
+                "select distinct device from edge_outbox_hub.epochs where walk_due \
+                 order by device limit $1",
+                &[(&WALKS_AT_ONCE, Type::INT8)],
+            )
+            .await
+            .tried("looking for chains to walk")?;
+        let due = answer.iter().map(|row| get(row, 0));
+        let due: Vec<String> = due.collect::<Result<_, _>>()?;
+        self.walk_on(due).await
+    }
+
     /// The chains that something was taken of since this was last asked.
     pub fn touched(&mut self) -> Touched {
         mem::take(&mut self.touched)
     }
 
-    /// What the devices of these chains may be told, as it is now; nothing of a chain whose end is
-    /// not known by its digest. Of one that nothing is held of, what its tail says is missing.
+    /// What the devices of these chains may be told, as it is now: up to where the digest is known, where
+    /// a chain ends in a loss. Of one that nothing is held of, what its tail says is missing.
     ///
     /// # Errors
     /// As [`HubError`] says.
     pub async fn receipts(&mut self, chains: &Chains) -> Result<Vec<Receipt>, HubError> {
         let transaction = begin(&mut self.client).await?;
-        let receipts = receipts::make(&transaction, self.hub, chains).await?;
+        let receipts = receipts::make(&transaction, chains).await?;
         commit(transaction).await?;
         Ok(receipts)
     }

@@ -7,8 +7,10 @@ mod support;
 use std::time::{Duration, Instant};
 
 use edge_outbox::{
+    envelope::Digest,
     hub::{
-        ErasureKey, HubError, MAX_MESSAGE_BYTES, MAX_MESSAGES, Options, Reason, SCHEMA_SQL, Taken,
+        Chains, ErasureKey, HubError, Intake, MAX_MESSAGE_BYTES, MAX_MESSAGES, Options, Reason,
+        SCHEMA_SQL, Taken,
     },
     seq::Seq,
 };
@@ -786,6 +788,32 @@ async fn first_use_registers_a_name_once_and_only_where_it_is_allowed() {
     assert_eq!(lines(&client, added).await, ["kiosk-1 first_use"]);
 }
 
+/// Of several, for which of two keys has the smaller id is chance.
+#[tokio::test]
+async fn first_use_and_what_follows_from_it_may_come_in_one_batch() {
+    let server = database().await;
+    let trust = Options {
+        first_use: true,
+        ..options()
+    };
+    let mut hub = intake_with(&server, trust).await;
+    for n in 0..8 {
+        let mut device = ChainedDevice::new(&format!("kiosk-{n}"));
+        let mut events = device.journal(2);
+        for _ in 0..2 {
+            events.push(device.rotate());
+            events.extend(device.quizzes(1));
+        }
+        events.reverse();
+        hub.take(messages(&events)).await.unwrap();
+    }
+    let client = server.connect().await;
+    assert_eq!(number(&client, EVENTS).await, 8 * 7);
+    assert_eq!(quarantined(&client).await, [""; 0]);
+    let added = "select added_by, count(*) from edge_outbox_hub.device_keys group by 1 order by 1";
+    assert_eq!(lines(&client, added).await, ["first_use 8", "rotation 16"]);
+}
+
 #[tokio::test]
 async fn who_was_erased_stays_erased_however_late_an_event_arrives() {
     let server = database().await;
@@ -841,6 +869,114 @@ async fn who_was_erased_stays_erased_however_late_an_event_arrives() {
     };
     let refused = edge_outbox::hub::Intake::open(connect(&server, "hub").await, another).await;
     assert_eq!(refused.unwrap_err(), HubError::ErasureKey);
+}
+
+/// A message costs its sender nothing to send again: it must not keep everybody else waiting.
+#[tokio::test]
+async fn an_erasing_event_that_comes_again_waits_for_nobody_and_erases_nobody_again() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let pupil = Uuid::new_v4().to_string();
+    let mut events = device.journal(1);
+    events.push(device.event(&Draft::about(&pupil)));
+    let mut request = Draft::about(&pupil);
+    request.event_type = "user.erase_requested.v1";
+    request.payload =
+        json!({"user_id": pupil, "requested_at": "2026-03-01T08:00:00.000000Z"}).to_string();
+    let erased = json!({"events": [{"seq": 2, "digest": events[1].digest.to_string()}]});
+    events.push(device.event(&request));
+    events.push(device.ledger("outbox.events_erased.v1", &erased));
+    let mut hub = intake(&server).await;
+    assert_eq!(hub.take(messages(&events)).await.unwrap(), stored(5));
+    let client = server.connect().await;
+    let audit = "select count(*) from edge_outbox_hub.audit where action = 'erased'";
+    assert_eq!(number(&client, audit).await, 1);
+
+    // Another hub is in the midst of a batch.
+    let gate = "begin; select pg_advisory_xact_lock_shared(7020584511041)";
+    client.batch_execute(gate).await.unwrap();
+    for _ in 0..3 {
+        let taken = tokio::time::timeout(Duration::from_secs(10), hub.take(messages(&events)));
+        assert_eq!(taken.await.unwrap().unwrap(), repeated(5));
+    }
+    client.batch_execute("rollback").await.unwrap();
+    assert_eq!(number(&client, audit).await, 1);
+}
+
+#[tokio::test]
+async fn a_person_whose_id_is_a_uuid_is_erased_however_it_was_spelled() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let pupil = Uuid::new_v4();
+    let mut events = device.journal(0);
+    for spelled in [
+        pupil.to_string(),
+        pupil.to_string().to_uppercase(),
+        pupil.as_simple().to_string(),
+        pupil.as_simple().to_string().to_uppercase(),
+        pupil.as_urn().to_string(),
+        pupil.as_braced().to_string(),
+        "Ada".into(),
+        "ada".into(),
+    ] {
+        events.push(device.event(&Draft::about(&spelled)));
+    }
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events)).await.unwrap();
+    let id = pupil.as_simple().to_string();
+    assert_eq!(hub.erase(&id, "a letter").await.unwrap(), 6);
+    assert_eq!(hub.erase("ada", "a letter").await.unwrap(), 1);
+    let client = server.connect().await;
+    let left = "select subject_id from edge_outbox_hub.event_rows where subject_id <> ''";
+    assert_eq!(lines(&client, left).await, ["Ada"]);
+}
+
+/// A device is told of the part of its chain that it can compare, wherever the chain ends.
+#[tokio::test]
+async fn a_chain_that_ends_in_a_loss_has_a_receipt_all_the_same() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let events = device.journal(9);
+    let (chain, end) = (
+        (String::from("kiosk-1"), *device.epoch.as_uuid()),
+        device.clone(),
+    );
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events[..5])).await.unwrap();
+    let start = device.new_epoch("recovered", 0);
+    let lost = json!({"ranges": [{"first": 6, "last": 10}]});
+    let lost = device.ledger("outbox.events_lost.v1", &lost);
+    hub.take(messages([&start, &lost])).await.unwrap();
+    assert_eq!(health(&server).await[0], "kiosk-1 1 5 10 10 10 t 0 5 {}");
+    let client = server.connect().await;
+    let asked: Chains = [(chain, None)].into();
+    let told = async |hub: &mut Intake| {
+        let receipts = hub.receipts(&asked).await.unwrap();
+        assert_eq!(receipts.len(), 1);
+        assert_eq!(receipts[0].missing, []);
+        (receipts[0].accounted_to, receipts[0].digest)
+    };
+    // By the epoch that came after it.
+    assert_eq!(told(&mut hub).await, (Seq::new(10), events[9].digest));
+    // By nothing: up to what is held.
+    let forgotten = "update edge_outbox_hub.epochs set previous_seq = null, previous_digest = null";
+    client.batch_execute(forgotten).await.unwrap();
+    assert_eq!(told(&mut hub).await, (Seq::new(5), events[4].digest));
+    // By a tail.
+    hub.take_tails(&[end.tail().into()]).await.unwrap();
+    assert_eq!(told(&mut hub).await, (Seq::new(10), events[9].digest));
+    // And where not one event is held.
+    client
+        .batch_execute(
+            "update edge_outbox_hub.epochs set tail_seq = null, tail_digest = null; \
+             delete from edge_outbox_hub.positions where seq < 11",
+        )
+        .await
+        .unwrap();
+    assert_eq!(told(&mut hub).await, (Seq::NONE, Digest::ZERO));
 }
 
 #[tokio::test]
@@ -958,6 +1094,25 @@ async fn a_chain_that_a_late_event_joins_is_walked_in_as_many_transactions_as_it
         .lines()
         .filter(|line| line.contains("for no key update"));
     assert_eq!(walks.count(), 2, "{behind}");
+}
+
+#[tokio::test]
+async fn a_walk_whose_hub_was_killed_between_two_transactions_is_ended_by_another() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let events = device.journal(9);
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events)).await.unwrap();
+    // As the first of them leaves it.
+    server
+        .execute(
+            "update edge_outbox_hub.epochs set complete_to = 0, complete_digest = null, walk_due = true",
+        )
+        .await;
+    assert_eq!(health(&server).await, ["kiosk-1 1 10 10 0 0 f 0 0 {}"]);
+    hub.walk_waiting().await.unwrap();
+    assert_eq!(health(&server).await, ["kiosk-1 1 10 10 10 10 t 0 0 {}"]);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 #![cfg(all(feature = "hub", feature = "cli"))]
 mod support;
 
-use edge_outbox::hub::Reason;
+use edge_outbox::hub::{Intake, Reason, Remedy};
 use serde_json::{Value, json};
 use support::{
     chained_device::{ChainedDevice, Draft},
@@ -292,4 +292,59 @@ fn who_is_erased_is_gone_and_the_tables_verify_until_somebody_changes_them() {
     );
     let found = ended.stdout.lines().last().unwrap();
     assert!(found.ends_with(": 3 findings"), "{found}");
+}
+
+/// Devices order the lives of a hub by the first eight bytes of its name, so each life's is of version
+/// 7 and later than the one before.
+#[test]
+fn a_database_that_was_restored_from_a_copy_gets_a_later_name() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(database());
+    let desk = operator(&server);
+    let client = runtime.block_on(server.connect());
+    let named = || -> uuid::Uuid {
+        let name = "select hub from edge_outbox_hub.schema_version";
+        runtime.block_on(lines(&client, name))[0].parse().unwrap()
+    };
+    let life = |name: uuid::Uuid| name.as_u64_pair().0;
+    let made = named();
+    assert_eq!(made.get_version_num(), 7, "{made}");
+    assert_eq!(made.get_variant(), uuid::Variant::RFC4122, "{made}");
+    let (seconds, _) = made.get_timestamp().unwrap().to_unix();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    assert!(now.unwrap().as_secs().abs_diff(seconds) < 60, "{made}");
+
+    let mut before = made;
+    for _ in 0..3 {
+        let said = desk.ok(&["new-life"]);
+        let name = named();
+        assert!(said.contains(&name.to_string()), "{said}");
+        assert_eq!(name.get_version_num(), 7);
+        assert!(life(name) > life(before), "{name} after {before}");
+        before = name;
+    }
+    // Also after one whose clock was ahead.
+    let ahead = "update edge_outbox_hub.schema_version \
+                 set hub = 'fedcba98-7654-7fff-bfff-ffffffffffff'";
+    runtime.block_on(server.execute(ahead));
+    desk.ok(&["new-life"]);
+    assert!(life(named()) > 0xfedc_ba98_7654_7fff, "{}", named());
+    let last = format!("new_life operator {}", named());
+    runtime.block_on(async {
+        let said = "select action, actor, note from edge_outbox_hub.audit order by id desc limit 1";
+        assert_eq!(lines(&client, said).await, [last]);
+    });
+
+    // A name that devices could take for an earlier one is not used.
+    runtime.block_on(
+        server.execute("update edge_outbox_hub.schema_version set hub = gen_random_uuid()"),
+    );
+    runtime.block_on(async {
+        let refused = Intake::open(connect(&server, "hub").await, options()).await;
+        let error = refused.unwrap_err();
+        assert_eq!(error.remedy(), Remedy::Mend);
+        assert!(error.hint().unwrap().contains("hub new-life"), "{error}");
+    });
+    desk.ok(&["new-life"]);
+    runtime.block_on(intake_with(&server, options()));
 }

@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     io::{Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
@@ -217,6 +218,23 @@ fn over_nats_a_device_learns_what_is_safe_what_is_missing_and_what_nobody_ever_h
         |it| it.generation > generation,
     );
 
+    // Each tail is answered anew, whether there is news or not: a device sends what is missing again
+    // only once a later receipt still names it.
+    let mut generation = last(&device)
+        .map(|message| Receipt::verify(&message, &key).unwrap().generation)
+        .unwrap();
+    for _ in 0..2 {
+        runtime.block_on(publish(&context, tails.clone(), device.tail()));
+        let told = wait_for(
+            &key,
+            "a tail without news",
+            || last(&device),
+            |it| it.generation > generation,
+        );
+        assert_eq!(told.accounted_to, Seq::new(15));
+        generation = told.generation;
+    }
+
     // Of an epoch that nothing is held of, all is missing. The key has to be the device's.
     let mut wiped = device.clone();
     wiped.new_epoch("recovered", 0);
@@ -381,6 +399,92 @@ fn what_comes_out_of_quarantine_is_told_of_the_way_that_it_came() {
     let told = wait_for(&key, "all of it", last, |it| it.accounted_to == Seq::new(4));
     assert_eq!((told.digest, told.quarantined), (device.head, 0));
     assert_eq!(process.stop().0, Some(0));
+}
+
+/// More receipts at once than wait for a connection: what there is no room for stays due, and the
+/// acknowledgements keep theirs.
+#[test]
+fn receipts_that_a_slow_broker_does_not_take_wait_and_end_no_connection() {
+    const DEVICES: usize = 500;
+    const EPOCHS: usize = 8;
+    let runtime = Runtime::new().unwrap();
+    let mut mosquitto = MosquittoServer::with("max_inflight_messages 1000\nallow_anonymous true");
+    let server = runtime.block_on(database());
+    let source = format!(
+        "[sources.mqtt]\ntype = \"mqtt\"\nservers = [\"{}\"]\nclient_id = \"hub-a\"\n",
+        mosquitto.url()
+    );
+    let (mut hub, _) = home(&server, &source);
+    let process = hub.start();
+    let deadline = Instant::now() + LIMIT;
+    while !mosquitto.log().contains("hub-a") {
+        assert!(Instant::now() < deadline, "the hub does not come");
+        thread::sleep(POLL);
+    }
+    // Devices that share a key, which keeps the test short, each with epochs that it is told of.
+    let mut device = ChainedDevice::new("kiosk-0");
+    device.journal(3);
+    let client = runtime.block_on(async {
+        let client = server.connect().await;
+        let public_key = device.public_key();
+        let (id, key) = (public_key.id(), public_key.as_bytes());
+        let hex = |bytes: &[u8]| -> String {
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let (id, key) = (hex(id.as_bytes()), hex(key));
+        let statements = format!(
+            "set search_path to edge_outbox_hub; \
+             insert into devices (device, added_by) \
+             select 'kiosk-' || n, 'operator' from generate_series(1, {DEVICES}) n; \
+             insert into device_keys (device, key_id, public_key, added_by) \
+             select device, '\\x{id}', '\\x{key}', 'operator' from devices; \
+             insert into epochs (device, epoch, key_id) \
+             select device, '{}', '\\x{id}' from devices; \
+             insert into epochs (device, epoch, key_id) \
+             select device, gen_random_uuid(), '\\x{id}' from devices, generate_series(2, {EPOCHS})",
+            device.epoch
+        );
+        client.batch_execute(&statements).await.unwrap();
+        let lock = "begin; lock table edge_outbox_hub.epochs in access exclusive mode";
+        client.batch_execute(lock).await.unwrap();
+        client
+    });
+    let told = Subscriber::start(&mosquitto.url(), "edupulse/receipts/#");
+    runtime.block_on(async {
+        let mut options = MqttOptions::new("devices", "127.0.0.1", mosquitto.port());
+        options.set_max_packet_size(Some(1 << 20));
+        let (publisher, mut connection) = AsyncClient::new(options, DEVICES);
+        tokio::spawn(async move { while connection.poll().await.is_ok() {} });
+        for n in 1..=DEVICES {
+            device.name = format!("kiosk-{n}").parse().unwrap();
+            let topic = format!("edupulse/tails/{}", device.name.as_str());
+            let sent = publisher.publish(topic, QoS::AtLeastOnce, true, device.tail());
+            sent.await.unwrap();
+        }
+    });
+    thread::sleep(Duration::from_secs(2));
+    mosquitto.freeze();
+    runtime.block_on(client.batch_execute("rollback")).unwrap();
+    thread::sleep(Duration::from_secs(5));
+    mosquitto.thaw();
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let messages = told.messages();
+        let chains: BTreeSet<&str> = messages.iter().map(|it| it.topic.as_str()).collect();
+        if chains.len() == DEVICES * EPOCHS {
+            break;
+        }
+        let log = process.log();
+        assert!(
+            Instant::now() < deadline,
+            "{} chains are told of: {log}",
+            chains.len()
+        );
+        thread::sleep(POLL);
+    }
+    let (code, _, log) = process.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("source mqtt: "), "{log}");
 }
 
 fn get(at: &str, path: &str) -> String {

@@ -287,6 +287,37 @@ fn while_postgres_is_away_nothing_is_acknowledged_and_the_log_has_two_lines() {
 }
 
 #[test]
+fn a_receipt_that_the_database_fails_at_does_not_keep_a_quiet_hub_from_what_comes_later() {
+    let runtime = runtime();
+    let nats = NatsServer::start();
+    let mut server = runtime.block_on(async {
+        nats.create_stream(|_| {}).await;
+        database().await
+    });
+    let mut hub = HubHome::new("hub", &server, &nats_source(&nats));
+    hub.ok(&["key"]);
+    let mut process = hub.start();
+    let mut kiosk = Kiosk::new("kiosk-1");
+    kiosk.forward(vec![to_nats(&nats)]);
+    let client = runtime.block_on(server.connect());
+    kiosk.append_some(5);
+    wait_for_events(&runtime, &client, 6);
+    // Told of the first ones just now, the device hears of these a second later.
+    kiosk.append_some(5);
+    wait_for_events(&runtime, &client, 11);
+    server.kill();
+    process.wait_for_log("the database, for source nats");
+    thread::sleep(Duration::from_secs(5));
+    server.start_again();
+    let client = runtime.block_on(server.connect());
+    let tail = kiosk.append_some(5);
+    wait_for_events(&runtime, &client, tail.get());
+    wait_until_acknowledged(&runtime, &nats);
+    assert_clean(&runtime, &server, &[&kiosk]);
+    assert_eq!(process.stop().0, Some(0));
+}
+
+#[test]
 fn a_broker_that_goes_away_is_waited_for_and_told_of_once() {
     let runtime = runtime();
     let (mut nats, mut mosquitto) = (NatsServer::start(), MosquittoServer::with(MOSQUITTO));
@@ -393,6 +424,103 @@ fn a_row_that_commits_after_later_ones_were_read_is_not_passed_over() {
             && number(&client, "select count(*) from edge_outbox_inbox").await == 0
     });
     drop(process);
+}
+
+/// Row-level security hides rows without a word: what a hub does not see must not leave its list.
+#[test]
+fn rows_that_a_policy_hides_from_the_hub_stay_in_the_list_until_it_sees_them() {
+    const POLICY: &str =
+        "create policy all_rows_out on device_events for select to hub using (true)";
+    let runtime = runtime();
+    let server = runtime.block_on(async {
+        let server = database().await;
+        add_inbox(&server).await;
+        server
+            .execute("alter table device_events enable row level security")
+            .await;
+        server
+    });
+    let mut kiosk = Kiosk::new("kiosk-1");
+    kiosk.append_some(3);
+    kiosk.forward(vec![to_postgres(&server)]);
+    kiosk.wait_until_caught_up("postgres");
+    let client = runtime.block_on(server.connect());
+    let listed = || runtime.block_on(listed_in(&client));
+    let mut hub = HubHome::new("hub", &server, &inbox_source(&server));
+    hub.ok(&["key"]);
+    let mut process = hub.start();
+    process.wait_for_log("started");
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(listed(), 4);
+    process.wait_for_log("row-level security");
+    process.wait_for_log("create policy all_rows_out on device_events");
+    runtime.block_on(server.execute(POLICY));
+    wait_for_events(&runtime, &client, 4);
+
+    // The same where it is hidden later, from a hub that is connected.
+    wait_until(&runtime, "an empty inbox", || async {
+        listed_in(&client).await == 0
+    });
+    runtime.block_on(server.execute("drop policy all_rows_out on device_events"));
+    let tail = kiosk.append_some(3);
+    kiosk.wait_until_caught_up("postgres");
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(listed(), 3);
+    runtime.block_on(server.execute(POLICY));
+    wait_for_events(&runtime, &client, tail.get());
+    assert_clean(&runtime, &server, &[&kiosk]);
+    assert_eq!(process.stop().0, Some(0));
+}
+
+/// A device's role may insert into `device_events` whatever its columns take.
+#[test]
+fn what_one_devices_role_writes_keeps_no_other_devices_events_away() {
+    let runtime = runtime();
+    let server = runtime.block_on(async {
+        let server = database().await;
+        add_inbox(&server).await;
+        server
+    });
+    let mut kiosks = ["kiosk-1", "kiosk-2"].map(Kiosk::new);
+    kiosks[0].append_some(1);
+    kiosks[0].forward(vec![to_postgres(&server)]);
+    kiosks[0].wait_until_caught_up("postgres");
+    // Numbers of arrival that are yet to come, one of them in an event larger than any.
+    runtime.block_on(server.execute(
+        "insert into device_events overriding system value \
+         select 'greedy', epoch, n, digest, id, null, event_type, event_version, \
+         case n when 9 then repeat('x', 20000000) else source end, occurred_at, clock_wall, \
+         clock_sync, boot_id, boottime_us, kind, prev, private_digest, key_id, signature, leaf, size, \
+         path, redelivered, aggregate_id, subject_id, salt, payload, payload_json, received_at, \
+         arrival + n from (select * from device_events order by arrival desc limit 1) e, \
+         generate_series(1, 9) n",
+    ));
+    kiosks[1].append_some(20);
+    kiosks[1].forward(vec![to_postgres(&server)]);
+    let delivered = kiosks[1].wait_until_caught_up("postgres");
+    assert_eq!(delivered.dead_letters, 0, "{delivered:?}");
+    let mut hub = HubHome::new("hub", &server, &inbox_source(&server));
+    hub.ok(&["key"]);
+    let process = hub.start();
+    let client = runtime.block_on(server.connect());
+    wait_for_events(&runtime, &client, 2 + 21);
+    wait_until(&runtime, "an empty inbox", || async {
+        listed_in(&client).await == 0
+    });
+    let asides = "select reason, count(*), max(bytes) < 1000000 from edge_outbox_hub.quarantine \
+                  where reason = 'unreadable' group by 1";
+    assert_eq!(runtime.block_on(lines(&client, asides)), ["unreadable 1 t"]);
+    // And listed again, for a hub that was restored, all of it is known.
+    runtime.block_on(server.execute("select edge_outbox_list_since('-infinity')"));
+    wait_until(&runtime, "an empty inbox", || async {
+        listed_in(&client).await == 0
+    });
+    assert_eq!(runtime.block_on(number(&client, EVENTS)), 2 + 21);
+    assert_eq!(process.stop().0, Some(0));
+}
+
+async fn listed_in(client: &Client) -> i64 {
+    number(client, "select count(*) from edge_outbox_inbox").await
 }
 
 #[test]

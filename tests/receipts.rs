@@ -12,6 +12,7 @@ use std::{
 
 use async_nats::jetstream::stream::{Config, StorageType};
 use edge_outbox::{
+    envelope::Epoch,
     forwarder::{Confirm, ForwardError, Forwarder, HubTerms, SinkSpec},
     receipt::Receipt,
     secret::Secret,
@@ -247,6 +248,26 @@ fn what_no_receipt_covers_is_kept_and_false_receipts_cover_nothing() {
 }
 
 #[test]
+fn a_large_message_where_receipts_come_keeps_no_device_away() {
+    for version in [MqttVersion::V5, MqttVersion::V3_1_1] {
+        let server = MosquittoServer::start();
+        let mut kiosk = Kiosk::new(NAME);
+        let mut hub = ActingHub::new(NAME, kiosk.outbox.public_key().clone());
+        let mut at_broker = AtMqtt::new(&server.url());
+        // Retained, so that it comes with each connection.
+        hub.epoch = Some(Epoch::from_uuid(Uuid::new_v4()));
+        at_broker.publish(&hub.receipt_to(0), &vec![0; 100_000]);
+        let terms = terms(&hub, Confirm::Hub);
+        kiosk.forward(vec![mqtt_spec_of(&server.url(), terms, version)]);
+        let tail = kiosk.append(1..=10);
+        kiosk.wait_until_delivered(HUB, tail);
+        at_broker.events.wait_for(11);
+        at_broker.step(&mut hub);
+        wait_until_confirmed(&kiosk, tail.get());
+    }
+}
+
+#[test]
 fn what_a_broker_lost_over_mqtt_comes_again_and_nothing_else_does() {
     let mut server = MosquittoServer::start();
     let mut kiosk = Kiosk::new(NAME);
@@ -395,6 +416,26 @@ fn what_a_stream_lost_comes_again_though_the_device_was_away_when_the_receipt_ca
     assert_eq!(hub.complete_to(), last);
     let resent = hub_of(&kiosk).resent;
     assert!((2_000..=5_000).contains(&resent), "{resent}");
+}
+
+#[test]
+fn a_stream_of_receipts_that_does_not_answer_holds_up_no_event() {
+    let server = NatsServer::start();
+    let mut kiosk = Kiosk::new(NAME);
+    let hub = ActingHub::new(NAME, kiosk.outbox.public_key().clone());
+    let at_server = AtNats::new(&server);
+    let _silent = at_server.runtime.block_on(async {
+        let jetstream = server.jetstream().await;
+        jetstream.create_stream(events_stream()).await.unwrap();
+        let client = async_nats::connect(&at_server.url).await.unwrap();
+        let question = "$JS.API.DIRECT.GET.EDUPULSE_HUB";
+        let questions = client.subscribe(question).await.unwrap();
+        client.flush().await.unwrap();
+        (client, questions)
+    });
+    kiosk.forward(vec![nats_spec(&server, terms(&hub, Confirm::Hub))]);
+    let tail = kiosk.append(1..=10);
+    kiosk.wait_until_delivered(HUB, tail);
 }
 
 #[test]

@@ -55,6 +55,9 @@ enum Action {
         note: String,
     },
     #[command(after_help = super::EXIT_CODES)]
+    /// After the database was restored from a copy: have devices send what the copy lacks
+    NewLife,
+    #[command(after_help = super::EXIT_CODES)]
     /// Go through every stored event: signed, there once, and in its chain
     Verify {
         /// As JSON
@@ -83,6 +86,7 @@ async fn ask(action: Action, config: &HubConfig) -> Result<(), Failure> {
         Action::Report(args) => report::run(&args, config).await,
         Action::Quarantine(args) => quarantine::run(args, config).await,
         Action::Erase { id, note } => erase(&id, &note, config).await,
+        Action::NewLife => new_life(config).await,
         Action::Verify { json } => verify(json, config).await,
     }
 }
@@ -117,6 +121,15 @@ async fn erase(id: &str, note: &str, config: &HubConfig) -> Result<(), Failure> 
     Ok(writeln!(
         output,
         "{erased}; what arrives later loses it, too"
+    )?)
+}
+
+async fn new_life(config: &HubConfig) -> Result<(), Failure> {
+    let life = operator(config).await?.new_life().await?;
+    let mut output = Output::open();
+    Ok(writeln!(
+        output,
+        "the database is {life} in receipts from now on, and devices believe none from before"
     )?)
 }
 

@@ -110,6 +110,8 @@ struct Said {
     epoch: Epoch,
     generation: u64,
     accounted_to: Seq,
+    missing: u64,
+    quarantined: u64,
     named: Vec<Named>,
 }
 
@@ -154,6 +156,17 @@ impl Account {
     /// Up to here the hub has everything, or knows why not.
     pub(super) const fn confirmed(&self) -> Seq {
         self.confirmed
+    }
+
+    /// How much the hub misses and has in quarantine, by the newest receipt for each epoch.
+    pub(super) fn trouble(&self) -> (u64, u64) {
+        let add = |(missing, quarantined): (u64, u64), said: &Said| {
+            (
+                missing.saturating_add(said.missing),
+                quarantined.saturating_add(said.quarantined),
+            )
+        };
+        self.said.iter().fold((0, 0), add)
     }
 
     /// The life of the hub that is believed.
@@ -231,7 +244,8 @@ impl Account {
             true => Taken::Nothing,
             // So were the last ones of an epoch; none will come after.
             false if place.seq > seq && is_next => counted,
-            false if current => tampering,
+            // Beyond our end of it, without a hole: the hub has heard a copy go on.
+            false if current || is_next => tampering,
             false => Taken::Nothing,
         })
     }
@@ -263,6 +277,8 @@ impl Account {
             epoch: receipt.epoch,
             generation: receipt.generation,
             accounted_to: receipt.accounted_to,
+            missing: count(&receipt.missing),
+            quarantined: receipt.quarantined,
             named,
         });
         if self.said.len() > MAX_EPOCHS {
@@ -415,22 +431,26 @@ fn missing_of_ours<E>(receipt: &Receipt, own: Own, at: Lookup<'_, E>) -> Result<
         let Some(held) = SeqRange::new(range.first().max(own.first_held), last) else {
             continue;
         };
-        let mut is_ours = |seq: Seq| -> Result<bool, E> {
-            Ok(at(seq)?.is_some_and(|place| place.epoch == receipt.epoch))
-        };
-        if !is_ours(held.last())? {
-            continue;
-        }
-        // Epochs follow each other, so there is one place where this one begins.
-        let (mut low, mut high) = (held.first(), held.last());
-        while low < high {
-            let middle = low.plus(high.since(low) / 2);
-            match is_ours(middle)? {
-                true => high = middle,
-                false => low = middle.next(),
+        let mut from = held.first();
+        for _ in 0..MAX_STEPS {
+            let Some(first) = at(from)?.filter(|first| first.seq <= held.last()) else {
+                break;
+            };
+            // Epochs follow each other, so there is one place where this one ends.
+            let (mut low, mut high) = (first.seq, held.last());
+            while low < high {
+                let middle = low.plus(high.since(low).div_ceil(2));
+                match at(middle)?.is_some_and(|place| place.epoch == first.epoch) {
+                    true => low = middle,
+                    false => high = middle.prev(),
+                }
             }
+            if first.epoch == receipt.epoch {
+                ours.extend(SeqRange::new(from, low));
+                break;
+            }
+            from = low.next();
         }
-        ours.extend(SeqRange::new(high, held.last()));
     }
     Ok(ours)
 }

@@ -221,6 +221,8 @@ pub(super) struct Delivery {
     again: VecDeque<SeqRange>,
     /// How many of those are with the session.
     again_in_flight: usize,
+    /// Where there is a rate: one of those was the last to leave, so something new comes next.
+    again_was_last: bool,
 }
 
 impl Delivery {
@@ -267,6 +269,7 @@ impl Delivery {
             late: Late::new(horizon.retry),
             again: VecDeque::new(),
             again_in_flight: 0,
+            again_was_last: false,
         }
     }
 
@@ -583,12 +586,11 @@ impl Delivery {
         if seq <= self.acked() {
             self.again_answered(1);
             match refusal {
-                Refusal::Reject { code, limit: false } => {
-                    self.verdicts.push_back(Suspect { seq, code });
-                }
+                // Also by a limit: it passed once, so whoever lowered the limit is to find it here.
+                Refusal::Reject { code, .. } => self.verdicts.push_back(Suspect { seq, code }),
                 Refusal::Halt => self.broken(Breakage::Halt, now),
                 // The hub asks for it again.
-                Refusal::Retry | Refusal::Reject { .. } => {}
+                Refusal::Retry => {}
             }
             return;
         }
@@ -794,7 +796,15 @@ impl Delivery {
             true => 1,
             false => room as u64,
         };
-        let again = |delivery: &mut Self| delivery.next_again(room, max_in_flight);
+        let again = |delivery: &mut Self| {
+            // By a rate they leave one at a time, so they take turns.
+            if has_rate && fresh > 0 && std::mem::take(&mut delivery.again_was_last) {
+                return None;
+            }
+            let run = delivery.next_again(room, max_in_flight);
+            delivery.again_was_last = run.is_some();
+            run
+        };
         let (run, redelivered) = match self.window.send_due(room).or_else(|| again(self)) {
             Some(run) => (run, true),
             None => (self.window.send_first(fresh.min(room), self.head)?, false),

@@ -170,7 +170,10 @@ impl Receipts {
                     receipt.epoch
                 ));
                 if current {
-                    self.handle.foreign(seq, digest).await?;
+                    // Beyond our end nothing says where the histories part, so what has not left
+                    // is not to leave in this epoch.
+                    let from = if seq > tail { acked.next() } else { seq };
+                    self.handle.foreign(from, digest).await?;
                 }
             }
         }
@@ -184,6 +187,10 @@ impl Receipts {
         new_life: bool,
         now: Duration,
     ) -> Result<(), ReadError> {
+        if new_life {
+            // What was said to the life before, this one may lack.
+            self.declared = Seq::NONE;
+        }
         if self.status.confirms {
             if let (true, Some(life)) = (new_life, account.life()) {
                 self.handle.begin_life(life).await?;
@@ -202,8 +209,7 @@ impl Receipts {
         self.account = account;
         self.status.confirmed = self.account.confirmed();
         self.status.last_receipt = Some(Timestamp::now());
-        self.status.missing = receipt.missing.iter().map(|range| range.len()).sum();
-        self.status.quarantined = receipt.quarantined;
+        (self.status.missing, self.status.quarantined) = self.account.trouble();
         Ok(())
     }
 

@@ -87,8 +87,10 @@ impl Task {
             let again = SinkError::reject(error.code, error.message.as_str());
             return self.refused(seq, &again);
         }
-        // It stands apart from what the log tells of the sink, and is tried in vain for hours.
-        if !self.delivery.is_late(seq) || error.kind == ErrorKind::Reject {
+        // What goes beside the rest stands apart from what the log tells of the sink, and is tried
+        // in vain for hours.
+        let is_beside = self.delivery.is_late(seq) || seq <= self.delivery.acked();
+        if !is_beside || error.kind != ErrorKind::Retry {
             self.report.trouble(error, self.delivery.acked());
         }
         let refusal = match error.kind {

@@ -52,6 +52,7 @@ async fn round(office: &Office, partitions: &mut Instant) -> Result<(), SinkErro
         intake.make_partitions().await?;
         *partitions = Instant::now() + PARTITIONS_EVERY;
     }
+    intake.walk_waiting().await?;
     let taken = intake.retry().await?;
     office.elsewhere.leave(office, intake.touched().events);
     if taken.stored > 0 {

@@ -155,8 +155,9 @@ impl Desk {
         loop {
             // Made before what is there is fetched, so that nothing is left between the two.
             let called = office.elsewhere.called.notified();
+            let left = office.elsewhere.fetch(&self.spec.name);
             if feed.can_tell() {
-                self.due.add(office.elsewhere.fetch(&self.spec.name));
+                self.due.add(left);
             }
             let due = self.due.first().filter(|_| feed.can_tell());
             let load = tokio::select! {
@@ -168,6 +169,8 @@ impl Desk {
                     return Err(Stopped);
                 }
                 () = until(due) => {
+                    // Where the database failed at receipts before, nothing else asks for it.
+                    self.ready().await?;
                     if let Some(error) = self.tell(feed).await? {
                         return Ok(error);
                     }
@@ -179,7 +182,7 @@ impl Desk {
                     Err(error) => return Ok(error),
                 },
             };
-            let taken = self.take(&load).await?;
+            let taken = self.take(&load, feed.can_tell()).await?;
             if let Err(error) = feed.acknowledge().await {
                 return Ok(error);
             }
@@ -190,8 +193,8 @@ impl Desk {
         }
     }
 
-    /// Has a load stored, however long that takes.
-    async fn take(&mut self, load: &Load) -> Result<Taken, Stopped> {
+    /// Has a load stored, however long that takes; `tells`: its devices can be told of it.
+    async fn take(&mut self, load: &Load, tells: bool) -> Result<Taken, Stopped> {
         loop {
             self.ready().await?;
             let Some(intake) = &mut self.intake else {
@@ -212,7 +215,7 @@ impl Desk {
                 Ok(taken) => {
                     let Touched { mut events, tails } = intake.touched();
                     let own = events.remove(self.spec.name.as_str());
-                    if self.office.key.is_some() {
+                    if tells && self.office.key.is_some() {
                         self.due.add(own.unwrap_or_default());
                         self.due.add(tails);
                     }
@@ -257,11 +260,22 @@ impl Desk {
             Some(SealedReceipt { receipt, message })
         });
         let sealed: Vec<SealedReceipt> = sealed.collect();
-        let count = sealed.len();
-        if let Err(error) = feed.tell(sealed).await {
-            // They may not have arrived.
-            self.due.add(chains);
-            return Ok(Some(error));
+        let places = sealed.iter().map(|it| &it.receipt);
+        let places: Vec<Chain> = places
+            .map(|it| (it.device.as_str().to_owned(), *it.epoch.as_uuid()))
+            .collect();
+        let count = match feed.tell(sealed).await {
+            Ok(count) => count,
+            Err(error) => {
+                // They may not have arrived.
+                self.due.add(chains);
+                return Ok(Some(error));
+            }
+        };
+        // What there was no room for is made anew when it is due again.
+        for chain in places.into_iter().skip(count) {
+            let asked = chains.get(&chain).copied().flatten();
+            self.due.add(Chains::from([(chain, asked)]));
         }
         if let Some(gauges) = office.gauges.sources().get(&self.spec.name) {
             gauges.count_receipts(count);

@@ -1,4 +1,8 @@
-use tokio_postgres::{Error, error::SqlState};
+use tokio_postgres::{
+    Error,
+    error::{DbError, SqlState},
+};
+use uuid::Uuid;
 
 use crate::sink::{
     SinkError,
@@ -41,6 +45,14 @@ pub enum HubError {
          need the same"
     )]
     ErasureKey,
+    /// The database's name in receipts is none by which devices know the later of two.
+    #[error(
+        "the hub's database is named {found} in its table schema_version, which is no UUID of version 7"
+    )]
+    Life {
+        /// What it is.
+        found: Uuid,
+    },
     /// A value in the tables cannot be one.
     #[error("the hub's table {0} holds what cannot be read")]
     Table(&'static str),
@@ -64,7 +76,10 @@ impl HubError {
         let (said, remedy) = match error.as_db_error() {
             Some(error) => (
                 format!("the server says {}", said(error)),
-                remedy(error.code()),
+                match is_of_partitions(error) {
+                    true => Remedy::Mend,
+                    false => remedy(error.code()),
+                },
             ),
             None => (in_full(error), Remedy::Reconnect),
         };
@@ -91,6 +106,7 @@ impl HubError {
                 "make the tables with `edge-outbox config sql --hub`, and grant \
                  edge_outbox_hub_intake to the user in `url` of the section [database]",
             ),
+            Self::Life { .. } => Some("give it another with `edge-outbox hub new-life`"),
             Self::ErasureKey => Some(
                 "let `erasure_key_file` in the section [intake] name a copy of the file that the other hubs have",
             ),
@@ -119,6 +135,14 @@ impl From<HubError> for SinkError {
             None => same,
         }
     }
+}
+
+/// Whether no partition takes a row. The server has no SQLSTATE of its own for it; a check names its
+/// constraint.
+fn is_of_partitions(error: &DbError) -> bool {
+    *error.code() == SqlState::CHECK_VIOLATION
+        && error.constraint().is_none()
+        && error.table().is_some()
 }
 
 fn remedy(code: &SqlState) -> Remedy {

@@ -248,6 +248,25 @@ impl Operator {
         erase(client, key, id, note).await
     }
 
+    /// Gives the database a later name, once it was restored from a copy: from then on receipts count
+    /// for devices whatever later ones they had before, and what is missing is sent again. Gives the
+    /// name. Hubs that run take it over with the next receipt.
+    pub async fn new_life(&mut self) -> Result<Uuid, HubError> {
+        let transaction = begin(&mut self.connection.client).await?;
+        let answer = transaction
+            .query_typed(
+                "update edge_outbox_hub.schema_version set hub = edge_outbox_hub.next_life(hub) \
+                 returning hub",
+                &[],
+            )
+            .await
+            .tried("naming the database anew")?;
+        let life: Uuid = get(answer.first().ok_or(HubError::SchemaMissing)?, 0)?;
+        audit(&transaction, "new_life", None, &life.to_string()).await?;
+        commit(transaction).await?;
+        Ok(life)
+    }
+
     /// Every epoch of every device, by device and then by its last contact; with `problems`, those
     /// alone against which there is something to say.
     pub async fn report(&self, problems: bool) -> Result<Vec<Health>, HubError> {

@@ -1,7 +1,10 @@
 //! Whether a key signed what it is said to have signed. Whom the key may speak for is no question
 //! here: the id of a key is its digest, so whoever shows a key with that id shows the right one.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -245,12 +248,36 @@ impl Prover {
     fn introductions(&self, all: &[Read], first_use: bool) -> HashMap<KeyId, Introduced> {
         let candidates = self.candidates(all);
         let mut introduced: HashMap<KeyId, Introduced> = HashMap::new();
+        self.follow(&candidates, &mut introduced);
+        if first_use {
+            // The first of a chain introduces itself, and the others by the one before them.
+            let keys = candidates.iter().map(|(_, start)| start.public_key.id());
+            let keys: HashSet<KeyId> = keys.collect();
+            let names_one = |start: &ledger::Start| {
+                let previous = start.previous.as_ref();
+                previous.is_some_and(|previous| keys.contains(&previous.key_id))
+            };
+            let (later, first): (Vec<_>, Vec<_>) =
+                candidates.iter().partition(|(_, start)| names_one(start));
+            introduce(&first, &mut introduced);
+            self.follow(&candidates, &mut introduced);
+            introduce(&later, &mut introduced);
+        }
+        introduced
+    }
+
+    /// Adds whatever key another one that is known, or was introduced, signed for.
+    fn follow(
+        &self,
+        candidates: &[(&Read, ledger::Start)],
+        introduced: &mut HashMap<KeyId, Introduced>,
+    ) {
         loop {
             let before = introduced.len();
-            for (read, start) in &candidates {
+            for (read, start) in candidates {
                 let key_id = read.envelope.claims().key_id;
                 if !introduced.contains_key(&key_id)
-                    && let Some(predecessor) = self.predecessor(read, start, &introduced)
+                    && let Some(predecessor) = self.predecessor(read, start, introduced)
                 {
                     let key = start.public_key.clone();
                     let predecessor = Some(predecessor);
@@ -261,16 +288,6 @@ impl Prover {
                 break;
             }
         }
-        if first_use {
-            for (read, start) in candidates {
-                let key_id = read.envelope.claims().key_id;
-                introduced.entry(key_id).or_insert(Introduced {
-                    key: start.public_key,
-                    predecessor: None,
-                });
-            }
-        }
-        introduced
     }
 
     /// The known key that signed for the key of this start.
@@ -293,6 +310,17 @@ impl Prover {
         };
         old.verify_rotation(&rotation, previous.cross_signature.as_ref()?)
             .then_some(previous.key_id)
+    }
+}
+
+/// Keys that nobody signed for, where they are not introduced yet.
+fn introduce(starts: &[&(&Read, ledger::Start)], introduced: &mut HashMap<KeyId, Introduced>) {
+    for (read, start) in starts {
+        let key_id = read.envelope.claims().key_id;
+        introduced.entry(key_id).or_insert_with(|| Introduced {
+            key: start.public_key.clone(),
+            predecessor: None,
+        });
     }
 }
 

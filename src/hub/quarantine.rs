@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashSet},
     ops::RangeInclusive,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -27,6 +30,10 @@ pub const MAX_MESSAGES: u64 = 10_000;
 pub const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// What is kept of one message. One that was cut is not tried again.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+
+/// The reasons of which the log has said that messages were dropped, and that one was cut: a bit each.
+static DROPPED: AtomicU32 = AtomicU32::new(0);
+static CUT: AtomicU32 = AtomicU32::new(0);
 
 /// Keeps what is new, counts what is there already and what there is no room for. What comes out of
 /// quarantine, `again`, leaves it first.
@@ -102,8 +109,22 @@ async fn keep(
         if total.0 < MAX_MESSAGES && total.1 + bytes <= MAX_BYTES {
             *total = (total.0 + 1, total.1 + bytes);
             kept.push((digest, aside, *times));
+            if aside.message.body.len() > MAX_MESSAGE_BYTES && is_first(&CUT, aside.reason) {
+                tracing::warn!(
+                    reason = aside.reason.code(),
+                    "a message in quarantine is cut to {MAX_MESSAGE_BYTES} bytes: it is not tried again, \
+                     and has to be sent again once what is in its way is mended"
+                );
+            }
         } else {
             *dropped.entry(aside.reason).or_default() += times;
+            if is_first(&DROPPED, aside.reason) {
+                tracing::warn!(
+                    reason = aside.reason.code(),
+                    "quarantine has no room for more of this reason: what comes is dropped, and has to \
+                     be sent again once what is in its way is mended"
+                );
+            }
         }
     }
     let inserted = insert(transaction, &kept).await?;
@@ -143,6 +164,12 @@ async fn keep(
         .await
         .tried("counting quarantine")?;
     Ok(())
+}
+
+/// Whether this process says it of this reason for the first time.
+fn is_first(told: &AtomicU32, reason: Reason) -> bool {
+    let bit = 1 << reason as u32;
+    told.fetch_or(bit, Ordering::Relaxed) & bit == 0
 }
 
 fn kept_digest(row: &Row) -> Result<Digest, HubError> {
@@ -290,7 +317,8 @@ pub(super) async fn waiting(
              where q.id > $1 and q.id <= $2 and octet_length(q.message) = q.bytes and case \
              when q.reason in ('unknown_device', 'unknown_key', 'wrong_device') then exists (select \
              from edge_outbox_hub.device_keys k \
-             where k.key_id in (q.key_id, q.predecessor) and k.device = q.device) \
+             where k.device = q.device and (k.key_id = q.key_id \
+             or k.key_id = q.predecessor and k.revoked_at is null)) \
              when q.reason in ('retired_key', 'key_of_epoch') then exists (select \
              from edge_outbox_hub.epochs e where e.device = q.device and e.epoch = q.epoch \
              and e.key_id = q.key_id) \

@@ -18,10 +18,9 @@ use crate::{
 
 /// The receipts of these chains. Their devices stay locked until the end of the transaction, so of two
 /// receipts for one chain the one with the higher generation says the later thing, whichever hub
-/// makes it.
+/// makes it. The database's name is read with the rest: it changes while hubs run.
 pub(super) async fn make(
     transaction: &Transaction<'_>,
-    hub: Uuid,
     chains: &Chains,
 ) -> Result<Vec<Receipt>, HubError> {
     let device: Vec<&str> = chains.keys().map(|(device, _)| &**device).collect();
@@ -38,10 +37,13 @@ pub(super) async fn make(
     let answer = transaction
         .query_typed(
             "select asked.device, asked.epoch, nextval('edge_outbox_hub.receipt_generation'), \
-             e.complete_to, e.complete_digest, \
+             e.complete_to, coalesce(e.complete_digest, \
+             case when e.tail_seq = e.complete_to then e.tail_digest end, \
+             (select s.previous_digest from edge_outbox_hub.epochs s where s.device = e.device \
+             and s.previous_epoch = e.epoch and s.previous_seq = e.complete_to limit 1)), \
              (select count(*) from edge_outbox_hub.quarantine q \
-             where q.device = asked.device and q.epoch = asked.epoch), g.first_seqs, g.last_seqs \
-             from unnest($1, $2) as asked (device, epoch) \
+             where q.device = asked.device and q.epoch = asked.epoch), g.first_seqs, g.last_seqs, \
+             (select hub from edge_outbox_hub.schema_version), b.seq, b.digest from unnest($1, $2) as asked (device, epoch) \
              left join edge_outbox_hub.epochs e \
              on e.device = asked.device and e.epoch = asked.epoch \
              left join lateral (select array_agg(first_seq order by first_seq) as first_seqs, \
@@ -49,6 +51,10 @@ pub(super) async fn make(
              select greatest(first_seq, e.complete_to + 1) as first_seq, last_seq \
              from edge_outbox_hub.gap_rows where device = e.device and epoch = e.epoch \
              and declared is null and last_seq > e.complete_to order by 1 limit $3) as open) g \
+             on true \
+             left join lateral (select p.seq, p.digest from edge_outbox_hub.positions p \
+             where e.complete_digest is null and p.device = e.device and p.epoch = e.epoch \
+             and p.seq < e.complete_to order by p.seq desc, p.received_at, p.digest limit 1) b \
              on true",
             &[
                 (&device, Type::TEXT_ARRAY),
@@ -58,16 +64,10 @@ pub(super) async fn make(
         )
         .await
         .tried("reading what devices may be told")?;
-    let mut receipts = Vec::with_capacity(answer.len());
-    for row in &answer {
-        if let Some(receipt) = receipt(row, hub, chains)? {
-            receipts.push(receipt);
-        }
-    }
-    Ok(receipts)
+    answer.iter().map(|row| receipt(row, chains)).collect()
 }
 
-fn receipt(row: &Row, hub: Uuid, chains: &Chains) -> Result<Option<Receipt>, HubError> {
+fn receipt(row: &Row, chains: &Chains) -> Result<Receipt, HubError> {
     let chain: Chain = (get(row, 0)?, get(row, 1)?);
     let unreadable = || HubError::Table("epochs");
     let accounted_to = get::<Option<i64>>(row, 3)?.map(seq);
@@ -85,15 +85,22 @@ fn receipt(row: &Row, hub: Uuid, chains: &Chains) -> Result<Option<Receipt>, Hub
             whole.into_iter().collect()
         }
     };
-    let accounted_to = accounted_to.unwrap_or(Seq::NONE);
+    let mut accounted_to = accounted_to.unwrap_or(Seq::NONE);
     let digest = match (accounted_to, digest) {
         (Seq::NONE, _) => Digest::ZERO,
         (_, Some(digest)) => digest,
-        // The last that is accounted for was declared lost, and nobody knows its digest.
-        (_, None) => return Ok(None),
+        // The last that is accounted for was declared lost, and nobody has told its digest: then it is
+        // the last before the loss that the device can compare.
+        (_, None) => {
+            let before = get::<Option<i64>>(row, 9)?.map(seq);
+            let digest = get::<Option<&[u8]>>(row, 10)?.and_then(read_digest);
+            let before = before.zip(digest);
+            accounted_to = before.map_or(Seq::NONE, |(seq, _)| seq);
+            before.map_or(Digest::ZERO, |(_, digest)| digest)
+        }
     };
-    Ok(Some(Receipt {
-        hub,
+    Ok(Receipt {
+        hub: get(row, 8)?,
         generation: get::<i64>(row, 2)?.try_into().unwrap_or(0),
         device: chain.0.parse().map_err(|_| unreadable())?,
         epoch: Epoch::from_uuid(chain.1),
@@ -101,7 +108,7 @@ fn receipt(row: &Row, hub: Uuid, chains: &Chains) -> Result<Option<Receipt>, Hub
         digest,
         quarantined: get::<i64>(row, 5)?.try_into().unwrap_or(0),
         missing,
-    }))
+    })
 }
 
 /// Gaps that ascend, as ranges that do not touch.

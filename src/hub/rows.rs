@@ -32,13 +32,7 @@ pub(super) type Place = (String, Uuid, i64, Digest);
 
 impl Row {
     pub(super) fn place(&self) -> Place {
-        let statement = self.event.envelope.statement();
-        (
-            statement.device.to_owned(),
-            *statement.epoch.as_uuid(),
-            number(statement.seq.get()),
-            self.event.envelope.digest(),
-        )
+        place(&self.event)
     }
 
     fn record(&self) -> Record<'_> {
@@ -48,6 +42,17 @@ impl Row {
             ..record
         }
     }
+}
+
+/// Where an event belongs.
+pub(super) fn place(event: &Proven) -> Place {
+    let statement = event.envelope.statement();
+    (
+        statement.device.to_owned(),
+        *statement.epoch.as_uuid(),
+        number(statement.seq.get()),
+        event.envelope.digest(),
+    )
 }
 
 /// A number of an envelope, which is at most 2^53 - 1.
@@ -86,13 +91,42 @@ pub(super) async fn take_places(
         )
         .await
         .tried("taking the places of events")?;
-    answer
-        .iter()
-        .map(|row| {
-            let digest = read_digest(get(row, 3)?).ok_or(HubError::Table("positions"))?;
-            Ok((get(row, 0)?, get(row, 1)?, get(row, 2)?, digest))
-        })
-        .collect()
+    places_in(&answer)
+}
+
+/// Those of these places that are taken.
+pub(super) async fn held(
+    transaction: &Transaction<'_>,
+    places: &[Place],
+) -> Result<HashSet<Place>, HubError> {
+    let device: Vec<&str> = places.iter().map(|place| &*place.0).collect();
+    let epoch: Vec<Uuid> = places.iter().map(|place| place.1).collect();
+    let seq: Vec<i64> = places.iter().map(|place| place.2).collect();
+    let digest: Vec<&[u8]> = places.iter().map(|place| &place.3.as_bytes()[..]).collect();
+    let answer = transaction
+        .query_typed(
+            "select p.device, p.epoch, p.seq, p.digest \
+             from unnest($1, $2, $3, $4) as batch (device, epoch, seq, digest) \
+             join edge_outbox_hub.positions p on p.device = batch.device \
+             and p.epoch = batch.epoch and p.seq = batch.seq and p.digest = batch.digest",
+            &[
+                (&device, Type::TEXT_ARRAY),
+                (&epoch, Type::UUID_ARRAY),
+                (&seq, Type::INT8_ARRAY),
+                (&digest, Type::BYTEA_ARRAY),
+            ],
+        )
+        .await
+        .tried("looking up what is held")?;
+    places_in(&answer)
+}
+
+fn places_in(answer: &[SqlRow]) -> Result<HashSet<Place>, HubError> {
+    let place = |row: &SqlRow| {
+        let digest = read_digest(get(row, 3)?).ok_or(HubError::Table("positions"))?;
+        Ok((get(row, 0)?, get(row, 1)?, get(row, 2)?, digest))
+    };
+    answer.iter().map(place).collect()
 }
 
 /// A value of an answer.

@@ -186,20 +186,21 @@ impl Feed {
         }
     }
 
-    /// Sends receipts, each in the place of the one before it.
+    /// Sends receipts, each in the place of the one before it; gives how many of them, the first ones,
+    /// there was room for.
     ///
     /// # Errors
     /// The connection is lost.
-    pub(super) async fn tell(&mut self, receipts: Vec<SealedReceipt>) -> Result<(), SinkError> {
+    pub(super) async fn tell(&mut self, receipts: Vec<SealedReceipt>) -> Result<usize, SinkError> {
         match self {
             #[cfg(feature = "nats")]
-            Self::Nats(feed) => feed.tell(receipts).await,
-            #[cfg(feature = "mqtt")]
-            Self::Mqtt(feed) => feed.tell(receipts),
-            Self::Postgres(_) => {
-                drop(receipts);
-                Ok(())
+            Self::Nats(feed) => {
+                let count = receipts.len();
+                feed.tell(receipts).await.map(|()| count)
             }
+            #[cfg(feature = "mqtt")]
+            Self::Mqtt(feed) => feed.tell(receipts).await,
+            Self::Postgres(_) => Ok(receipts.len()),
         }
     }
 

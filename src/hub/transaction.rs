@@ -33,6 +33,8 @@ use crate::{
 const GATE: i64 = 7_020_584_511_041;
 /// The epochs that a device may have. Each costs a look whenever the device is worked on.
 const MAX_EPOCHS: i64 = 4_096;
+/// How long a statement may take in a transaction that erases: it may look through all months.
+const ERASE_PATIENCE: &str = "set local statement_timeout = '4min'";
 /// The type of the events that ask for somebody to be erased.
 const ERASE_REQUESTED: &str = "user.erase_requested.v1";
 
@@ -80,14 +82,24 @@ pub(super) async fn run(
 ) -> Result<Done, HubError> {
     let mut done = Done::default();
     let mut asides = batch.asides;
-    let erases = batch
-        .proven
-        .iter()
-        .any(|event| erases(&event.envelope, options));
-    pass_gate(transaction, erases).await?;
+    // What is held has erased already: a repeat needs no gate of its own, and erases nobody again.
+    let erasing = batch.proven.iter();
+    let erasing = erasing.filter(|event| erases(&event.envelope, options));
+    let mut erasing: HashSet<Place> = erasing.map(rows::place).collect();
+    if !erasing.is_empty() {
+        let places: Vec<Place> = erasing.iter().cloned().collect();
+        for held in rows::held(transaction, &places).await? {
+            erasing.remove(&held);
+        }
+    }
+    pass_gate(transaction, !erasing.is_empty()).await?;
+    if !erasing.is_empty() {
+        let patience = transaction.batch_execute(ERASE_PATIENCE).await;
+        patience.tried("setting up the transaction")?;
+    }
 
     let (trusted, is_news) = trust(transaction, batch.proven, options, &mut asides).await?;
-    let told_erased = erased_by_devices(&trusted);
+    let told_erased = erased_by_devices(&trusted, &erasing);
     let judged = look_up_erased(transaction, trusted, &told_erased, options, &mut asides).await?;
     done.taken.repeated += judged.repeated;
     let rows = judged.rows;
@@ -107,7 +119,7 @@ pub(super) async fn run(
         rows::store(transaction, &stored, batch.with_json).await?;
     }
     erase_for_devices(transaction, &told_erased).await?;
-    for row in &rows {
+    for row in &stored {
         if let Some(id) = asks_to_erase(&row.event.envelope, options) {
             let note = format!("asked for by device {}", row.place().0);
             erase(transaction, &options.erasure_key, &id, &note).await?;
@@ -154,12 +166,15 @@ fn asks_to_erase(envelope: &Envelope<Verified>, options: &Options) -> Option<Str
     Some(request.user_id.to_string())
 }
 
-/// What ledger events name as erased, by device.
+/// What ledger events that are not held yet name as erased, by device.
 type ErasedByDevices = BTreeMap<String, Vec<(Seq, Digest)>>;
 
-fn erased_by_devices(trusted: &[Proven]) -> ErasedByDevices {
+fn erased_by_devices(trusted: &[Proven], erasing: &HashSet<Place>) -> ErasedByDevices {
     let mut erased = ErasedByDevices::new();
-    for event in trusted {
+    for event in trusted
+        .iter()
+        .filter(|event| erasing.contains(&rows::place(event)))
+    {
         let words = ledger::read(&event.envelope);
         if !words.erased.is_empty() {
             let device = event.envelope.statement().device.to_owned();
@@ -554,8 +569,6 @@ async fn erased_among(
         .map(|hash| &hash.as_bytes()[..])
         .collect();
     let device: Vec<&str> = places.iter().map(|place| &*place.0).collect();
-    let epoch: Vec<Uuid> = places.iter().map(|place| place.1).collect();
-    let seq: Vec<i64> = places.iter().map(|place| place.2).collect();
     let digest: Vec<&[u8]> = places.iter().map(|place| &place.3.as_bytes()[..]).collect();
     let persons = transaction
         .query_typed(
@@ -573,23 +586,8 @@ async fn erased_among(
         )
         .await
         .tried("looking up what devices have erased")?;
-    let held = transaction
-        .query_typed(
-            "select p.device, p.epoch, p.seq, p.digest \
-             from unnest($1, $2, $3, $4) as batch (device, epoch, seq, digest) \
-             join edge_outbox_hub.positions p on p.device = batch.device \
-             and p.epoch = batch.epoch and p.seq = batch.seq and p.digest = batch.digest",
-            &[
-                (&device, Type::TEXT_ARRAY),
-                (&epoch, Type::UUID_ARRAY),
-                (&seq, Type::INT8_ARRAY),
-                (&digest, Type::BYTEA_ARRAY),
-            ],
-        )
-        .await
-        .tried("looking up what is held")?;
     let digest_at =
-        |row: &SqlRow, at: usize| read_digest(get(row, at)?).ok_or(HubError::Table("positions"));
+        |row: &SqlRow, at: usize| read_digest(get(row, at)?).ok_or(HubError::Table("erased"));
     Ok(Erased {
         persons: persons
             .iter()
@@ -599,10 +597,7 @@ async fn erased_among(
             .iter()
             .map(|row| Ok((get(row, 0)?, digest_at(row, 1)?)))
             .collect::<Result<_, HubError>>()?,
-        held: held
-            .iter()
-            .map(|row| Ok((get(row, 0)?, get(row, 1)?, get(row, 2)?, digest_at(row, 3)?)))
-            .collect::<Result<_, HubError>>()?,
+        held: rows::held(transaction, places).await?,
     })
 }
 
@@ -672,6 +667,7 @@ pub(super) async fn erase(
     let hash = key.hash(id);
     let hash = &hash.as_bytes()[..];
     let aggregate = Uuid::try_parse(id).ok();
+    let spellings = aggregate.map(|id| spellings(&id)).unwrap_or_default();
     transaction
         .query_typed(
             "insert into edge_outbox_hub.erased (hash) values ($1) on conflict do nothing",
@@ -683,10 +679,14 @@ pub(super) async fn erase(
         .query_typed(
             "with gone as (update edge_outbox_hub.event_rows set aggregate_id = null, \
              subject_id = null, salt = null, payload = null, payload_json = null \
-             where subject_id in ($1, $2::text) and subject_id <> '' or aggregate_id = $2 \
-             returning 1) \
+             where subject_id = $1 and subject_id <> '' or aggregate_id = $2 \
+             or lower(subject_id) = any($3) and subject_id <> '' returning 1) \
              select count(*) from gone",
-            &[(&id, Type::TEXT), (&aggregate, Type::UUID)],
+            &[
+                (&id, Type::TEXT),
+                (&aggregate, Type::UUID),
+                (&spellings, Type::TEXT_ARRAY),
+            ],
         )
         .await
         .tried("erasing a person")?;
@@ -700,6 +700,16 @@ pub(super) async fn erase(
         .await
         .tried("writing the audit")?;
     Ok(events.try_into().unwrap_or(0))
+}
+
+/// Every way to write a UUID, in small letters: [`ErasureKey::hash`] takes them for one.
+fn spellings(id: &Uuid) -> Vec<String> {
+    vec![
+        id.as_hyphenated().to_string(),
+        id.as_simple().to_string(),
+        id.as_urn().to_string(),
+        id.as_braced().to_string(),
+    ]
 }
 
 /// What is new, and what the ledgers say, by device.

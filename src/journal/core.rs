@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+pub(super) use self::receipts::life_of;
 use self::{commit::Written, retention::Told};
 use super::{
     cursor::{Cursor, Cursors, Forgotten, Progress, SinkName, Start},

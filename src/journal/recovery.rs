@@ -130,6 +130,8 @@ pub(super) struct Plan<'a> {
     pub(super) beside: Beside,
     /// Who is to be erased.
     pub(super) wishes: Vec<StoredWish>,
+    /// The hub's life that each sink has believed last.
+    pub(super) lives: Vec<(SinkName, u64)>,
     pub(super) missing: Vec<SeqRange>,
     /// The last event known, and who signed it.
     pub(super) end: Option<(EpochEnd, KeyId)>,
@@ -453,6 +455,7 @@ fn plan<'a>(
         dead_letters: std::mem::take(&mut tree.dead_letters),
         beside: std::mem::take(&mut tree.beside),
         wishes: std::mem::take(&mut tree.wishes),
+        lives: std::mem::take(&mut tree.lives),
         missing,
         end,
         next,

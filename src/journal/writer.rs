@@ -448,8 +448,10 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             Err(fault) => return drop(reply.send(Err(RegisterError::Journal(fault.into())))),
         };
         let cursor = self.core.register(staging, &name, wanted);
-        if by_receipts {
-            self.core.await_receipts(&name, cursor);
+        match life {
+            _ if by_receipts => self.core.await_receipts(&name, cursor),
+            Some(life) => Core::<S>::leave_receipts(staging, &name, life),
+            None => {}
         }
         let available = matches!(self.health, Health::Open);
         let seen = Horizon {

@@ -80,10 +80,20 @@ impl NatsSink {
     }
 
     pub(super) async fn connect(&self, device: &DeviceName) -> Result<NatsSession, SinkError> {
-        match timeout(self.options.connect_timeout, self.open(device)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(self.too_slow()),
+        let mut session = match timeout(self.options.connect_timeout, self.open(device)).await {
+            Ok(opened) => opened?,
+            Err(_) => return Err(self.too_slow()),
+        };
+        if let Some(way_back) = &self.options.way_back {
+            let link = match &mut session.0 {
+                Mode::JetStream(session) => &mut session.link,
+                Mode::Core(session) => &mut session.link,
+            };
+            // Beside the time to connect: no event shall have to wait for a receipt.
+            let patience = self.options.connect_timeout.min(self.options.ack_timeout) / 4;
+            way_back::open(link, way_back, device, patience).await?;
         }
+        Ok(session)
     }
 
     fn too_slow(&self) -> SinkError {
@@ -98,23 +108,14 @@ impl NatsSink {
     }
 
     async fn open(&self, device: &DeviceName) -> Result<NatsSession, SinkError> {
-        let mut link = Link::dial(&self.options, &self.servers, device).await?;
-        let receipts = match &self.options.way_back {
-            Some(way_back) => way_back::open(&mut link, way_back, device).await?,
-            None => Vec::new(),
-        };
-        match self.options.mode {
+        let link = Link::dial(&self.options, &self.servers, device).await?;
+        Ok(NatsSession(match self.options.mode {
             NatsMode::JetStream => {
-                let mut session = JetStreamSession::open(link, &self.options, device).await?;
-                session.ready.extend(receipts);
-                Ok(NatsSession(Mode::JetStream(Box::new(session))))
+                let session = JetStreamSession::open(link, &self.options, device).await?;
+                Mode::JetStream(Box::new(session))
             }
-            NatsMode::Core => {
-                let mut session = CoreSession::new(link, &self.options, device);
-                session.ready.extend(receipts);
-                Ok(NatsSession(Mode::Core(Box::new(session))))
-            }
-        }
+            NatsMode::Core => Mode::Core(Box::new(CoreSession::new(link, &self.options, device))),
+        }))
     }
 }
 

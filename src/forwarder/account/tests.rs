@@ -378,6 +378,47 @@ fn one_that_is_quarantined_at_the_hub_does_not_hold_up_the_others() {
 }
 
 #[test]
+fn a_gap_that_reaches_beyond_our_end_of_its_epoch_is_sent_up_to_there() {
+    // The hub has heard a copy of this journal go on in the first epoch.
+    let journal = Journal::of(&[(1, 80), (2, 20)]);
+    let mut account = account();
+    for (generation, seconds) in [(1, 0), (2, 31)] {
+        let said = receipt(1, generation, 49, &[(50, 120)]);
+        journal.take(&mut account, &said, 100, seconds);
+    }
+    assert_eq!(due(&mut account, 31, true), [(50, 80)]);
+}
+
+#[test]
+fn what_the_hub_has_beyond_our_end_of_an_epoch_is_shown_and_confirms_nothing() {
+    let journal = Journal::of(&[(1, 80), (2, 20)]);
+    let mut account = account();
+    let beyond = Taken::Tampering {
+        seq: seq(90),
+        digest: digest(epoch(1), 90),
+        current: false,
+    };
+    let taken = journal.take(&mut account, &receipt(1, 1, 90, &[]), 100, 0);
+    assert_eq!(taken, beyond);
+    assert_eq!(account.confirmed(), Seq::NONE);
+}
+
+#[test]
+fn what_the_hub_misses_of_one_epoch_hides_nothing_of_another() {
+    let journal = Journal::of(&[(1, 10), (2, 10)]);
+    let mut account = account();
+    let first = Receipt {
+        quarantined: 2,
+        ..receipt(1, 1, 4, &[(5, 10)])
+    };
+    journal.take(&mut account, &first, 20, 0);
+    journal.take(&mut account, &receipt(2, 1, 20, &[]), 20, 1);
+    assert_eq!(account.trouble(), (6, 2));
+    journal.take(&mut account, &receipt(1, 2, 10, &[]), 20, 2);
+    assert_eq!(account.trouble(), (0, 0));
+}
+
+#[test]
 fn the_gap_of_an_epoch_whose_start_is_on_its_way_does_not_reach_into_others() {
     let mut journal = Journal::of(&[(1, 100), (2, 50)]);
     journal.first_held = 20;

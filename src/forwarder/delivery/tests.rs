@@ -918,3 +918,57 @@ fn one_that_is_discarded_before_it_leaves_does_not_leave() {
     assert!(!stored(&world).contains(&poison));
     assert!(!world.core.has_late());
 }
+
+#[test]
+fn what_a_hub_misses_and_a_limit_refuses_is_given_up_and_halts_nothing() {
+    let mut world = idle_world(TERMS);
+    world.append(5);
+    world.run_out();
+    let (now, core) = (world.now, &mut world.core);
+    let run = SeqRange::new(Seq::new(2), Seq::new(5)).unwrap();
+    core.send_again(run);
+    let redelivered = true;
+    assert_eq!(core.next(now), Some(Effect::Send { run, redelivered }));
+    core.handed_over(1, now);
+    for seq in seqs(2..=5) {
+        let (code, limit) = (LIMIT_CODE, true);
+        core.refused(seq, Refusal::Reject { code, limit }, now);
+    }
+    for seq in seqs(2..=5) {
+        let code = LIMIT_CODE;
+        assert_eq!(core.next(now), Some(Effect::Reject { seq, code }));
+        core.rejected(seq);
+    }
+    assert!(core.is_well() && !core.is_sending_again());
+}
+
+#[test]
+fn by_a_rate_what_a_hub_misses_and_what_is_new_take_turns() {
+    let mut world = idle_world(Terms {
+        max_rate: world::rate(10, 0),
+        ..TERMS
+    });
+    world.append(20);
+    world.run_out();
+    world.append(4);
+    world.notify();
+    let core = &mut world.core;
+    core.send_again(SeqRange::new(Seq::new(1), Seq::new(8)).unwrap());
+    let mut repeats = Vec::new();
+    while repeats.len() < 12 {
+        match core.next(world.now) {
+            Some(Effect::Send { run, redelivered }) => {
+                repeats.push(redelivered);
+                core.handed_over(1, world.now);
+                core.stored(run.first(), Position(1_000));
+            }
+            Some(Effect::Claim(upto)) => core.claimed(upto),
+            Some(Effect::CaughtUp(_)) => core.told(),
+            Some(_) => {}
+            None => world.now = core.deadline().unwrap(),
+        }
+    }
+    let in_turn = [true, false, true, false, true, false, true, false];
+    assert_eq!(repeats[..8], in_turn);
+    assert_eq!(repeats[8..], [true; 4]);
+}

@@ -33,8 +33,10 @@ pub const DEFAULT_GROUP: &str = "edupulse-hub";
 const TAILS: &str = "edupulse/tails/";
 const RECEIPTS: &str = "edupulse/receipts/";
 
-/// Requests of ours that may wait beside the acknowledgements.
+/// Receipts that may be on their way beside the acknowledgements.
 const SPARE_REQUESTS: usize = 512;
+/// How long the next of them waits for room while the broker answers none.
+const ROOM_LIMIT: Duration = Duration::from_secs(1);
 /// How long a broker may take to answer a subscription, or to be told good-bye.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Bytes are counted in these units between the connection and whoever takes messages.
@@ -115,12 +117,15 @@ impl MqttSource {
             .map_err(|error| failed(&error))?;
         let room = Arc::new(Semaphore::new(units(limits.bytes.saturating_mul(2))));
         let (sender, news) = mpsc::channel(usize::from(self.receive_maximum) + SPARE_REQUESTS);
-        let task = tokio::spawn(run(connection, sender, room.clone(), server.clone()));
+        let spare = Arc::new(Semaphore::new(SPARE_REQUESTS));
+        let rooms = (room.clone(), spare.clone());
+        let task = tokio::spawn(run(connection, sender, rooms, server.clone()));
         let mut feed = MqttFeed {
             client,
             news,
             _task: Task(task),
             room,
+            spare,
             capacity: units(limits.bytes.saturating_mul(2)),
             server: server.clone(),
             limits,
@@ -151,11 +156,12 @@ enum News {
 }
 
 /// Drives the connection to its end. What comes waits here while too many bytes are in hand; then
-/// nothing more is read, and the broker holds what is left.
+/// nothing more is read, and the broker holds what is left. What it has answered of ours makes room for
+/// more.
 async fn run(
     mut connection: EventLoop,
     news: mpsc::Sender<News>,
-    room: Arc<Semaphore>,
+    (room, spare): (Arc<Semaphore>, Arc<Semaphore>),
     server: String,
 ) {
     let capacity = room.available_permits();
@@ -170,7 +176,10 @@ async fn run(
                 News::Message(message)
             }
             Ok(Event::Incoming(Packet::SubAck(answer))) => News::Subscribed(answer),
-            Ok(_) => {
+            Ok(heard) => {
+                if matches!(heard, Event::Incoming(Packet::PubAck(_))) {
+                    spare.add_permits(1);
+                }
                 // Whatever comes is a sign of life.
                 connection.state.await_pingresp = false;
                 continue;
@@ -204,6 +213,8 @@ pub(in crate::hub) struct MqttFeed {
     news: mpsc::Receiver<News>,
     _task: Task,
     room: Arc<Semaphore>,
+    /// Room for receipts.
+    spare: Arc<Semaphore>,
     capacity: usize,
     server: String,
     limits: Limits,
@@ -227,7 +238,8 @@ impl MqttFeed {
                 None => return Err(self.lost(&"its task ended")),
                 Some(News::Subscribed(answer)) => {
                     let refused = answer.return_codes.iter().find_map(|code| match code {
-                        SubscribeReasonCode::Success(_) => None,
+                        // Less would not come again.
+                        SubscribeReasonCode::Success(QoS::AtLeastOnce) => None,
                         code => Some(format!("{code:?}")),
                     });
                     return match refused {
@@ -294,15 +306,24 @@ impl MqttFeed {
         Ok(())
     }
 
-    pub(super) fn tell(&mut self, receipts: Vec<SealedReceipt>) -> Result<(), SinkError> {
+    /// Sends as many as there is room for; gives how many.
+    pub(super) async fn tell(&mut self, receipts: Vec<SealedReceipt>) -> Result<usize, SinkError> {
+        let mut told = 0;
         for SealedReceipt { receipt, message } in receipts {
+            match timeout(ROOM_LIMIT, self.spare.acquire()).await {
+                Ok(Ok(permit)) => permit.forget(),
+                Ok(Err(error)) => return Err(self.lost(&error)),
+                // What ends the connection is heard of in its place among the messages.
+                Err(_) => break,
+            }
             let topic = format!("{RECEIPTS}{}/{}", receipt.device.as_str(), receipt.epoch);
             let sent = self
                 .client
                 .try_publish(topic, QoS::AtLeastOnce, true, message);
             sent.map_err(|error| self.lost(&error))?;
+            told += 1;
         }
-        Ok(())
+        Ok(told)
     }
 
     /// The session stays with the broker.

@@ -138,6 +138,7 @@ impl<S: Replace> Core<S> {
         };
         let cursors = core.state.checkpoint.cursors.clone();
         let mut staging = Staging::new(&core.state, cursors, stamp);
+        staging.lives = plan.lives;
         core.tell(&mut staging, plan.end, &plan.missing);
         let transaction = store::begin(&database)?;
         put_tables(&transaction, &dead_letters)?;

@@ -1,6 +1,6 @@
 //! What a hub's receipts change in the journal, and the tail that it is sent.
 
-use redb::WriteTransaction;
+use redb::{ReadTransaction, WriteTransaction};
 
 use super::{
     super::{
@@ -27,6 +27,16 @@ impl<S: Storage> Core<S> {
         }
     }
 
+    /// Receipts confirm nothing for this sink any more. What it confirms meanwhile its hub may lack,
+    /// so where receipts count again, the life that is believed begins anew, and an earlier one
+    /// does not. A life is a moment in its upper 48 bits.
+    pub(in crate::journal) fn leave_receipts(staging: &mut Staging, name: &SinkName, life: u64) {
+        let before = life & !0xffff;
+        if before != life {
+            staging.lives.push((name.clone(), before));
+        }
+    }
+
     /// Notes what receipts have confirmed, for the next commit.
     pub(in crate::journal) fn note_confirmed(&mut self, name: &SinkName, upto: Seq) {
         let attachment = self.sinks.get_mut(name);
@@ -37,11 +47,7 @@ impl<S: Storage> Core<S> {
 
     /// The life of the hub whose receipts this sink has believed last.
     pub(in crate::journal) fn life_of(&self, name: &SinkName) -> Result<Option<u64>, Fault> {
-        self.store.read(|transaction| {
-            let meta = transaction.open_table(META).map_err(fault)?;
-            let life = meta.get(&*key_of(name)).map_err(fault)?;
-            Ok(life.map(|life| life.value()))
-        })
+        self.store.read(|transaction| life_of(transaction, name))
     }
 
     /// A later life of the hub has begun: it may lack what the one before had confirmed, so
@@ -100,6 +106,16 @@ impl<S: Storage> Core<S> {
         };
         tail.sign(&self.key)
     }
+}
+
+/// The life of the hub whose receipts a sink has believed last.
+pub(in crate::journal) fn life_of(
+    transaction: &ReadTransaction,
+    name: &SinkName,
+) -> Result<Option<u64>, Fault> {
+    let meta = transaction.open_table(META).map_err(fault)?;
+    let life = meta.get(&*key_of(name)).map_err(fault)?;
+    Ok(life.map(|life| life.value()))
 }
 
 /// Under which key of the meta table a sink's hub's life stands.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     envelope::Digest,
     journal::{
+        core,
         cursor::{Checkpoint, SinkName},
         erasure::{self, StoredWish},
         error::{Fault, fault},
@@ -37,6 +38,8 @@ pub(super) struct Tree {
     pub(super) dead_letters: Vec<Letter>,
     pub(super) beside: Beside,
     pub(super) wishes: Vec<StoredWish>,
+    /// The hub's life that each sink has believed last.
+    pub(super) lives: Vec<(SinkName, u64)>,
     /// A program's tables, by name.
     pub(super) program_tables: Vec<String>,
     /// Whether the walk over the groups came to its end: they stand in their order, and are as many
@@ -73,7 +76,8 @@ impl Tree {
             tree.beside.read_rows(transaction)
         });
         tree.step(database, |tree, transaction| {
-            erasure::read_wishes(transaction, &mut tree.wishes)
+            erasure::read_wishes(transaction, &mut tree.wishes)?;
+            tree.read_lives(transaction)
         });
         tree.step(database, Self::read_names);
         Ok(tree)
@@ -190,6 +194,15 @@ impl Tree {
                 .map_err(|_| Fault::Damaged("a dead letter is of no sink".into()))?;
             self.dead_letters
                 .push((name, Seq::new(seq), value.value().to_owned()));
+        }
+        Ok(())
+    }
+
+    fn read_lives(&mut self, transaction: &ReadTransaction) -> Result<(), Fault> {
+        let end = self.end.as_ref();
+        for name in end.iter().flat_map(|(_, end)| end.cursors.keys()) {
+            let life = core::life_of(transaction, name)?;
+            self.lives.extend(life.map(|life| (name.clone(), life)));
         }
         Ok(())
     }

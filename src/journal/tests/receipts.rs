@@ -133,6 +133,24 @@ fn a_later_life_takes_back_what_is_held_and_is_remembered_until_the_sink_is_forg
 }
 
 #[test]
+fn where_receipts_count_again_the_life_that_is_believed_begins_anew_and_no_earlier_one() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    attach(&mut core).unwrap();
+    let (before, believed) = (0x0197_0000_0000_7fff, 0x0197_0000_0001_7001);
+    begin_life(&mut core, believed).unwrap();
+    for _ in 0..2 {
+        let life = core.life_of(&nats()).unwrap().unwrap();
+        let mut staging = core.stage(stamp());
+        core.register(&mut staging, &nats(), wanted(true, WINDOW));
+        Core::<FaultyStorage>::leave_receipts(&mut staging, &nats(), life);
+        core.commit(staging).unwrap();
+        let life = core.life_of(&nats()).unwrap().unwrap();
+        assert!((before..believed).contains(&life), "{life:x}");
+    }
+}
+
+#[test]
 fn what_is_trimmed_is_named_in_the_ledger_and_nothing_else_is() {
     let storage = FaultyStorage::new(1);
     let mut core = open(&storage, LIMITS).unwrap();

@@ -25,6 +25,9 @@ const REMEDIES: Remedies = Remedies {
 /// answers an MQTT 5 client with.
 const UNACCEPTABLE_VERSION: u8 = 1;
 
+/// Some brokers hang up over what a user may not publish, without a word.
+const TAILS_DENIED: &str = "if it stays so, allow this user to publish to the topic under `tails`";
+
 /// How a connection ended.
 pub(super) struct Loss {
     pub(super) error: SinkError,
@@ -215,6 +218,16 @@ pub(super) fn disconnected_over(
              to the largest packet that it takes"
         }
     })
+}
+
+/// The broker says that it will not have a tail, which goes before the events: none would leave.
+pub(super) fn tail_refused(error: SinkError) -> SinkError {
+    SinkError::halt(error.code, error.message).with_hint(TAILS_DENIED)
+}
+
+/// The connection was lost without a word while nothing but a tail was on the wire.
+pub(super) fn disconnected_over_tail(error: SinkError) -> SinkError {
+    error.with_hint(TAILS_DENIED)
 }
 
 /// The broker says what cannot be.

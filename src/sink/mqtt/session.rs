@@ -295,7 +295,7 @@ impl MqttSession {
         if seq == TAIL {
             let error = self.refusal(sent, reason);
             if reason.is_error() && error.kind == ErrorKind::Halt {
-                self.lose(error);
+                self.lose(failure::tail_refused(error));
             }
             return;
         }
@@ -339,6 +339,9 @@ impl MqttSession {
             // With only one on the wire there is no doubt which one is meant.
             if let Some(sent) = self.flight.only().cloned() {
                 let (seq, error) = (sent.seq, self.refusal(&sent, reason));
+                if seq == TAIL {
+                    return self.lose(failure::tail_refused(error));
+                }
                 self.ready.push_back(Outcome::Refused { seq, error });
                 refused_one.store(false, Ordering::Relaxed);
             } else {
@@ -349,7 +352,10 @@ impl MqttSession {
         if loss.is_unexplained && self.flight.is_on_wire() {
             self.suspicion.fruitless.fetch_add(1, Ordering::Relaxed);
             let (alone, version) = (self.flight.only(), self.options.version);
-            error = failure::disconnected_over(error, alone, version);
+            error = match alone {
+                Some(Sent { seq: TAIL, .. }) => failure::disconnected_over_tail(error),
+                _ => failure::disconnected_over(error, alone, version),
+            };
         }
         self.lose(error);
     }

@@ -6,14 +6,17 @@ use rumqttc::{
 };
 use tokio::sync::mpsc::Sender;
 
-use crate::sink::{
-    SinkError,
-    mqtt::{
-        failure,
-        letter::Letter,
-        link::{MAX_INCOMING, News, Plan, Welcome},
-        options::{MAX_PACKET, MqttAuth, MqttQos},
-        reason::{Reason, SUCCESS},
+use crate::{
+    receipt::MAX_RECEIPT_BYTES,
+    sink::{
+        SinkError,
+        mqtt::{
+            failure,
+            letter::Letter,
+            link::{MAX_INCOMING, News, Plan, Welcome},
+            options::{MAX_PACKET, MqttAuth, MqttQos},
+            reason::{Reason, SUCCESS},
+        },
     },
 };
 
@@ -23,6 +26,10 @@ const NO_TIMEOUT: u64 = 3_600;
 /// How many messages may be under way at QoS 2. A broker has a limit there and cannot say it in
 /// this version: mosquitto ends the connection at its `max_inflight_messages`, 20 by default.
 const UNSAID_RECEIVE_MAXIMUM: u16 = 10;
+/// The largest packet that is taken from a broker where receipts come, in bytes. In this version a
+/// broker cannot be told what it may send, and a larger packet ends the connection, each time anew
+/// where it is retained. What is no receipt for its size goes no further.
+const MAX_UNASKED: usize = 1_024 * 1_024;
 
 /// Connects, and gives the client, what holds of the broker, and what the loop's task has to run.
 pub(super) async fn dial(
@@ -58,11 +65,15 @@ fn client_options(plan: &Plan<'_>) -> ClientOptions {
         options, server, ..
     } = plan;
     let mut client = ClientOptions::new(&plan.client_id, plan.host(), server.port);
+    let incoming = match plan.receipts {
+        Some(_) => MAX_UNASKED,
+        None => MAX_INCOMING,
+    };
     client
         .set_clean_session(true)
         .set_keep_alive(options.keep_alive)
         // Ours is checked before; at the client's it would end the connection.
-        .set_max_packet_size(MAX_INCOMING, MAX_PACKET)
+        .set_max_packet_size(incoming, MAX_PACKET)
         .set_transport(plan.transport.clone())
         .set_inflight(plan.slots);
     if let MqttAuth::User { name, password } = plan.auth {
@@ -134,7 +145,10 @@ fn heard(event: Event) -> Option<News> {
         Event::Incoming(Incoming::PubAck(answer)) => Some(News::Acknowledged(answer.pkid, success)),
         Event::Incoming(Incoming::PubRec(answer)) => Some(News::Received(answer.pkid, success)),
         Event::Incoming(Incoming::PubComp(answer)) => Some(News::Completed(answer.pkid, success)),
-        Event::Incoming(Incoming::Publish(message)) => Some(News::Receipt(message.payload)),
+        Event::Incoming(Incoming::Publish(message)) => {
+            let fits = message.payload.len() <= MAX_RECEIPT_BYTES;
+            fits.then_some(News::Receipt(message.payload))
+        }
         Event::Incoming(Incoming::SubAck(answer)) => {
             let refused =
                 |code: &SubscribeReasonCode| !matches!(code, SubscribeReasonCode::Success(_));

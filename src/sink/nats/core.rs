@@ -27,7 +27,7 @@ pub(super) struct CoreSession {
     pub(super) link: Link,
     letterhead: Letterhead,
     options: Arc<NatsOptions>,
-    pub(super) ready: VecDeque<Outcome>,
+    ready: VecDeque<Outcome>,
     /// Sent, and not covered by an echo under way.
     sent: VecDeque<Seq>,
     echo: Option<Echo>,
@@ -84,7 +84,7 @@ impl CoreSession {
 
     pub(super) async fn next(&mut self) -> Outcome {
         loop {
-            if let Some(outcome) = self.ready.pop_front() {
+            if let Some(outcome) = self.ready.pop_front().or_else(|| self.link.heard()) {
                 return outcome;
             }
             if self.echo.is_none() && !self.sent.is_empty() {

@@ -71,7 +71,7 @@ pub(super) struct JetStreamSession {
     unmet: Vec<String>,
     proof: Proof,
     flight: Flight,
-    pub(super) ready: VecDeque<Outcome>,
+    ready: VecDeque<Outcome>,
 }
 
 impl JetStreamSession {
@@ -246,7 +246,7 @@ impl JetStreamSession {
                 self.take(token, &message);
             }
             if !matches!(self.proof, Proof::Asked { .. })
-                && let Some(outcome) = self.ready.pop_front()
+                && let Some(outcome) = self.ready.pop_front().or_else(|| self.link.heard())
             {
                 return outcome;
             }

@@ -10,6 +10,7 @@
 //! nothing left behind for a request that is never answered), and needs one subscription only.
 
 use std::{
+    collections::VecDeque,
     fmt,
     future::pending,
     sync::{
@@ -29,9 +30,10 @@ use tokio::{sync::mpsc, task::unconstrained, time::timeout};
 
 use crate::{
     envelope::DeviceName,
+    receipt::MAX_RECEIPT_BYTES,
     seq::Seq,
     sink::{
-        SinkError,
+        Outcome, SinkError,
         nats::{
             options::{NatsAuth, NatsOptions, Server},
             refusal::{self, Notice},
@@ -43,6 +45,8 @@ use crate::{
 /// Events of the connection that wait to be read. The first bad one ends the session, so what
 /// does not fit is no loss.
 const MAX_EVENTS: usize = 64;
+/// Receipts that wait to be asked for; the oldest goes.
+pub(super) const MAX_HEARD: usize = 64;
 /// Room in the client's queues beyond the unanswered events: questions and pings.
 const SPARE_COMMANDS: usize = 128;
 /// After so long without a word from the server, an idle connection is tried. A server pings by
@@ -111,6 +115,8 @@ pub(super) struct Link {
     inbox: Subscriber,
     /// Where a hub's receipts come and tails go.
     way_back: Option<(Subscriber, Subject)>,
+    /// What came there while something else was waited for.
+    heard: VecDeque<Bytes>,
     /// Everything before the token in the subject of an answer, with its dot.
     prefix: String,
     questions: u64,
@@ -192,6 +198,7 @@ impl Link {
             events,
             inbox: subscriber,
             way_back: None,
+            heard: VecDeque::new(),
             prefix: format!("{inbox}."),
             questions: 0,
             server: names,
@@ -236,6 +243,22 @@ impl Link {
         let subscriber = subscriber.map_err(|_| refusal::disconnected(&self.server))?;
         self.way_back = Some((subscriber, tails.into()));
         Ok(())
+    }
+
+    /// Keeps what came where receipts come, until it is asked for.
+    pub(super) fn hear(&mut self, message: Bytes) {
+        if message.len() > MAX_RECEIPT_BYTES {
+            return;
+        }
+        if self.heard.len() == MAX_HEARD {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(message);
+    }
+
+    /// The first of what was kept.
+    pub(super) fn heard(&mut self) -> Option<Outcome> {
+        self.heard.pop_front().map(Outcome::Receipt)
     }
 
     /// Sends a tail where tails go.
@@ -307,7 +330,8 @@ impl Link {
     }
 
     /// Asks several questions at once and waits for all answers, which come back in the order of
-    /// the questions. Answers to anything else are dropped, so it is for a session's beginning.
+    /// the questions. Answers to anything else are dropped, so it is for a session's beginning; receipts
+    /// are kept.
     ///
     /// # Errors
     /// [`Unanswered::Lost`] also where no answer came for as long as an answer may take.
@@ -360,7 +384,8 @@ impl Link {
                 }) if denied == subject => {
                     return Err(Unanswered::Denied);
                 }
-                Arrival::Answer(Token::Event(_), _) | Arrival::Notice(_) | Arrival::Receipt(_) => {}
+                Arrival::Receipt(message) => self.hear(message),
+                Arrival::Answer(Token::Event(_), _) | Arrival::Notice(_) => {}
             }
         }
         Ok(answers.into_iter().flatten().collect())
@@ -386,7 +411,9 @@ impl Link {
                     None => return Arrival::Notice(Notice::Lost(refusal::disconnected(&self.server))),
                 },
                 Some(message) = next_receipt(&mut self.way_back) => {
-                    return Arrival::Receipt(message.payload);
+                    if message.payload.len() <= MAX_RECEIPT_BYTES {
+                        return Arrival::Receipt(message.payload);
+                    }
                 }
             }
         }

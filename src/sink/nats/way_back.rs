@@ -4,14 +4,17 @@
 //! beginning, from the stream that keeps the last of each subject. Whoever may not ask it, or where
 //! there is none, hears the next one.
 
+use std::time::Duration;
+
 use async_nats::{HeaderMap, StatusCode};
+use tokio::time::timeout;
 
 use crate::{
     envelope::DeviceName,
     sink::{
-        Outcome, SinkError, WayBack,
+        SinkError, WayBack,
         nats::{
-            link::{Link, Unanswered},
+            link::{Link, MAX_HEARD, Unanswered},
             stored::NextMessage,
         },
     },
@@ -21,12 +24,13 @@ use crate::{
 const HUB_STREAM: &str = "EDUPULSE_HUB";
 
 /// Receipts that are fetched at most, one for each epoch of which the stream knows.
-const MAX_FETCHED: usize = 16;
+const MAX_FETCHED: usize = MAX_HEARD;
 
 /// The header that says where in the stream a message stands.
 const POSITION: &str = "Nats-Sequence";
 
-/// Begins to listen, and gives what the stream keeps.
+/// Begins to listen, and asks for what the stream keeps, for so long at most: the link tells what
+/// it heard. Without an answer the next receipt is waited for, as events wait for none of it.
 ///
 /// # Errors
 /// The session is lost.
@@ -34,18 +38,24 @@ pub(super) async fn open(
     link: &mut Link,
     way_back: &WayBack,
     device: &DeviceName,
-) -> Result<Vec<Outcome>, SinkError> {
+    patience: Duration,
+) -> Result<(), SinkError> {
     let receipts = format!("{}.{device}.*", way_back.receipts);
     let tails = format!("{}.{device}", way_back.tails);
     // First, so that nothing falls between the two.
     link.open_way_back(receipts.clone(), tails).await?;
+    timeout(patience, fetch(link, &receipts))
+        .await
+        .unwrap_or(Ok(()))
+}
+
+async fn fetch(link: &mut Link, receipts: &str) -> Result<(), SinkError> {
     let subject = format!("$JS.API.DIRECT.GET.{HUB_STREAM}");
-    let mut kept = Vec::new();
     let mut from = 1;
-    while kept.len() < MAX_FETCHED {
+    for _ in 0..MAX_FETCHED {
         let question = NextMessage {
             from,
-            filter: &receipts,
+            filter: receipts,
         };
         let answer = match link.ask(&subject, &question).await {
             Ok(answer) => answer,
@@ -59,10 +69,10 @@ pub(super) async fn open(
         else {
             break;
         };
-        kept.push(Outcome::Receipt(answer.payload));
+        link.hear(answer.payload);
         from = position.saturating_add(1);
     }
-    Ok(kept)
+    Ok(())
 }
 
 fn position(headers: &HeaderMap) -> Option<u64> {

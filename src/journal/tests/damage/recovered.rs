@@ -120,6 +120,21 @@ fn a_journal_of_another_key_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn the_life_of_the_hub_that_is_believed_is_taken() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), wanted(true, 16));
+    core.begin_life(&mut staging, &nats(), 7);
+    core.commit(staging).unwrap();
+    drop(core);
+    let recovery = recover_from(&storage, Some("a test".into()));
+    assert!(recovery.unwrap().is_some());
+    let core = open(&storage, LIMITS).unwrap();
+    assert_eq!(core.life_of(&nats()).unwrap(), Some(7));
+}
+
+#[test]
 fn dead_letters_are_taken_and_what_is_the_programs_is_named() {
     const SCORES: redb::TableDefinition<'_, u64, u64> = redb::TableDefinition::new("scores");
     let storage = FaultyStorage::new(1);
