@@ -37,6 +37,9 @@ const BALLAST_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// With less room than this a journal may not even open: the ballast goes before.
 const OPENING_BYTES: u64 = 1024 * 1024;
 
+/// A ballast is written in steps of this where its blocks cannot be reserved.
+const ZEROS_BYTES: usize = 64 * 1024;
+
 /// What `st_blocks` counts in, whatever the file system's blocks are.
 const STAT_BLOCK_BYTES: u64 = 512;
 
@@ -259,11 +262,12 @@ fn make_ballast(path: &Path, bytes: u64) -> io::Result<()> {
 
 /// For file systems that cannot reserve blocks (FAT on a card, for one).
 fn write_zeros(file: &File, bytes: u64) -> io::Result<()> {
-    const ZEROS: &[u8] = &[0; 64 * 1024];
+    // Made when they are needed, which is seldom: a constant would lie in every program.
+    let zeros = vec![0; ZEROS_BYTES];
     let mut at = 0;
     while at < bytes {
         let rest = usize::try_from(bytes - at).unwrap_or(usize::MAX);
-        let zeros = ZEROS.get(..rest).unwrap_or(ZEROS);
+        let zeros = zeros.get(..rest).unwrap_or(&zeros);
         file.write_all_at(zeros, at)?;
         at += zeros.len() as u64;
     }
