@@ -9,6 +9,9 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use crate::server::STREAM;
 
+/// As the sink says it of an envelope.
+const ENVELOPE_CONTENT_TYPE: &str = "application/json";
+
 /// Publishes each body under its message id, with so many unanswered at once, until all are stored.
 pub async fn publish(
     context: &Context,
@@ -26,6 +29,7 @@ pub async fn publish(
         let message = PublishMessage::build()
             .payload(body)
             .message_id(id)
+            .header("Content-Type", ENVELOPE_CONTENT_TYPE)
             .expected_stream(STREAM);
         let answer = context
             .send_publish(subject.clone(), message)

@@ -1,5 +1,5 @@
 //! A backlog to JetStream: the forwarder beside a bare async-nats pipeline with the same window,
-//! the same bytes and the same message ids.
+//! the same bytes, headers, and message ids of the same length.
 //!
 //! Each figure is the median of the rounds (least–greatest); both take turns within a round.
 
@@ -48,7 +48,7 @@ fn main() {
         let dir = tempfile::tempdir_in(&base).expect("a directory");
         let data = dir.path().join("data");
         fill(&data);
-        let id = |body| (Uuid::now_v7().to_string(), body);
+        let id = |body| (format!("{:043x}", Uuid::now_v7().as_u128()), body);
         let bodies: Vec<_> = envelopes(&data).into_iter().map(id).collect();
         let port = free_port();
         let _server = nats_server(dir.path(), port);
