@@ -48,8 +48,9 @@ pub const TABLE_SQL: &str = include_str!("../config/relay.sql");
 pub const DEFAULT_TABLE: &str = "event_outbox";
 /// Rows that are taken at a time unless told otherwise.
 pub const DEFAULT_BATCH: usize = 256;
-/// The most rows that can be taken at a time.
-pub const MAX_BATCH: usize = 2_048;
+/// The most rows that can be taken at a time. Each has a place in the server's table of locks, of which
+/// there are a few thousand for everybody.
+pub const MAX_BATCH: usize = 1_024;
 /// Bytes of payloads that are taken at a time unless told otherwise.
 pub const DEFAULT_BATCH_BYTES: usize = 1024 * 1024;
 /// The most bytes of payloads that can be taken at a time.

@@ -15,6 +15,7 @@ use super::{
     value::{ByteSize, Span},
 };
 use crate::{
+    outbox::WhenFull,
     relay::{
         Columns, DEFAULT_BATCH, DEFAULT_BATCH_BYTES, DEFAULT_CONFIRM_TIMEOUT, DEFAULT_POLL,
         DEFAULT_RETRY_REFUSED, DEFAULT_TABLE, MAX_BATCH, MAX_BATCH_BYTES, MAX_NAME_BYTES, Options,
@@ -105,7 +106,15 @@ impl RelayConfig {
             ConfigError { problems }
         })?;
         if !outbox.sinks.iter().any(|sink| sink.required) {
-            return Err(nobody_confirms(&path).into());
+            let hint = "a section [sinks.NAME] of type \"nats\", \"mqtt\" or \"postgres\", whose \
+                        `required` is true";
+            let message = "the configuration has no sink that confirms what it gets";
+            return Err(refused(&path, message, hint).into());
+        }
+        if outbox.journal.when_full != WhenFull::Reject {
+            let message =
+                "journal.when_full = \"drop-oldest\", but a row that is given up was not sent";
+            return Err(refused(&path, message, "remove the key: rows wait in the table").into());
         }
         Ok(Self {
             outbox: Config {
@@ -141,19 +150,15 @@ impl RelayConfig {
     }
 }
 
-/// Rows are marked on the word of a required sink, so one is needed.
-fn nobody_confirms(path: &Path) -> Problem {
+/// What any outbox may be told, and a relay may not.
+fn refused(path: &Path, message: &str, hint: &str) -> Problem {
     Problem {
         place: Place::File {
             path: path.to_owned(),
             line: None,
         },
-        message: "the configuration has no sink that confirms what it gets".into(),
-        hint: Some(
-            "a section [sinks.NAME] of type \"nats\", \"mqtt\" or \"postgres\", whose `required` is \
-             true"
-            .into(),
-        ),
+        message: message.into(),
+        hint: Some(hint.into()),
     }
 }
 
@@ -317,7 +322,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_sink_that_confirms_nothing_starts() {
+    fn without_a_sink_that_confirms_or_with_a_journal_that_drops_nothing_starts() {
+        let said = load(&format!("[journal]\nwhen_full = \"drop-oldest\"\n{SINK}")).unwrap_err();
+        assert!(said.contains("was not sent"), "{said}");
         for toml in [
             "[sinks.stdout]\ntype = \"stdout\"\n",
             "[sinks]\n",

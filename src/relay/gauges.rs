@@ -15,7 +15,7 @@ pub enum Activity {
     Waits,
     /// Rows are on their way.
     Sends,
-    /// The database does not do what it is asked.
+    /// The database, or the journal, does not do what it is asked.
     NoDatabase,
     /// The sinks do not take events, or do not confirm them.
     NoSinks,
@@ -83,7 +83,7 @@ impl fmt::Display for Gauges {
         f.write_str(match self.activity() {
             Activity::Starts => "connects to the table",
             Activity::Waits | Activity::Sends => "relays rows",
-            Activity::NoDatabase => "waits for the table",
+            Activity::NoDatabase => "cannot go on: the log says why",
             Activity::NoSinks => "waits for the sinks",
         })?;
         match self.refused() {

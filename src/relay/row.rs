@@ -88,10 +88,7 @@ mod tests {
             row.event().unwrap_err()
         };
         for (change, said) in [
-            (
-                (|row| row.id = Uuid::nil()) as fn(&mut Row),
-                "id: the nil UUID",
-            ),
+            ((|row| row.id = Uuid::nil()) as fn(&mut Row), "id: "),
             (|row| row.aggregate_id = None, "it has no aggregate"),
             (|row| row.event_type = None, "it has no type"),
             (|row| row.payload = None, "it has no payload"),
