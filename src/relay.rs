@@ -300,6 +300,8 @@ impl Relay {
         let tail = outbox.status().borrow().tail;
         let sinks = self.sinks.clone();
         tokio::select! {
+            // Confirmed is confirmed, however late it is found.
+            biased;
             has = Standing::confirmed(&outbox, &sinks, tail) => {
                 if !has {
                     return Err(Ended::Stopped);

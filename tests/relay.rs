@@ -14,6 +14,7 @@ use std::{
 use edge_outbox::relay::TABLE_SQL;
 use serde_json::Value;
 use support::{
+    fault_proxy::{Fault, FaultProxy},
     hub::{lines, number},
     mosquitto::MosquittoServer,
     nats_server::{self, NatsServer},
@@ -55,9 +56,13 @@ async fn broker() -> NatsServer {
 }
 
 fn to_nats(server: &NatsServer) -> String {
+    to_nats_at(server.port())
+}
+
+fn to_nats_at(port: u16) -> String {
     format!(
-        "[sinks.nats]\ntype = \"nats\"\nservers = [\"{}\"]\nstart_jitter = \"0 ms\"\n",
-        server.url()
+        "[sinks.nats]\ntype = \"nats\"\nservers = [\"nats://127.0.0.1:{port}\"]\n\
+         start_jitter = \"0 ms\"\n"
     )
 }
 
@@ -298,25 +303,42 @@ async fn three_relays_share_the_rows_and_none_is_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_in_hand_when_the_broker_goes_away_stay_with_the_relay_that_has_them() {
-    let (server, mut nats) = (database().await, broker().await);
+async fn rows_in_hand_when_the_broker_goes_away_stay_with_the_relay_that_has_them_while_it_lives() {
+    let (server, nats) = (database().await, broker().await);
     let client = server.connect().await;
+    let proxy = FaultProxy::to_port(nats.port());
     let keys = "batch = 30\nconfirm_timeout = \"1 s\"\npoll = \"200 ms\"";
-    let sinks = to_nats(&nats);
-    let mut homes = ["relay-1", "relay-2"].map(|name| relay(name, &server, keys, &sinks));
-    let mut processes = homes.each_mut().map(RelayHome::start);
-    client.batch_execute(&rows(1, 200)).await.unwrap();
-    wait_for_sent(&client, 200, &processes[0]).await;
-    nats.freeze();
-    client.batch_execute(&rows(201, 60)).await.unwrap();
-    for process in &mut processes {
-        process.wait_for_log("not confirmed within 1s");
-    }
-    // Of one of the two the connection to the broker comes back seconds later than that of the other.
-    nats.thaw();
-    wait_for_sent(&client, 260, &processes[0]).await;
+    let mut near = relay("near", &server, keys, &to_nats(&nats));
+    let mut far = relay("far", &server, keys, &to_nats_at(proxy.port()));
+    let mut far_process = far.start();
+    client.batch_execute(&rows(1, 20)).await.unwrap();
+    wait_for_sent(&client, 20, &far_process).await;
+    proxy.suffer(Fault::Blackhole);
+    client.batch_execute(&rows(21, 60)).await.unwrap();
+    far_process.wait_for_log("30 rows were not confirmed within 1s");
+    // Whoever can send takes the others, and looks at these again and again.
+    let near_process = near.start();
+    wait_for_sent(&client, 50, &near_process).await;
+    sleep(Duration::from_secs(7)).await;
+    assert_eq!(number(&client, UNSENT).await, 30);
+    proxy.mend();
+    wait_for_sent(&client, 80, &far_process).await;
+    assert_once_each(&arrived(&nats).await, 80);
+    assert_eq!(near_process.stop().0, Some(0));
+
+    // What a relay has that is gone is anybody's.
+    proxy.suffer(Fault::Blackhole);
+    client.batch_execute(&rows(81, 30)).await.unwrap();
+    wait_until_locked(&client, 30).await;
     sleep(A_WHILE).await;
-    assert_once_each(&arrived(&nats).await, 260);
+    let near_process = near.start();
+    sleep(A_WHILE).await;
+    assert_eq!(number(&client, UNSENT).await, 30);
+    far_process.kill();
+    wait_for_sent(&client, 110, &near_process).await;
+    let events = arrived(&nats).await;
+    let found: BTreeSet<&str> = ids(&events).into_iter().collect();
+    assert_eq!(found.len(), 110);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -480,6 +502,68 @@ async fn a_row_that_cannot_be_sent_is_told_of_once_and_holds_up_nothing() {
     assert!(log.contains("refused=5"), "{log}");
     assert_eq!(lines(&client, unsent).await.len(), 3);
     assert_once_each(&arrived(&nats).await, 302);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rows_that_cannot_be_sent_than_are_kept_in_mind_hold_up_nothing_either() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "insert into event_outbox (aggregate_id, event_type, payload, occurred_at) \
+             select gen_random_uuid(), 'lesson.*', '{}', timestamptz '2020-01-01' + n * interval '1 s' \
+             from generate_series(1, 5300) as n",
+        )
+        .await
+        .unwrap();
+    client.batch_execute(&rows(1, 20)).await.unwrap();
+    let keys = "batch = 500\npoll = \"500 ms\"";
+    let mut home = relay("relay-1", &server, keys, &to_nats(&nats));
+    let process = home.start();
+    wait_for_sent(&client, 20, &process).await;
+    client.batch_execute(&rows(21, 20)).await.unwrap();
+    wait_for_sent(&client, 40, &process).await;
+    assert_once_each(&arrived(&nats).await, 40);
+    let (_, _, log) = process.stop();
+    let told = log.matches("a row is not sent, and stays as it is").count();
+    assert_eq!(told, 4_096);
+    assert_eq!(
+        log.matches("more rows cannot be sent than are kept")
+            .count(),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_bytes_are_taken_at_a_time_than_it_was_told_and_others_may_have_the_rest() {
+    let (server, mut nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    let keys = "batch_bytes = \"64 KiB\"";
+    let mut home = relay("relay-1", &server, keys, &to_nats(&nats));
+    let process = home.start();
+    client.batch_execute(&rows(1, 1)).await.unwrap();
+    wait_for_sent(&client, 1, &process).await;
+    nats.freeze();
+    // The first is larger than all that may be taken at a time.
+    client
+        .batch_execute(
+            "insert into event_outbox (aggregate_id, event_type, payload, occurred_at) \
+             select gen_random_uuid(), 'lesson.v1', \
+             to_jsonb(repeat('x', case n when 1 then 100000 else 20000 end)), \
+             timestamptz '2026-04-01' + n * interval '1 s' from generate_series(1, 40) as n",
+        )
+        .await
+        .unwrap();
+    wait_until_locked(&client, 1).await;
+    sleep(Duration::from_millis(500)).await;
+    let free = "select count(*) from (select id from event_outbox where sent_at is null \
+                for update skip locked) as free";
+    assert_eq!(number(&client, free).await, 39);
+    nats.thaw();
+    wait_for_sent(&client, 41, &process).await;
+    let events = arrived(&nats).await;
+    assert_once_each(&events, 41);
+    assert_eq!(ids(&events), in_table(&client).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

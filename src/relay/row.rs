@@ -88,7 +88,10 @@ mod tests {
             row.event().unwrap_err()
         };
         for (change, said) in [
-            ((|row| row.id = Uuid::nil()) as fn(&mut Row), "id: "),
+            (
+                (|row| row.id = Uuid::nil()) as fn(&mut Row),
+                "id: the nil id",
+            ),
             (|row| row.aggregate_id = None, "it has no aggregate"),
             (|row| row.event_type = None, "it has no type"),
             (|row| row.payload = None, "it has no payload"),
