@@ -197,7 +197,7 @@ async fn rows_arrive_once_each_in_their_order_and_are_marked_only_afterwards() {
 async fn while_the_broker_is_away_rows_are_let_go_of_and_later_all_arrive_in_order() {
     let (server, mut nats) = (database().await, broker().await);
     let client = server.connect().await;
-    let keys = "batch = 40\nconfirm_timeout = \"1 s\"";
+    let keys = "batch = 40\nconfirm_timeout = \"3 s\"";
     let mut home = relay("relay-1", &server, keys, &to_nats(&nats));
     let mut process = home.start();
     client.batch_execute(&rows(1, 20)).await.unwrap();
@@ -208,7 +208,7 @@ async fn while_the_broker_is_away_rows_are_let_go_of_and_later_all_arrive_in_ord
     client.batch_execute(&rows(21, 100)).await.unwrap();
     wait_until_locked(&client, 40).await;
     nats.kill();
-    process.wait_for_log("not confirmed within 1s");
+    process.wait_for_log("not confirmed within 3s");
     sleep(A_WHILE).await;
     // No transaction is open, and nothing is locked.
     client
@@ -288,7 +288,7 @@ async fn side_by_side(relays: usize) {
     for (_, process) in processes.drain(..) {
         let (code, _, log) = process.stop();
         assert_eq!(code, Some(0), "{log}");
-        assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+        assert!(!log.contains("ERROR"), "{log}");
     }
 }
 
@@ -555,10 +555,12 @@ async fn no_more_bytes_are_taken_at_a_time_than_it_was_told_and_others_may_have_
         .await
         .unwrap();
     wait_until_locked(&client, 1).await;
-    sleep(Duration::from_millis(500)).await;
     let free = "select count(*) from (select id from event_outbox where sent_at is null \
                 for update skip locked) as free";
-    assert_eq!(number(&client, free).await, 39);
+    wait_until("all but one", || async {
+        number(&client, free).await == 39
+    })
+    .await;
     nats.thaw();
     wait_for_sent(&client, 41, &process).await;
     let events = arrived(&nats).await;
