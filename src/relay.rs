@@ -62,11 +62,12 @@ pub const DEFAULT_POLL: Duration = Duration::from_secs(30);
 /// After how long a row that was refused is tried again, unless told otherwise.
 pub const DEFAULT_RETRY_REFUSED: Duration = Duration::from_secs(3_600);
 
+/// How long rows in the journal are kept from other relays while the sinks are away, unless told
+/// otherwise.
+pub const DEFAULT_KEEP: Duration = Duration::from_secs(600);
+
 /// How long it takes to be told of sinks that take nothing: at the start they have to connect.
 const TELL_AFTER: Duration = Duration::from_secs(5);
-/// How long rows in the journal are kept from other relays while the sinks are away. Afterwards others
-/// may send them, and this one's sinks get them, too, once they are back.
-const KEEP: Duration = Duration::from_secs(600);
 /// After how long a row that another relay keeps is looked at again.
 const ELSEWHERE: Duration = Duration::from_secs(5);
 /// After how long it is looked at what became of a row that a sink was asked to take after all.
@@ -89,6 +90,9 @@ pub struct Options {
     pub batch_bytes: usize,
     /// How long rows stay locked for the sinks to confirm them.
     pub confirm_timeout: Duration,
+    /// How long rows that they did not confirm in time are kept from other relays. Afterwards others
+    /// may send them, and this one's sinks get them, too, once they are back.
+    pub keep: Duration,
     /// How often the table is looked at where it says nothing.
     pub poll: Duration,
     /// After how long a row that was refused is tried again.
@@ -104,6 +108,7 @@ impl Default for Options {
             batch: DEFAULT_BATCH,
             batch_bytes: DEFAULT_BATCH_BYTES,
             confirm_timeout: DEFAULT_CONFIRM_TIMEOUT,
+            keep: DEFAULT_KEEP,
             poll: DEFAULT_POLL,
             retry_refused: DEFAULT_RETRY_REFUSED,
         }
@@ -238,11 +243,11 @@ impl Relay {
         self.after = None;
         let began = Instant::now();
         loop {
-            self.sinks_take().await?;
             if !self.carried.is_empty() {
                 self.settle(session).await?;
                 continue;
             }
+            self.sinks_take().await?;
             let wanted = Wanted::Next {
                 except: self.refused.waiting(Instant::now()),
                 after: self.after.clone(),
@@ -287,10 +292,7 @@ impl Relay {
                 }
             }
         }
-        // Those that were not confirmed in time end it by being confirmed.
-        if self.carried.is_empty() {
-            self.away.ends();
-        }
+        self.away.ends();
         Ok(())
     }
 
@@ -346,7 +348,7 @@ impl Relay {
             self.refuse(id, &why, now);
         }
         if self.carried.is_empty() {
-            self.keep_until = now + KEEP;
+            self.keep_until = now + self.options.keep;
         }
         // From here on they may be in the journal, whatever happens.
         self.carried = events.iter().map(|(id, _)| *id).collect();

@@ -342,6 +342,33 @@ async fn rows_in_hand_when_the_broker_goes_away_stay_with_the_relay_that_has_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_relay_has_had_for_long_are_sent_by_another_that_can() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    let proxy = FaultProxy::to_port(nats.port());
+    let keys = "confirm_timeout = \"1 s\"\nkeep = \"6 s\"\npoll = \"200 ms\"";
+    let mut near = relay("near", &server, keys, &to_nats(&nats));
+    let mut far = relay("far", &server, keys, &to_nats_at(proxy.port()));
+    let mut far_process = far.start();
+    client.batch_execute(&rows(1, 20)).await.unwrap();
+    wait_for_sent(&client, 20, &far_process).await;
+    proxy.suffer(Fault::Blackhole);
+    client.batch_execute(&rows(21, 30)).await.unwrap();
+    far_process.wait_for_log("30 rows were not confirmed within 1s");
+    let near_process = near.start();
+    sleep(A_WHILE).await;
+    assert_eq!(number(&client, UNSENT).await, 30);
+    wait_for_sent(&client, 50, &near_process).await;
+    far_process.wait_for_log("rows that the sinks did not confirm are left to other relays");
+    // Those of the other one arrive as well, in the end: under the same ids.
+    proxy.mend();
+    wait_until("both copies", || async { arrived(&nats).await.len() == 80 }).await;
+    let events = arrived(&nats).await;
+    let found: BTreeSet<&str> = ids(&events).into_iter().collect();
+    assert_eq!(found.len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_between_journal_and_mark_a_relay_loses_nothing_and_sends_nothing_twice() {
     let (server, mut nats) = (database().await, broker().await);
     let client = server.connect().await;

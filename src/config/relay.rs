@@ -17,8 +17,9 @@ use super::{
 use crate::{
     outbox::WhenFull,
     relay::{
-        Columns, DEFAULT_BATCH, DEFAULT_BATCH_BYTES, DEFAULT_CONFIRM_TIMEOUT, DEFAULT_POLL,
-        DEFAULT_RETRY_REFUSED, DEFAULT_TABLE, MAX_BATCH, MAX_BATCH_BYTES, MAX_NAME_BYTES, Options,
+        Columns, DEFAULT_BATCH, DEFAULT_BATCH_BYTES, DEFAULT_CONFIRM_TIMEOUT, DEFAULT_KEEP,
+        DEFAULT_POLL, DEFAULT_RETRY_REFUSED, DEFAULT_TABLE, MAX_BATCH, MAX_BATCH_BYTES,
+        MAX_NAME_BYTES, Options,
     },
     sink::postgres::Database,
 };
@@ -192,6 +193,11 @@ fn read_own<'t>(
         Span(DEFAULT_CONFIRM_TIMEOUT),
         Span(SECOND)..=Span(600 * SECOND),
     );
+    let keep = section.get_within(
+        "keep",
+        Span(DEFAULT_KEEP),
+        Span(Duration::ZERO)..=Span(24 * 3_600 * SECOND),
+    );
     let poll = section.get_within(
         "poll",
         Span(DEFAULT_POLL),
@@ -231,6 +237,7 @@ fn read_own<'t>(
         batch: number(batch.into()),
         batch_bytes: number(batch_bytes.0),
         confirm_timeout: confirm_timeout.0,
+        keep: keep.0,
         poll: poll.0,
         retry_refused: retry_refused.0,
     };
