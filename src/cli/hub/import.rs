@@ -205,6 +205,9 @@ impl Import {
                 ExportLine::Other => self.push(text.to_vec()).await?,
             }
         }
+        if is_first && read.is_ok() {
+            return Err(no_export(path));
+        }
         self.end_part(None).await?;
         read
     }
