@@ -7,9 +7,7 @@ use std::io::{self, BufRead, ErrorKind};
 
 use serde::Deserialize;
 
-#[cfg(feature = "hub")]
-use crate::encoding::base64_of;
-use crate::encoding::parse_base64_vec;
+use crate::encoding::{base64_of, parse_base64_vec};
 
 /// The version of both files.
 const VERSION: u64 = 1;
@@ -38,7 +36,6 @@ pub(crate) fn receipts_head() -> String {
 }
 
 /// One receipt.
-#[cfg(feature = "hub")]
 pub(crate) fn receipt_line(device: &str, message: &[u8]) -> String {
     format!(
         "{{\"device\":\"{device}\",\"receipt\":\"{}\"}}\n",

@@ -213,7 +213,7 @@ fn what_receipts_cover_is_trimmed_and_not_exported_again() {
         assert_eq!(classroom.carry_there(), MANY + 1);
         assert_eq!(classroom.first_held(), 1);
         let receipt = classroom.hub.receipt();
-        let said = brought(&classroom.carry_back(&[receipt.clone()]));
+        let said = brought(&classroom.carry_back(std::slice::from_ref(&receipt)));
         assert_eq!(said["counted"], 1);
         assert_eq!(said["confirmed"], MANY + 1);
         assert!(classroom.first_held() > 1_000, "{}", classroom.first_held());
@@ -290,7 +290,7 @@ fn only_receipts_of_the_hub_for_this_device_count() {
             assert_eq!(classroom.home.status()["sinks"]["stick"]["acked"], 0);
         }
         // Lines of others, and what is no file of receipts.
-        let ended = classroom.bring("somebody-else", &[message.clone()]);
+        let ended = classroom.bring("somebody-else", std::slice::from_ref(&message));
         assert_eq!(ended.code, 1);
         assert!(ended.stderr.contains("no receipt for"), "{ended:?}");
         for text in [
@@ -320,7 +320,7 @@ fn a_hub_that_was_restored_takes_back_what_it_lacks_and_an_earlier_one_is_not_be
         classroom.append(0..MANY);
         classroom.carry_there();
         let before = classroom.hub.receipt();
-        brought(&classroom.carry_back(&[before.clone()]));
+        brought(&classroom.carry_back(std::slice::from_ref(&before)));
         let first = classroom.first_held();
         assert!(first > 1_000);
         // The copy is older than what was trimmed.

@@ -12,7 +12,7 @@ use super::{
     output::{Output, Tone, count},
 };
 use crate::{
-    carry::{LineReader, ReceiptLine, is_receipts},
+    carry::{LineReader, ReceiptLine, is_receipts, receipt_line},
     config::Config,
     forwarder::{Brought, Carried},
 };
@@ -44,16 +44,18 @@ pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     };
     let mut access = Access::find(config, Absent::Refuse, Purpose::Work).await?;
     let device = access.status().await?.device;
-    let lines = read(&args.file, &device)?;
+    let messages = read(&args.file, &device)?;
     let brought = match access {
         Access::Daemon(mut client) => {
-            let bytes = lines.iter().flat_map(|(text, _)| text.iter().copied());
-            client.bring(bytes.collect()).await?
+            let lines = messages.iter();
+            let lines: String = lines
+                .map(|message| receipt_line(&device, message))
+                .collect();
+            client.bring(lines.into()).await?
         }
         Access::Journal(outbox) => {
             let opened = Carried::open(&outbox, spec.clone()).await;
             let place = opened.map_err(|error| Failure::new(error.to_string()))?;
-            let messages: Vec<Vec<u8>> = lines.into_iter().map(|(_, message)| message).collect();
             let brought = place.take(&messages).await?;
             drop(place);
             outbox.close().await;
@@ -63,8 +65,8 @@ pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     tell(&brought, args.json)
 }
 
-/// This device's lines, each with its end and with the message in it.
-fn read(path: &Path, device: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
+/// The messages in this device's lines.
+fn read(path: &Path, device: &str) -> Result<Vec<Vec<u8>>, Failure> {
     let failed = |error| Failure::new(format!("reading {} failed: {error}", path.display()));
     let input: Box<dyn Read> = match path.as_os_str() == "-" {
         true => Box::new(stdin()),
@@ -91,9 +93,7 @@ fn read(path: &Path, device: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
     let mut all = Vec::new();
     while let Some(line) = lines.next().map_err(failed)? {
         let own = ReceiptLine::parse(line.text).filter(|it| it.device == device);
-        if let Some(message) = own.and_then(|it| it.message()) {
-            all.push(([line.text, b"\n"].concat(), message));
-        }
+        all.extend(own.and_then(|it| it.message()));
         if all.len() >= MAX_RECEIPTS {
             break;
         }
