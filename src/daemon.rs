@@ -153,7 +153,7 @@ fn serve(
     environment: &Environment,
     outbox: Outbox,
     sinks: Vec<SinkSpec>,
-    mut options: HttpOptions,
+    options: HttpOptions,
 ) -> Result<(), DaemonError> {
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(DaemonError::System)?;
@@ -178,9 +178,12 @@ fn serve(
         );
         // Held for as long as the daemon runs, so that nobody has it forgotten.
         #[cfg(feature = "carry")]
-        let carried = carried(config, &outbox).await?;
+        let _held = carried(config, &outbox).await?;
         #[cfg(all(feature = "carry", feature = "http"))]
-        options.carried.clone_from(&carried);
+        let options = HttpOptions {
+            carried: _held.clone(),
+            ..options
+        };
         let mut tasks: JoinSet<Result<(), DaemonError>> = JoinSet::new();
         let files = listeners.serve(&mut tasks, &outbox, &sinks, &options, stopped);
         let forward = Forwarder::new(outbox.clone(), sinks).run(stopped());
