@@ -12,13 +12,19 @@ mod demo;
 mod doctor;
 mod drain;
 mod erase;
+#[cfg(feature = "carry")]
+mod export;
 mod failure;
 #[cfg(feature = "hub")]
 mod hub;
 mod identity;
 mod init;
 mod output;
+#[cfg(feature = "carry")]
+mod part_file;
 mod progress;
+#[cfg(feature = "carry")]
+mod receipts;
 mod recover;
 #[cfg(feature = "hub")]
 mod relay;
@@ -74,6 +80,12 @@ enum Command {
     Tail(tail::Args),
     #[command(after_help = EXIT_CODES)]
     Drain(drain::Args),
+    #[cfg(feature = "carry")]
+    #[command(after_help = EXIT_CODES)]
+    Export(export::Args),
+    #[cfg(feature = "carry")]
+    #[command(after_help = EXIT_CODES)]
+    Receipts(receipts::Args),
     #[command(after_help = EXIT_CODES)]
     Sinks(sinks::Args),
     #[command(after_help = EXIT_CODES)]
@@ -125,6 +137,10 @@ impl Cli {
             Command::Status(args) => wait(status::run(&args, &load()?)),
             Command::Tail(args) => wait(tail::run(&args, &load()?)),
             Command::Drain(args) => wait(drain::run(&args, &load()?)),
+            #[cfg(feature = "carry")]
+            Command::Export(args) => wait(export::run(&args, &load()?)),
+            #[cfg(feature = "carry")]
+            Command::Receipts(args) => wait(receipts::run(&args, &load()?)),
             Command::Sinks(args) => wait(sinks::run(args, &load()?)),
             Command::DeadLetters(args) => wait(dead_letters::run(args, &load()?)),
             Command::Erase(args) => wait(erase::run(&args, &load()?)),

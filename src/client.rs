@@ -20,6 +20,8 @@ use tokio::{net::UnixStream, time::timeout};
 use uuid::Uuid;
 
 use self::transport::{Answer, Method, Transport};
+#[cfg(feature = "carry")]
+use crate::forwarder::{Brought, Outgoing};
 use crate::{
     journal::{Chosen, DeadLetter, DeadLettersChanged, Erased, Forgotten, SinkName},
     seq::Seq,
@@ -228,6 +230,20 @@ impl Client {
         let body = Bytes::from(format!("{{\"id\":\"{id}\"}}"));
         let asked = self.ask_within(ERASE_LIMIT, Method::POST, "/v1/erase", body);
         let answer = asked.await?;
+        self.read_json(answer).await
+    }
+
+    /// Asks what may be carried away.
+    #[cfg(feature = "carry")]
+    pub(crate) async fn set_out(&mut self) -> Result<Outgoing, ClientError> {
+        let answer = self.ask(Method::POST, "/v1/export", Bytes::new()).await?;
+        self.read_json(answer).await
+    }
+
+    /// Hands over receipts that somebody brought, one a line.
+    #[cfg(feature = "carry")]
+    pub(crate) async fn bring(&mut self, lines: Bytes) -> Result<Brought, ClientError> {
+        let answer = self.ask(Method::POST, "/v1/receipts", lines).await?;
         self.read_json(answer).await
     }
 

@@ -73,6 +73,8 @@ use self::{
     section::{Override, Reader, Section},
     value::{ByteSize, Span, Value as _, words},
 };
+#[cfg(feature = "carry")]
+use crate::forwarder::CarriedSpec;
 use crate::{
     event::{MAX_PAYLOAD_BYTES, check_name},
     forwarder::SinkSpec,
@@ -136,6 +138,9 @@ pub struct Config {
     pub log: LogConfig,
     /// The sinks; none only where the file has an empty section for them.
     pub sinks: Vec<SinkConfig>,
+    /// The sink that somebody carries, with its keys pinned.
+    #[cfg(feature = "carry")]
+    pub carried: Option<CarriedSpec>,
     /// Every key with what is in force for it.
     pub settings: Vec<Setting>,
     /// What is odd without being wrong, to be said at the start.
@@ -280,7 +285,7 @@ impl Config {
         let http = HttpConfig::read(root.section("http"), &data_dir, environment)?;
         let log = LogConfig::read(root.section("log"));
         let mut remarks = Vec::new();
-        let sinks = sinks::read(&mut root, environment, &hub_keys, &mut remarks)?;
+        let read = sinks::read(&mut root, environment, &hub_keys, &mut remarks)?;
         root.finish();
         Ok(Self {
             file: None,
@@ -290,7 +295,9 @@ impl Config {
             journal,
             http,
             log,
-            sinks,
+            sinks: read.sinks,
+            #[cfg(feature = "carry")]
+            carried: read.carried,
             settings: Vec::new(),
             remarks,
             source,
@@ -339,9 +346,14 @@ impl Config {
     #[cfg(feature = "cli")]
     pub(crate) fn sink_names(&self) -> Vec<(String, bool)> {
         let names = self.sinks.iter();
-        names
-            .map(|sink| (sink.name.clone(), sink.required))
-            .collect()
+        let names = names.map(|sink| (sink.name.clone(), sink.required));
+        #[cfg(feature = "carry")]
+        let names = names.chain(
+            self.carried
+                .iter()
+                .map(|sink| (sink.name.clone(), sink.required)),
+        );
+        names.collect()
     }
 
     /// The sinks, ready to connect.

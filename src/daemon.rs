@@ -36,6 +36,8 @@ use self::{
     listeners::{ListenError, Listeners},
     service_manager::ServiceManager,
 };
+#[cfg(feature = "carry")]
+use crate::forwarder::Carried;
 use crate::{
     config::{Config, ConfigError, Environment, HttpOptions, RecoverWhen},
     forwarder::{ForwardError, Forwarder, SinkSpec},
@@ -178,6 +180,14 @@ fn serve(
             listening = %listening.join(", "),
             "started"
         );
+        // Held for as long as the daemon runs, so that nobody has it forgotten.
+        #[cfg(feature = "carry")]
+        let _held = carried(config, &outbox).await?;
+        #[cfg(all(feature = "carry", feature = "http"))]
+        let options = HttpOptions {
+            carried: _held.clone(),
+            ..options
+        };
         let mut tasks: JoinSet<Result<(), DaemonError>> = JoinSet::new();
         let files = listeners.serve(&mut tasks, &outbox, &sinks, &options, stopped);
         let forward = Forwarder::new(outbox.clone(), sinks).run(stopped());
@@ -210,6 +220,20 @@ fn serve(
         tracing::info!("stopped");
         outcome
     })
+}
+
+/// The place of the sink that somebody carries, where one is configured.
+#[cfg(feature = "carry")]
+async fn carried(config: &Config, outbox: &Outbox) -> Result<Option<Carried>, DaemonError> {
+    let Some(spec) = &config.carried else {
+        return Ok(None);
+    };
+    let opened = Carried::open(outbox, spec.clone()).await;
+    let failed = |source| ForwardError::Register {
+        name: spec.name.clone(),
+        source,
+    };
+    Ok(Some(opened.map_err(failed)?))
 }
 
 /// What it means that a task ended by itself, which none does while all is well.

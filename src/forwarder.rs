@@ -12,6 +12,8 @@
 
 mod account;
 mod backoff;
+#[cfg(feature = "carry")]
+mod carried;
 mod courier;
 mod delivery;
 mod doubt;
@@ -35,6 +37,10 @@ use std::{
 
 use tokio::sync::{mpsc, watch};
 
+#[cfg(all(feature = "carry", feature = "cli"))]
+pub(crate) use self::carried::KIND as CARRIED;
+#[cfg(feature = "carry")]
+pub use self::carried::{Brought, Carried, CarriedSpec, Outgoing, set_out};
 pub use self::rate::MaxRate;
 use self::{
     courier::{Arrived, Courier, Goal},

@@ -18,6 +18,8 @@
 //! ```
 
 mod answer;
+#[cfg(feature = "carry")]
+mod carry;
 mod connection;
 mod erase;
 mod events;

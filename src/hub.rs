@@ -161,6 +161,7 @@ pub struct Intake {
     options: Options,
     prover: Prover,
     touched: Touched,
+    erased: usize,
     /// Ends with it, where the connection was made here.
     _task: Option<Task>,
 }
@@ -216,6 +217,7 @@ impl Intake {
             options,
             prover: Prover::default(),
             touched: Touched::default(),
+            erased: 0,
             _task: None,
         };
         intake.make_partitions().await?;
@@ -358,6 +360,11 @@ impl Intake {
         mem::take(&mut self.touched)
     }
 
+    /// How many events were stored without their personal part since this was last asked.
+    pub fn erased(&mut self) -> usize {
+        mem::take(&mut self.erased)
+    }
+
     /// What the devices of these chains may be told, as it is now: up to where the digest is known, where
     /// a chain ends in a loss. Of one that nothing is held of, what its tail says is missing.
     ///
@@ -427,6 +434,7 @@ impl Intake {
                         let chains = self.touched.events.entry(origin).or_default();
                         chains.entry(chain).or_default();
                     }
+                    self.erased += done.erased;
                     all.taken.add(&done.taken);
                     all.news |= done.news;
                     self.walk_on(done.due).await?;

@@ -69,6 +69,15 @@
     )
 )]
 
+#[cfg(feature = "carry")]
+#[cfg_attr(
+    not(all(feature = "cli", feature = "http")),
+    allow(
+        dead_code,
+        reason = "files are for the command line, and lines for the listener"
+    )
+)]
+mod carry;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

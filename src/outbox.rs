@@ -17,6 +17,8 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+#[cfg(feature = "carry")]
+use crate::journal::ReceiptCommand;
 pub use crate::journal::{
     AppendError, Appended, Batch, Chosen, Claim, Cursor, DeadLetter, DeadLetterError,
     DeadLettersChanged, EraseError, Erased, ForgetError, Forgotten, Horizon, MAX_DEAD_LETTERS,
@@ -434,6 +436,19 @@ impl Outbox {
         let sent = self.shared.commands.send(Command::Erase { id, reply });
         sent.await.map_err(|_| ReadError::Closed)?;
         answer.await.map_err(|_| ReadError::Closed)?
+    }
+
+    /// A signed tail: how far the journal goes.
+    #[cfg(feature = "carry")]
+    pub(crate) async fn tail_message(&self) -> Result<Vec<u8>, ReadError> {
+        if journal::inside() {
+            return Err(ReadError::Closed);
+        }
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Receipt(ReceiptCommand::Tail { reply });
+        let sent = self.shared.commands.send(command).await;
+        sent.map_err(|_| ReadError::Closed)?;
+        answer.await.map_err(|_| ReadError::Closed)
     }
 
     /// Finishes the commit in hand, makes durable what the sinks have confirmed, and closes the

@@ -202,6 +202,8 @@ pub enum SinkState {
     Halted,
     /// The process is stopping.
     Stopped,
+    /// Somebody carries its events to the hub.
+    ByHand,
 }
 
 /// The last trouble of a sink.
@@ -308,6 +310,7 @@ impl fmt::Display for SinkState {
             Self::Waiting => "waiting to try again",
             Self::Halted => "halted: somebody has to mend it",
             Self::Stopped => "stopped",
+            Self::ByHand => "carried by hand",
         })
     }
 }

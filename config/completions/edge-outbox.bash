@@ -34,6 +34,9 @@ _edge__outbox() {
             edge__outbox,erase)
                 cmd="edge__outbox__subcmd__erase"
                 ;;
+            edge__outbox,export)
+                cmd="edge__outbox__subcmd__export"
+                ;;
             edge__outbox,help)
                 cmd="edge__outbox__subcmd__help"
                 ;;
@@ -42,6 +45,9 @@ _edge__outbox() {
                 ;;
             edge__outbox,init)
                 cmd="edge__outbox__subcmd__init"
+                ;;
+            edge__outbox,receipts)
+                cmd="edge__outbox__subcmd__receipts"
                 ;;
             edge__outbox,recover)
                 cmd="edge__outbox__subcmd__recover"
@@ -133,6 +139,9 @@ _edge__outbox() {
             edge__outbox__subcmd__help,erase)
                 cmd="edge__outbox__subcmd__help__subcmd__erase"
                 ;;
+            edge__outbox__subcmd__help,export)
+                cmd="edge__outbox__subcmd__help__subcmd__export"
+                ;;
             edge__outbox__subcmd__help,help)
                 cmd="edge__outbox__subcmd__help__subcmd__help"
                 ;;
@@ -141,6 +150,9 @@ _edge__outbox() {
                 ;;
             edge__outbox__subcmd__help,init)
                 cmd="edge__outbox__subcmd__help__subcmd__init"
+                ;;
+            edge__outbox__subcmd__help,receipts)
+                cmd="edge__outbox__subcmd__help__subcmd__receipts"
                 ;;
             edge__outbox__subcmd__help,recover)
                 cmd="edge__outbox__subcmd__help__subcmd__recover"
@@ -212,7 +224,7 @@ _edge__outbox() {
 
     case "${cmd}" in
         edge__outbox)
-            opts="-h -V --config --data-dir --help --version run append status tail drain sinks dead-letters erase verify recover identity init config doctor help"
+            opts="-h -V --config --data-dir --help --version run append status tail drain export receipts sinks dead-letters erase verify recover identity init config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -689,8 +701,38 @@ _edge__outbox() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__export)
+            opts="-h --from --sink --force --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sink)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__help)
-            opts="run append status tail drain sinks dead-letters erase verify recover identity init config doctor help"
+            opts="run append status tail drain export receipts sinks dead-letters erase verify recover identity init config doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -885,6 +927,20 @@ _edge__outbox() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -914,6 +970,20 @@ _edge__outbox() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__help__subcmd__init)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__help__subcmd__receipts)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1108,6 +1178,28 @@ _edge__outbox() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__receipts)
+            opts="-h --json --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -14,7 +14,7 @@ use crate::{
     config::{Config, Environment, parse_span},
     daemon,
     forwarder::Forwarder,
-    status::{SinkState, Status},
+    status::{SinkState, SinkStatus, Status},
 };
 
 /// How often a daemon is asked how far it is. It has no word for "tell me when you are done".
@@ -54,15 +54,17 @@ async fn watch(mut client: Client, limit: Duration) -> Result<Status, Failure> {
     let goal = client.status().await?.tail;
     loop {
         let status = client.status().await?;
-        let mut sinks = status
-            .sinks
-            .values()
-            .filter(|sink| sink.state != SinkState::Absent);
+        let mut sinks = status.sinks.values().filter(|sink| !is_idle(sink));
         if sinks.all(|sink| sink.acked >= goal) || Instant::now() >= deadline {
             return Ok(status);
         }
         sleep(LOOK_EVERY).await;
     }
+}
+
+/// Whether nobody forwards to it: its place is only kept, or somebody carries its events.
+fn is_idle(sink: &SinkStatus) -> bool {
+    matches!(sink.state, SinkState::Absent | SinkState::ByHand)
 }
 
 /// Says what is left, and why.
@@ -74,8 +76,7 @@ fn tell(status: &Status, limit: Duration) -> Result<(), Failure> {
     let mut output = Output::open();
     let mut left = None;
     for (name, sink) in &status.sinks {
-        // A place that is only kept has nobody who could forward.
-        if sink.state == SinkState::Absent {
+        if is_idle(sink) {
             continue;
         }
         if sink.pending == 0 {

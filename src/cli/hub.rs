@@ -1,6 +1,7 @@
 //! `hub`: the receiving end, and what a person asks of it and orders.
 
 mod devices;
+mod import;
 mod quarantine;
 mod report;
 
@@ -38,6 +39,8 @@ enum Action {
     #[command(after_help = super::EXIT_CODES)]
     /// Say which devices may speak, and by which keys
     Devices(devices::Args),
+    #[command(after_help = super::EXIT_CODES)]
+    Import(import::Args),
     #[command(after_help = super::EXIT_CODES)]
     /// Show how complete the events of each device are
     Report(report::Args),
@@ -83,6 +86,7 @@ async fn ask(action: Action, config: &HubConfig) -> Result<(), Failure> {
     match action {
         Action::Run | Action::Key => Ok(()),
         Action::Devices(args) => devices::run(args, config).await,
+        Action::Import(args) => import::run(args, config).await,
         Action::Report(args) => report::run(&args, config).await,
         Action::Quarantine(args) => quarantine::run(args, config).await,
         Action::Erase { id, note } => erase(&id, &note, config).await,

@@ -1,7 +1,10 @@
 //! `sinks`: the sinks that are configured, those that only have a place left in the journal, and how
 //! one of these gives it up.
 
-use std::{collections::BTreeSet, io::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write as _,
+};
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -12,8 +15,10 @@ use super::{
     output::{Output, count},
     status::state_text,
 };
+#[cfg(feature = "carry")]
+use crate::forwarder::CARRIED;
 use crate::{
-    config::{Config, SinkConfig},
+    config::Config,
     journal::SinkName,
     outbox::Forgotten,
     seq::Seq,
@@ -117,8 +122,14 @@ async fn list(style: &Style, config: &Config) -> Result<(), Failure> {
 
 /// Those of the configuration and those with a place, by name.
 fn listed<'a>(config: &'a Config, status: &'a Status, is_running: bool) -> Vec<Listed<'a>> {
-    let configured = |name: &str| config.sinks.iter().find(|sink| sink.name == name);
-    let names = config.sinks.iter().map(|sink| sink.name.as_str());
+    let names = config
+        .sinks
+        .iter()
+        .map(|sink| (&*sink.name, sink.kind.name()));
+    #[cfg(feature = "carry")]
+    let names = names.chain(config.carried.iter().map(|sink| (&*sink.name, CARRIED)));
+    let configured: BTreeMap<&str, &str> = names.collect();
+    let names = configured.keys().copied();
     let names: BTreeSet<&str> = names
         .chain(status.sinks.keys().map(String::as_str))
         .collect();
@@ -129,8 +140,8 @@ fn listed<'a>(config: &'a Config, status: &'a Status, is_running: bool) -> Vec<L
             name,
             kind: running_kind
                 .filter(|kind| !kind.is_empty())
-                .or_else(|| configured(name).map(|sink| sink.kind.name())),
-            configured: configured(name).is_some(),
+                .or_else(|| configured.get(name).copied()),
+            configured: configured.contains_key(name),
             acked: place.map(|sink| sink.acked),
             pending: place.map(|sink| sink.pending),
             state: place.map(|sink| sink.state).filter(|_| is_running),
@@ -144,7 +155,15 @@ async fn forget(name: &str, style: &Style, config: &Config) -> Result<(), Failur
     // A daemon that has not been restarted since goes by an older configuration.
     let configured = config.sinks.iter().find(|sink| sink.name == name.as_str());
     if let Some(sink) = configured {
-        return Err(still_configured(sink));
+        return Err(still_configured(&sink.name, sink.implied));
+    }
+    #[cfg(feature = "carry")]
+    if let Some(sink) = config
+        .carried
+        .iter()
+        .find(|sink| sink.name == name.as_str())
+    {
+        return Err(still_configured(&sink.name, false));
     }
     let forgotten = match Access::find(config, Absent::Refuse, Purpose::Inspect).await? {
         Access::Daemon(mut client) => client.forget(&name).await?,
@@ -161,9 +180,8 @@ async fn forget(name: &str, style: &Style, config: &Config) -> Result<(), Failur
     Ok(writeln!(output, "{}", told(&forgotten))?)
 }
 
-fn still_configured(sink: &SinkConfig) -> Failure {
-    let name = &sink.name;
-    let hint = match sink.implied {
+fn still_configured(name: &str, is_implied: bool) -> Failure {
+    let hint = match is_implied {
         true => {
             "it is the one in use while the configuration names none: name another first, then \
                  restart"

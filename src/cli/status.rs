@@ -111,7 +111,7 @@ pub(super) fn state_text(state: Option<SinkState>) -> (Tone, String) {
         return (Tone::Quiet, "no daemon".into());
     };
     let tone = match state {
-        SinkState::Absent | SinkState::Stopped => Tone::Quiet,
+        SinkState::Absent | SinkState::Stopped | SinkState::ByHand => Tone::Quiet,
         SinkState::Connecting
         | SinkState::ReadingBack
         | SinkState::Draining

@@ -20,6 +20,8 @@ use super::{
     value::{ByteSize, Span, words},
 };
 
+#[cfg(feature = "carry")]
+use crate::forwarder::CarriedSpec;
 use crate::{
     forwarder::{
         Confirm, DEFAULT_RECONNECT_MAX, DEFAULT_RESEND_AFTER, DEFAULT_WINDOW, HubTerms,
@@ -168,6 +170,7 @@ words! {
         Mqtt = "mqtt",
         Postgres = "postgres",
         Stdout = "stdout",
+        Carried = "carried",
     }
 }
 
@@ -187,6 +190,16 @@ words! {
     }
 }
 
+/// What the section is about.
+#[derive(Default)]
+pub(super) struct Sinks {
+    /// Those that events are sent to.
+    pub(super) sinks: Vec<SinkConfig>,
+    /// The one that is carried by hand.
+    #[cfg(feature = "carry")]
+    pub(super) carried: Option<CarriedSpec>,
+}
+
 /// Every configured sink; without one, a sink for each variable of [`IMPLIED`] that is set; without
 /// those too, none where the file has an empty section `[sinks]`, else standard output. What is odd
 /// without being wrong is added to `remarks`.
@@ -195,10 +208,11 @@ pub(super) fn read(
     environment: &Environment,
     keys: &HubKeys,
     remarks: &mut Vec<String>,
-) -> Result<Vec<SinkConfig>, Problem> {
+) -> Result<Sinks, Problem> {
     let names = root.names("sinks");
     let mut section = root.section("sinks");
-    let mut sinks: Vec<SinkConfig> = Vec::new();
+    let mut read = Sinks::default();
+    let sinks = &mut read.sinks;
     for name in &names {
         let mut sink = section.section(name);
         if SinkName::new(name).is_err() {
@@ -210,9 +224,18 @@ pub(super) fn read(
         if !sink.has("type") {
             sink.refuse_whole(
                 "has no type",
-                "write type = \"nats\", \"mqtt\", \"postgres\" or \"stdout\"",
+                "write type = \"nats\", \"mqtt\", \"postgres\", \"stdout\" or \"carried\"",
             );
         } else if let Some(kind) = sink.optional("type") {
+            #[cfg(feature = "carry")]
+            if kind == Type::Carried {
+                if let Some(first) = &read.carried {
+                    let message = format!("is carried by hand, as sinks.{} is", first.name);
+                    sink.refuse_whole(&message, "remove one of the two");
+                }
+                read.carried = Some(read_carried(sink, name, keys));
+                continue;
+            }
             sinks.extend(read_one(sink, name, kind, environment, keys)?);
         }
     }
@@ -258,9 +281,36 @@ pub(super) fn read(
             .refuse_whole(&message, "remove one of the two");
     }
     #[cfg(feature = "mqtt")]
-    refuse_clashes(&mut section, &sinks);
+    refuse_clashes(&mut section, sinks);
     section.finish();
-    Ok(sinks)
+    Ok(read)
+}
+
+/// A sink that nothing is sent to.
+#[cfg(feature = "carry")]
+fn read_carried(mut section: Section<'_, '_>, name: &str, keys: &HubKeys) -> CarriedSpec {
+    let required = section.get("required", true);
+    let start = read_start(&mut section);
+    if keys.0.is_empty() {
+        section.refuse_whole(
+            "is carried by hand, but the hub's key is not known, by which receipts are believed",
+            "set device.hub_key to what the hub shows as its public key",
+        );
+    }
+    section.finish();
+    CarriedSpec {
+        name: name.to_owned(),
+        keys: keys.0.clone(),
+        required,
+        start,
+    }
+}
+
+fn read_start(section: &mut Section<'_, '_>) -> Start {
+    match section.get("start", StartWord::Oldest) {
+        StartWord::Oldest => Start::Oldest,
+        StartWord::Now => Start::Now,
+    }
 }
 
 /// Notes sinks that would end each other's connections at a broker, which knows a client by its id.
@@ -324,10 +374,7 @@ fn read_one(
         }),
         Span(Duration::ZERO)..=Span(MAX_START_JITTER),
     );
-    let start = match section.get("start", StartWord::Oldest) {
-        StartWord::Oldest => Start::Oldest,
-        StartWord::Now => Start::Now,
-    };
+    let start = read_start(&mut section);
     let hub = read_hub(&mut section, kind, keys);
     let kind = match kind {
         Type::Stdout => Some(SinkKind::Stdout(format::read_line(&mut section))),
@@ -346,6 +393,8 @@ fn read_one(
         Type::Mqtt => return Ok(left_out(&mut section, "mqtt")),
         #[cfg(not(feature = "postgres"))]
         Type::Postgres => return Ok(left_out(&mut section, "postgres")),
+        // Where it is left in, it was read before.
+        Type::Carried => return Ok(left_out(&mut section, "carry")),
     };
     section.finish();
     let name = name.to_owned();
@@ -405,7 +454,6 @@ fn read_hub(section: &mut Section<'_, '_>, kind: Type, keys: &HubKeys) -> Option
 }
 
 /// Notes that this build has no sink of a type.
-#[cfg(not(all(feature = "nats", feature = "mqtt", feature = "postgres")))]
 fn left_out(section: &mut Section<'_, '_>, feature: &str) -> Option<SinkConfig> {
     section.refuse_whole(
         "is of a type that this build leaves out",

@@ -92,7 +92,7 @@ fn each_mistake_is_told_with_its_place_its_value_and_what_would_be_right() {
         (
             "[sinks.hub]\nrequired = true",
             "edge-outbox.toml line 2: sinks.hub has no type\n\
-             hint: write type = \"nats\", \"mqtt\", \"postgres\" or \"stdout\"\n",
+             hint: write type = \"nats\", \"mqtt\", \"postgres\", \"stdout\" or \"carried\"\n",
         ),
         (
             "[sinks.out]\ntype = \"stdout\"\nwindow = 0",

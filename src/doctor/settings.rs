@@ -1,5 +1,7 @@
 //! The configuration: whether it can be read and used, and where it comes from.
 
+#[cfg(feature = "carry")]
+use crate::forwarder::CARRIED;
 use crate::{
     config::{Config, ConfigError, Place},
     finding::{Check, Finding},
@@ -53,17 +55,25 @@ fn sources(config: &Config) -> String {
 }
 
 fn sinks(config: &Config) -> Finding {
-    let named: Vec<String> = config
+    let named = config
         .sinks
         .iter()
-        .map(|sink| format!("{} ({})", sink.name, sink.kind.name()))
-        .collect();
+        .map(|sink| format!("{} ({})", sink.name, sink.kind.name()));
+    let is_required = config.sinks.iter().any(|sink| sink.required);
+    #[cfg(feature = "carry")]
+    let (named, is_required) = {
+        let carried = config.carried.iter();
+        let carried = carried.map(|sink| format!("{} ({CARRIED})", sink.name));
+        let is_carried = config.carried.as_ref().is_some_and(|sink| sink.required);
+        (named.chain(carried), is_required || is_carried)
+    };
+    let named: Vec<String> = named.collect();
     let keep = "add a section [sinks.NAME] for the broker or the database that shall get them";
     if named.is_empty() {
         let message = "none: events are kept until the quota is reached, and go nowhere";
         return Finding::warn(Check::ConfigSinks, message, keep.to_owned());
     }
-    if config.sinks.iter().all(|sink| !sink.required) {
+    if !is_required {
         let message = format!(
             "{}: none is required, and nothing is kept for them",
             named.join(", ")

@@ -319,7 +319,7 @@ impl Receipts {
 }
 
 /// The first event held from a seq on.
-fn place(reads: &SinkReads, from: Seq) -> Result<Option<Place>, ReadError> {
+pub(super) fn place(reads: &SinkReads, from: Seq) -> Result<Option<Place>, ReadError> {
     let batch = reads.batch(from, 1, READ_BYTES)?;
     let record = batch.records().next().transpose()?;
     Ok(record.map(|record| Place {

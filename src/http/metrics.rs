@@ -36,7 +36,7 @@ const JOURNAL_STATES: [(JournalState, &str); 4] = [
     (JournalState::Closed, "closed"),
 ];
 
-const SINK_STATES: [(SinkState, &str); 8] = [
+const SINK_STATES: [(SinkState, &str); 9] = [
     (SinkState::Absent, "absent"),
     (SinkState::Connecting, "connecting"),
     (SinkState::ReadingBack, "reading_back"),
@@ -45,6 +45,7 @@ const SINK_STATES: [(SinkState, &str); 8] = [
     (SinkState::Waiting, "waiting"),
     (SinkState::Halted, "halted"),
     (SinkState::Stopped, "stopped"),
+    (SinkState::ByHand, "by_hand"),
 ];
 
 const GUARANTEES: [(GuaranteeLevel, &str); 4] = [
@@ -413,7 +414,8 @@ mod tests {
             | SinkState::CaughtUp
             | SinkState::Waiting
             | SinkState::Halted
-            | SinkState::Stopped => {}
+            | SinkState::Stopped
+            | SinkState::ByHand => {}
         }
         match JournalState::Open {
             JournalState::Open

@@ -32,6 +32,9 @@ pub struct HttpOptions {
     pub stall_timeout: Duration,
     /// How long requests in hand may take to end at shutdown. Default: 1 s.
     pub shutdown_grace: Duration,
+    /// What takes the receipts that somebody brings. Default: nothing.
+    #[cfg(feature = "carry")]
+    pub carried: Option<crate::forwarder::Carried>,
 }
 
 impl Default for HttpOptions {
@@ -46,6 +49,8 @@ impl Default for HttpOptions {
             body_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(1),
+            #[cfg(feature = "carry")]
+            carried: None,
         }
     }
 }

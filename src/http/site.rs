@@ -10,6 +10,8 @@ use hyper::{
 };
 use serde::Serialize;
 
+#[cfg(feature = "carry")]
+use super::carry;
 use super::{
     answer::{self, Body},
     erase, events,
@@ -50,6 +52,10 @@ enum Route<'p> {
     Letter(Place<'p>),
     LetterRetry(Place<'p>),
     Erase,
+    #[cfg(feature = "carry")]
+    Export,
+    #[cfg(feature = "carry")]
+    Receipts,
     Status,
     Metrics,
     History,
@@ -161,6 +167,19 @@ impl Site {
                 let upload = self.uploads.read(body).await?;
                 erase::erase(&self.outbox, upload).await
             }
+            #[cfg(feature = "carry")]
+            (&Method::POST, Route::Export) => {
+                carry::check(head, admitted)?;
+                // Read, so that the connection goes on: the events are asked for on it.
+                drop(self.uploads.read(body).await?);
+                carry::export(&self.outbox, self.options.carried.as_ref()).await
+            }
+            #[cfg(feature = "carry")]
+            (&Method::POST, Route::Receipts) => {
+                carry::check(head, admitted)?;
+                let upload = self.uploads.read(body).await?;
+                carry::receipts(self.options.carried.as_ref(), upload).await
+            }
             (&Method::DELETE, Route::Sink(name)) => {
                 let forgotten = self.outbox.forget(name).await?;
                 Ok(answer::json(StatusCode::OK, &forgotten))
@@ -178,6 +197,10 @@ impl Site {
                 Route::Letters => letters::list(&self.outbox, head.uri.query()),
                 Route::Letter(place) => letters::show(&self.outbox, &place),
                 Route::Sink(_) | Route::LetterRetry(_) | Route::Erase => {
+                    Err(Problem::method_not_allowed(route.methods()))
+                }
+                #[cfg(feature = "carry")]
+                Route::Export | Route::Receipts => {
                     Err(Problem::method_not_allowed(route.methods()))
                 }
                 Route::Page => Ok(page::answer(&head.headers)),
@@ -223,6 +246,10 @@ impl<'p> Route<'p> {
             page::PATH => Some(Self::Page),
             "/v1/events" => Some(Self::Events),
             "/v1/erase" => Some(Self::Erase),
+            #[cfg(feature = "carry")]
+            "/v1/export" => Some(Self::Export),
+            #[cfg(feature = "carry")]
+            "/v1/receipts" => Some(Self::Receipts),
             "/v1/status" => Some(Self::Status),
             "/metrics" => Some(Self::Metrics),
             "/v1/history" => Some(Self::History),
@@ -254,6 +281,8 @@ impl<'p> Route<'p> {
             Self::Letter(_) => "DELETE, GET, HEAD, OPTIONS",
             Self::LetterRetry(_) => "OPTIONS, POST",
             Self::Erase => "OPTIONS, POST",
+            #[cfg(feature = "carry")]
+            Self::Export | Self::Receipts => "OPTIONS, POST",
             Self::Page
             | Self::Event(_)
             | Self::Letters

@@ -53,6 +53,8 @@ pub(super) struct Batch {
 #[derive(Debug, Default)]
 pub(super) struct Done {
     pub(super) taken: Taken,
+    /// Events that were stored without their personal part.
+    pub(super) erased: usize,
     /// Devices whose chains go further than was walked.
     pub(super) due: Vec<String>,
     /// Whether a key was added, or something else that quarantine may wait for.
@@ -114,6 +116,7 @@ pub(super) async fn run(
         .filter(|row| new.contains(&row.place()))
         .collect();
     done.taken.stored = stored.len();
+    done.erased = stored.iter().filter(|row| row.erased).count();
     done.taken.repeated += rows.len() - stored.len();
     if !stored.is_empty() {
         rows::store(transaction, &stored, batch.with_json).await?;
