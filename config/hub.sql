@@ -216,6 +216,41 @@ revoke all on function make_partitions(integer) from public;
 
 select make_partitions(3);
 
+-- What clocks say of boots, for when events occurred whose clock was not set. Numbers are seqs, or
+-- microseconds: those that end in `_us` since the boot began, the others since 1970, and they say when
+-- it began. A boot has a row for each epoch that it reaches into.
+create table if not exists boots (
+    device         text    not null,
+    boot_id        uuid    not null,
+    epoch          uuid    not null,
+    first_seq      bigint  not null,
+    first_us       bigint  not null,
+    last_seq       bigint  not null,
+    last_us        bigint  not null,
+    -- The first and the last event whose clock was set, and when the boot began by it. It says
+    -- different things where it was set anew.
+    set_first_seq  bigint,
+    set_first_us   bigint,
+    set_last_seq   bigint,
+    set_last_us    bigint,
+    set_earliest   bigint,
+    set_latest     bigint,
+    -- When it began by the clock that was not set.
+    unset_earliest bigint,
+    unset_latest   bigint,
+    -- The event that arrived soonest after it was stored: no later than this can the boot have begun.
+    arrived_us     bigint,
+    arrived_latest bigint,
+    -- Its time goes back: these are several boots, and nothing ties their events together.
+    is_reused      boolean not null default false,
+    primary key (device, boot_id, epoch)
+);
+
+create index if not exists boots_set_last on boots (device, epoch, set_last_seq)
+    where set_last_seq is not null;
+create index if not exists boots_set_first on boots (device, epoch, set_first_seq)
+    where set_first_seq is not null;
+
 -- What is missing, and what the device says will never come: then `declared` says why.
 create table if not exists gap_rows (
     device      text        not null,
@@ -322,11 +357,152 @@ create table if not exists audit (
 
 -- For people.
 
+-- When an event occurred, `occurred_at_corrected`, is at most `occurred_at_uncertainty` away from the
+-- truth. `occurred_at_found` says how it was found: by the device's `clock`, which was set; from when
+-- that was `synced` in the same boot; between `neighbours` in its chain; or by its `arrival`, after
+-- which nothing can have occurred. docs/design.md, "When it occurred", says why each step is right.
 create or replace view events as
-select device, epoch, seq, id, original_id, event_type, event_version, source, occurred_at,
-    clock_wall, clock_sync, boot_id, boottime_us, kind, redelivered, aggregate_id, subject_id,
-    payload_json, payload, payload is null as is_erased, origin, received_at, digest
-from event_rows;
+select t.device, t.epoch, t.seq, t.id, t.original_id, t.event_type, t.event_version, t.source,
+    t.occurred_at, t.clock_wall, t.clock_sync, t.boot_id, t.boottime_us, t.kind, t.redelivered,
+    t.aggregate_id, t.subject_id, t.payload_json, t.payload, t.payload is null as is_erased, t.origin,
+    t.received_at, t.digest,
+    timestamptz 'epoch' + o.at * interval '1 microsecond' as occurred_at_corrected,
+    greatest(o.latest - o.at, o.at - o.earliest) * interval '1 microsecond'
+        as occurred_at_uncertainty,
+    o.found as occurred_at_found
+from event_rows t
+-- Behind an aggregate: who does not ask for these columns does not pay for them. Each step stands
+-- behind a fence (`offset 0`), or the planner would write it out wherever it is used.
+left join lateral (
+    select min(case
+            when p.is_said or p.is_unset then least(greatest(w.at - e.ago, h.earliest), h.latest)
+            when e.wall - e.ago between h.earliest and h.latest then e.wall - e.ago
+            else h.latest end) as at,
+        min(h.earliest) as earliest, min(h.latest) as latest,
+        min(case when p.is_said or p.is_unset then w.found else 'arrival' end) as found
+    -- Everything in microseconds, since 1970 or since the boot began. `no_sooner`: 2025-01-01, before
+    -- which there was no edge-outbox. `exact`: how far a clock that is set may be off.
+    from (
+        select (extract(epoch from t.clock_wall) * 1000000)::bigint as wall,
+            (extract(epoch from t.clock_wall) * 1000000)::bigint
+                - (extract(epoch from t.occurred_at) * 1000000)::bigint as ago,
+            (extract(epoch from t.received_at) * 1000000)::bigint as received,
+            t.boottime_us as since,
+            t.clock_sync = 'yes' and t.clock_wall >= '2025-01-01 00:00Z'
+                and t.clock_wall <= t.received_at + interval '2 seconds' as is_set,
+            1735689600000000 as no_sooner,
+            1000000 as exact
+        offset 0
+    ) e
+    -- Its boot. A clock that runs free is off by 200 millionths at most (1 / 5000): `slack`.
+    left join lateral (
+        select min(b.set_earliest) as set_earliest, max(b.set_latest) as set_latest,
+            max(b.set_last_us) - min(b.set_first_us) as set_for,
+            e.exact + case
+                when e.since < min(b.set_first_us) then min(b.set_first_us) - e.since
+                when e.since > max(b.set_last_us) then e.since - max(b.set_last_us)
+                else least(e.since - min(b.set_first_us), max(b.set_last_us) - e.since)
+            end / 5000 as slack,
+            min(b.first_us) as first, min(b.set_first_us) as set_first, max(b.last_us) as last,
+            min(b.unset_earliest) as unset_earliest, max(b.unset_latest) as unset_latest,
+            min(b.arrived_latest + e.since + abs(e.since - b.arrived_us) / 5000) as arrived
+        from boots b
+        where b.device = t.device and b.boot_id = t.boot_id
+        having not bool_or(b.is_reused)
+    ) b on true
+    -- It was stored on the device no later than it arrived, or another one of its boot did.
+    cross join lateral (
+        select least(e.received, b.arrived) as arrived,
+            b.set_latest - b.set_earliest > 2 * e.exact + b.set_for / 5000 as is_torn,
+            not e.is_set and b.set_earliest + e.since - b.slack <= least(e.received, b.arrived) + e.exact
+                as is_synced
+        offset 0
+    ) k
+    -- The boots before and after it in its chain whose clock was set: boots do not overlap. Where there
+    -- may be two chains, they say nothing.
+    left join lateral (
+        select (select p.set_earliest + p.set_last_us - e.exact
+                + case when b.last is null then 0 else e.since - e.since / 5000 end
+            from boots p
+            where p.device = t.device and p.epoch = t.epoch and p.set_last_seq < t.seq
+                and p.boot_id <> t.boot_id
+            order by p.set_last_seq desc limit 1) as earliest,
+            (select p.set_latest + e.exact + case
+                when b.last is null or p.is_reused then p.set_first_us
+                else p.set_first_us / 5000 - (b.last - e.since) + (b.last - e.since) / 5000 end
+            from boots p
+            where p.device = t.device and p.epoch = t.epoch and p.set_first_seq > t.seq
+                and p.boot_id <> t.boot_id
+            order by p.set_first_seq limit 1) as latest
+        where not e.is_set and k.is_synced is not true and not exists (select from tampering x
+            where x.device = t.device and x.epoch = t.epoch)
+        offset 0
+    ) n on true
+    -- When it was stored on the device.
+    cross join lateral (
+        select case
+                when e.is_set and k.is_torn then b.set_earliest + e.since - e.exact
+                when e.is_set then e.wall - e.exact
+                when k.is_synced then b.set_earliest + e.since - b.slack
+                when n.earliest <= least(k.arrived, n.latest) then greatest(n.earliest, e.no_sooner)
+                else e.no_sooner
+            end as earliest,
+            least(k.arrived, case
+                when e.is_set and k.is_torn then b.set_latest + e.since + e.exact
+                when e.is_set then e.wall + e.exact
+                when k.is_synced then b.set_latest + e.since + b.slack
+                when n.latest >= e.no_sooner then n.latest
+            end) as latest,
+            case
+                when e.is_set then 'clock'
+                when k.is_synced then 'synced'
+                when n.earliest <= least(k.arrived, n.latest) or n.latest < k.arrived then 'neighbours'
+                else 'arrival'
+            end as found
+        offset 0
+    ) s
+    cross join lateral (
+        select least(s.earliest, s.latest - e.exact) as earliest, s.latest, s.found, case
+                when e.is_set then least(e.wall, s.latest)
+                when k.is_synced then least((b.set_earliest + b.set_latest) / 2 + e.since, s.latest)
+                when s.found = 'neighbours' and n.earliest is not null
+                    then (least(s.earliest, s.latest) + s.latest) / 2
+                else s.latest
+            end as at
+        offset 0
+    ) w
+    -- A program that gave the time itself read the same clock, so long `ago` as that says: after it
+    -- was set, or while it was not, if it can have been in this boot. A time that nothing vouches for
+    -- says no more than that it was before the event was stored.
+    cross join lateral (
+        select e.ago = 0 or e.is_set
+                and e.ago between -e.exact and coalesce(e.since - b.set_first, 0) + e.exact as is_said,
+            e.ago <> 0 and e.wall - e.ago >= b.unset_earliest
+                and e.wall - e.ago - b.unset_latest <= e.since + e.exact
+                and coalesce(e.since < b.set_first or b.first < b.set_first
+                    or e.ago <= e.since - b.set_first + e.exact, true) as is_unset,
+            -- By so much its clock was set to something else while it was set.
+            case when e.ago = 0 then 0 else coalesce(b.set_latest - b.set_earliest, 0) end as spread,
+            e.wall - e.ago - b.unset_earliest as most_since,
+            e.wall - e.ago - b.unset_latest as least_since
+        offset 0
+    ) p
+    cross join lateral (
+        select coalesce(least(
+                case when p.is_said then w.earliest - e.ago - p.spread end,
+                case when p.is_unset then w.earliest - e.since
+                    + greatest(0, p.least_since - p.spread
+                        - greatest(e.since - p.least_since, 0) / 5000) end
+            ), e.no_sooner) as earliest,
+            least(w.latest, greatest(
+                case when p.is_said then w.latest - e.ago + p.spread end,
+                case when p.is_unset then w.latest - e.since
+                    + p.most_since + p.spread
+                    + greatest(e.since - p.least_since, 0) / 5000 end
+            )) as latest
+        offset 0
+    ) h
+) o on true;
 
 -- What is missing and not accounted for.
 create or replace view gaps as
@@ -394,12 +570,12 @@ begin
     grant select on all tables in schema edge_outbox_hub
         to edge_outbox_hub_intake, edge_outbox_hub_operator;
     grant update (erasure_key) on schema_version to edge_outbox_hub_intake;
-    grant insert on devices, device_keys, epochs, positions, event_rows, gap_rows, declarations,
+    grant insert on devices, device_keys, epochs, positions, event_rows, boots, gap_rows, declarations,
         device_erasures, tampering, quarantine, quarantine_totals, erased, audit
         to edge_outbox_hub_intake;
     -- Of `devices` it changes nothing, but has to lock rows.
     grant update (added_by) on devices to edge_outbox_hub_intake;
-    grant update on epochs, gap_rows, quarantine_totals to edge_outbox_hub_intake;
+    grant update on epochs, boots, gap_rows, quarantine_totals to edge_outbox_hub_intake;
     grant delete on gap_rows, quarantine to edge_outbox_hub_intake;
     grant update (reason, times, last_at) on quarantine to edge_outbox_hub_intake;
     grant update (aggregate_id, subject_id, salt, payload, payload_json) on event_rows

@@ -1,7 +1,8 @@
 //! Step 5: devices, one after the other in the order of their names, each alone. Forks, what the
-//! ledger says, gaps, and how far the chain goes.
+//! ledger says, gaps, how far the chain goes, and what clocks say.
 
 mod chains;
+mod clocks;
 mod declarations;
 mod epochs;
 mod findings;
@@ -43,6 +44,7 @@ pub(super) async fn settle(
         return Ok(Vec::new());
     }
     let now_us = lock(transaction, &devices).await?;
+    clocks::note(transaction, &stored, now_us).await?;
     let mut epochs = epochs::read(transaction, &devices).await?;
     let forks = findings::forks(transaction, &stored).await?;
     declarations::note(transaction, &told).await?;

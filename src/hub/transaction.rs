@@ -175,6 +175,7 @@ fn by_device(stored: &[&Row]) -> (ByDevice<Stored>, ByDevice<(Seq, Told)>) {
                 seq: statement.seq.get(),
                 digest: envelope.digest(),
                 key_id: statement.key_id,
+                clock: statement.clock,
                 start: start_of(envelope),
                 unreadable,
             });
