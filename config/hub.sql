@@ -286,6 +286,17 @@ create table if not exists device_erasures (
     primary key (device, digest)
 );
 
+create index if not exists device_erasures_digest on device_erasures (digest);
+
+-- Whether two names are one device's, which was renamed: an operator has registered one key for both.
+create or replace function is_same_device(one text, other text) returns boolean
+language sql stable as $$
+    select one = other or exists (select from edge_outbox_hub.device_keys a
+        join edge_outbox_hub.device_keys b on b.key_id = a.key_id
+        where a.device = one and b.device = other
+            and a.revoked_at is null and b.revoked_at is null)
+$$;
+
 -- What the device's own signatures show to be wrong.
 create table if not exists tampering (
     device   text        not null,
@@ -359,8 +370,8 @@ create table if not exists audit (
 
 -- When an event occurred, `occurred_at_corrected`, is at most `occurred_at_uncertainty` away from the
 -- truth. `occurred_at_found` says how it was found: by the device's `clock`, which was set; from when
--- that was `synced` in the same boot; between `neighbours` in its chain; or by its `arrival`, after
--- which nothing can have occurred. docs/design.md, "When it occurred", says why each step is right.
+-- that was `synced` in the same boot; by the `neighbours` in its chain; or by its `arrival`, after which
+-- nothing can have occurred. docs/design.md, "When it occurred", says why each step is right.
 create or replace view events as
 select t.device, t.epoch, t.seq, t.id, t.original_id, t.event_type, t.event_version, t.source,
     t.occurred_at, t.clock_wall, t.clock_sync, t.boot_id, t.boottime_us, t.kind, t.redelivered,
@@ -456,7 +467,7 @@ left join lateral (
             case
                 when e.is_set then 'clock'
                 when k.is_synced then 'synced'
-                when n.earliest <= least(k.arrived, n.latest) or n.latest < k.arrived then 'neighbours'
+                when n.latest between e.no_sooner and k.arrived then 'neighbours'
                 else 'arrival'
             end as found
         offset 0
@@ -465,8 +476,8 @@ left join lateral (
         select least(s.earliest, s.latest - e.exact) as earliest, s.latest, s.found, case
                 when e.is_set then least(e.wall, s.latest)
                 when k.is_synced then least((b.set_earliest + b.set_latest) / 2 + e.since, s.latest)
-                when s.found = 'neighbours' and n.earliest is not null
-                    then (least(s.earliest, s.latest) + s.latest) / 2
+                when s.found = 'neighbours' and s.earliest > e.no_sooner
+                    then (s.earliest + s.latest) / 2
                 else s.latest
             end as at
         offset 0

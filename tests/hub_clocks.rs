@@ -204,6 +204,8 @@ impl Life {
         };
         // What a program has read off the wall clock, and when that was.
         let mut readings = Vec::new();
+        // What the clock showed while nothing was stored, the hub cannot know of.
+        let mut vouched = 0;
         let (mut waits, mut is_wrong) = (false, false);
         let can_be_set = random.between(0, 9) < 6;
         let actions = random.between(3, 12);
@@ -217,6 +219,7 @@ impl Life {
                     self.is_misled |= is_wrong;
                     let off = if is_wrong { 7 * MINUTE } else { SECOND / 2 };
                     clocks.set(random.between(0, 2 * off as u64) as i64 - off);
+                    readings.truncate(vouched);
                 }
                 3 if !is_wrong => clocks.is_set = false,
                 4 => drop(readings.pop()),
@@ -224,8 +227,12 @@ impl Life {
                     self.device.stamp = Some(clocks.stamp());
                     let start = self.device.new_epoch("recovered", 5);
                     self.keep(start, clocks.truth);
+                    vouched = readings.len();
                 }
-                _ => self.store(&clocks, &readings, &mut waits, random),
+                _ => {
+                    vouched = readings.len();
+                    self.store(&clocks, &readings, &mut waits, random);
+                }
             }
         }
         if let Some(until) = until {
@@ -233,6 +240,7 @@ impl Life {
         }
         if is_wrong {
             clocks.set(0);
+            readings.truncate(vouched);
             waits = true;
         }
         self.store(&clocks, &readings, &mut waits, random);
@@ -312,17 +320,26 @@ async fn the_truth_is_always_within_what_is_said_in_whatever_order_events_arrive
             count.1 += u32::from((found.at - truth).abs() <= SECOND);
             count.2 += u32::from((found.at - truth).abs() <= MINUTE);
         }
-        println!("after {} events, how: all, within 1 s, within 1 min", events.len() * (part + 1));
+        println!(
+            "after {} events, how: all, within 1 s, within 1 min",
+            events.len() * (part + 1)
+        );
         for (how, (all, second, minute)) in &exact {
             println!("  {how:10} {all:5} {second:5} {minute:5}");
         }
         if is_last {
-            assert_eq!(exact.values().map(|count| count.0).sum::<u32>() as usize, all.len());
+            assert_eq!(
+                exact.values().map(|count| count.0).sum::<u32>() as usize,
+                all.len()
+            );
             for how in ["clock", "synced", "neighbours", "arrival"] {
                 assert!(exact[how].0 >= 20, "{how}: {exact:?}");
             }
             let (all, second, minute) = exact["synced"];
-            assert!(10 * second >= 5 * all && 10 * minute >= 8 * all, "{exact:?}");
+            assert!(
+                10 * second >= 5 * all && 10 * minute >= 8 * all,
+                "{exact:?}"
+            );
         }
     }
 }
@@ -338,6 +355,7 @@ async fn events_of_a_clock_that_was_not_set_are_corrected_when_it_is_whichever_c
         let mut clocks = Clocks::boot(now() - 5 * HOUR);
         clocks.millionths = random.between(0, 200) as i64 - 100;
         let mut truth = Vec::new();
+        device.stamp = Some(clocks.stamp());
         let mut events = vec![device.start()];
         truth.push(clocks.truth);
         for _ in 0..4 {
@@ -350,7 +368,11 @@ async fn events_of_a_clock_that_was_not_set_are_corrected_when_it_is_whichever_c
         events.push(clocks.synced(&mut device));
         truth.push(clocks.truth);
         let mut hub = intake(&server).await;
-        let (first, second) = if late { events.split_at(5) } else { (&events[5..], &events[..5]) };
+        let (first, second) = if late {
+            events.split_at(5)
+        } else {
+            (&events[5..], &events[..5])
+        };
         hub.take(messages(first)).await.unwrap();
         if late {
             let before = of(&server, &device).await;
@@ -380,6 +402,7 @@ async fn a_clock_that_is_set_twice_to_different_times_leaves_both_possible() {
     let mut device = ChainedDevice::new("kiosk-1");
     register(&server, &device).await;
     let mut clocks = Clocks::boot(now() - 8 * HOUR);
+    device.stamp = Some(clocks.stamp());
     let mut events = vec![device.start()];
     let mut truth = vec![0];
     for off in [20 * MINUTE, 0] {
@@ -410,6 +433,7 @@ async fn nothing_is_said_to_have_occurred_after_it_arrived_whatever_a_device_say
     register(&server, &device).await;
     let mut clocks = Clocks::boot(now() - HOUR);
     clocks.pass(HOUR);
+    device.stamp = Some(clocks.stamp());
     let mut events = vec![device.start(), clocks.event(&mut device)];
     clocks.set(90 * MINUTE);
     events.push(clocks.synced(&mut device));
@@ -464,7 +488,10 @@ async fn between_two_boots_whose_clock_was_set_a_third_is_bounded_by_both() {
     hub.take(messages(&events[3..])).await.unwrap();
     let found = of(&server, &device).await;
     // From the end of the first to the beginning of the third, less what the second lasted.
-    for (n, truth) in [(3, began + DAY + MINUTE), (4, began + DAY + MINUTE + 8 * HOUR)] {
+    for (n, truth) in [
+        (3, began + DAY + MINUTE),
+        (4, began + DAY + MINUTE + 8 * HOUR),
+    ] {
         assert_eq!(found[n].how, "neighbours");
         assert!(found[n].holds(truth), "{n}: {:?}", found[n]);
         let uncertainty = (DAY - 8 * HOUR - MINUTE + DAY - 8 * HOUR - MINUTE) / 2;
@@ -484,6 +511,7 @@ async fn a_backlog_of_a_clock_that_is_never_set_is_timed_by_what_arrives_at_once
     let mut device = ChainedDevice::new("kiosk-1");
     register(&server, &device).await;
     let mut clocks = Clocks::boot(now() - 5 * HOUR);
+    device.stamp = Some(clocks.stamp());
     let mut events = vec![device.start()];
     for _ in 0..5 {
         clocks.pass(50 * MINUTE);
@@ -510,6 +538,7 @@ async fn a_boot_whose_time_goes_back_is_several_and_ties_nothing_together() {
         register(&server, &device).await;
         let mut clocks = Clocks::boot(now() - 2 * DAY);
         clocks.pass(HOUR);
+        device.stamp = Some(clocks.stamp());
         let mut events = vec![device.start(), clocks.event(&mut device)];
         let truth = clocks.truth;
         let mut again = Clocks::boot(now() - HOUR);
@@ -535,6 +564,7 @@ async fn who_is_erased_leaves_the_times_as_they_were() {
     let mut device = ChainedDevice::new("kiosk-1");
     register(&server, &device).await;
     let mut clocks = Clocks::boot(now() - HOUR);
+    device.stamp = Some(clocks.stamp());
     let mut events = vec![device.start()];
     clocks.pass(MINUTE);
     device.stamp = Some(clocks.stamp());

@@ -95,6 +95,7 @@ pub(super) async fn run(
 
     let (trusted, is_news) = trust::trust(transaction, batch.proven, options, &mut asides).await?;
     let told_erased = erasing::erased_by_devices(&trusted, &erasing);
+    let told_erased = erasing::under_all_names(transaction, told_erased).await?;
     let judged =
         erasing::look_up_erased(transaction, trusted, &told_erased, options, &mut asides).await?;
     done.taken.repeated += judged.repeated;

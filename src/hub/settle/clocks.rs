@@ -240,11 +240,7 @@ or excluded.set_last_us > b.set_last_us + 900000000";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        digest::Digest,
-        signing::KeyId,
-    };
+    use crate::{clock::Timestamp, digest::Digest, signing::KeyId};
 
     /// 2026-03-01T08:00:00Z.
     const NOW: i64 = 1_772_352_000_000_000;

@@ -61,6 +61,36 @@ pub(super) fn erased_by_devices(trusted: &[Proven], erasing: &HashSet<Place>) ->
     erased
 }
 
+/// The same, said for every name that the devices have had: their journals go on under another.
+pub(super) async fn under_all_names(
+    transaction: &Transaction<'_>,
+    mut told: ErasedByDevices,
+) -> Result<ErasedByDevices, HubError> {
+    if told.is_empty() {
+        return Ok(told);
+    }
+    let device: Vec<&str> = told.keys().map(|device| &**device).collect();
+    let answer = transaction
+        .query_typed(
+            // As `is_same_device` has it.
+            "select distinct a.device, b.device from edge_outbox_hub.device_keys a \
+             join edge_outbox_hub.device_keys b on b.key_id = a.key_id and b.device <> a.device \
+             where a.device = any($1) and a.revoked_at is null and b.revoked_at is null",
+            &[(&device, Type::TEXT_ARRAY)],
+        )
+        .await
+        .tried("looking for other names of devices")?;
+    let others = answer.iter().map(|row| {
+        let (device, other): (String, String) = (get(row, 0)?, get(row, 1)?);
+        Ok((other, told.get(&device).cloned().unwrap_or_default()))
+    });
+    let others: Vec<(String, Vec<(Seq, Digest)>)> = others.collect::<Result<_, HubError>>()?;
+    for (other, events) in others {
+        told.entry(other).or_default().extend(events);
+    }
+    Ok(told)
+}
+
 /// What of a batch is stored, if it is new.
 pub(super) struct Judged {
     /// In the order of their places, each once.
@@ -161,8 +191,9 @@ async fn erased_among(
     let named = transaction
         .query_typed(
             "select batch.device, batch.digest from unnest($1, $2) as batch (device, digest) \
-             join edge_outbox_hub.device_erasures e \
-             on e.device = batch.device and e.digest = batch.digest",
+             where exists (select from edge_outbox_hub.device_erasures e \
+             where e.digest = batch.digest \
+             and edge_outbox_hub.is_same_device(batch.device, e.device))",
             &[(&device, Type::TEXT_ARRAY), (&digest, Type::BYTEA_ARRAY)],
         )
         .await
