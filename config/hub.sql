@@ -246,6 +246,7 @@ create table if not exists boots (
     primary key (device, boot_id, epoch)
 );
 
+create index if not exists boots_last on boots (device, epoch, last_seq);
 create index if not exists boots_set_last on boots (device, epoch, set_last_seq)
     where set_last_seq is not null;
 create index if not exists boots_set_first on boots (device, epoch, set_first_seq)
@@ -483,12 +484,21 @@ left join lateral (
         offset 0
     ) w
     -- A program that gave the time itself read the same clock, so long `ago` as that says: after it
-    -- was set, or while it was not, if it can have been in this boot. A time that nothing vouches for
-    -- says no more than that it was before the event was stored.
+    -- was set, or while it was not, if it can have been in this boot. What that clock has said is known
+    -- where nothing of the chain is missing. A time that nothing vouches for says no more than that it
+    -- was before the event was stored.
     cross join lateral (
-        select e.ago = 0 or e.is_set
+        select e.ago between -e.exact and e.exact or exists (select from epochs x
+            left join epochs y on y.device = x.device and y.epoch = x.previous_epoch
+            where x.device = t.device and x.epoch = t.epoch and x.complete_to >= t.seq
+                and coalesce(x.previous_epoch is null or y.complete_to >= x.previous_seq, false)
+            ) as is_whole
+        offset 0
+    ) v
+    cross join lateral (
+        select e.ago = 0 or e.is_set and v.is_whole
                 and e.ago between -e.exact and coalesce(e.since - b.set_first, 0) + e.exact as is_said,
-            e.ago <> 0 and e.wall - e.ago >= b.unset_earliest
+            e.ago <> 0 and v.is_whole and e.wall - e.ago >= b.unset_earliest
                 and e.wall - e.ago - b.unset_latest <= e.since + e.exact
                 and coalesce(e.since < b.set_first or b.first < b.set_first
                     or e.ago <= e.since - b.set_first + e.exact, true) as is_unset,
@@ -534,7 +544,7 @@ select d.device, e.epoch, e.first_seq, e.reason, e.last_contact, e.held, e.highe
     least(e.complete_to, t.first_seq - 1) as proven_to,
     e.first_seq is not null and e.complete_to = e.highest and t.first_seq is null as is_clean,
     coalesce(g.missing, 0) as missing, g.missing_since, coalesce(g.declared_lost, 0) as declared_lost,
-    coalesce(t.codes, '{}') as tampering, d.added_by, d.added_at
+    coalesce(t.codes, '{}') as tampering, d.added_by, d.added_at, c.clock_set
 from devices d
 left join epochs e using (device)
 left join lateral (
@@ -548,7 +558,13 @@ left join lateral (
     select min(seq) as first_seq, array_agg(distinct code) as codes
     from tampering
     where device = e.device and epoch = e.epoch
-) t on true;
+) t on true
+left join lateral (
+    select coalesce(set_last_seq = last_seq, false) as clock_set
+    from boots
+    where device = e.device and epoch = e.epoch
+    order by last_seq desc limit 1
+) c on true;
 
 -- Rights. No role may remove an event or a position, or change what is signed.
 

@@ -222,7 +222,10 @@ impl Life {
                     readings.truncate(vouched);
                 }
                 3 if !is_wrong => clocks.is_set = false,
-                4 => drop(readings.pop()),
+                4 => {
+                    readings.pop();
+                    vouched = vouched.min(readings.len());
+                }
                 5 if random.between(0, 4) == 0 => {
                     self.device.stamp = Some(clocks.stamp());
                     let start = self.device.new_epoch("recovered", 5);

@@ -3,7 +3,10 @@
 #![cfg(all(feature = "hub", feature = "cli"))]
 mod support;
 
-use edge_outbox::hub::{Intake, Reason, Remedy};
+use edge_outbox::{
+    clock::{ClockSync, Stamp, Timestamp},
+    hub::{Intake, Reason, Remedy},
+};
 use serde_json::{Value, json};
 use support::{
     chained_device::{ChainedDevice, Draft},
@@ -175,7 +178,36 @@ fn a_report_says_what_is_missing_and_only_problems_where_that_is_asked() {
         .collect();
     assert_eq!(names, ["kiosk-2", "kiosk-3"]);
     assert_eq!(problems[0]["gaps"], json!(["4-5"]));
+    assert_eq!(problems[0]["clock_set"], true);
+    assert_eq!(problems[1]["clock_set"], Value::Null);
     assert_eq!(problems[0]["missing"], 2);
+
+    // A clock that is not set is no problem of the chain, and is told.
+    let mut stamp = Stamp {
+        wall: Timestamp::from_micros(0).unwrap(),
+        sync: ClockSync::No,
+        boot_id: uuid::Uuid::from_u128(2),
+        boottime_us: 7,
+    };
+    for (sync, is_told) in [(ClockSync::No, true), (ClockSync::Yes, false)] {
+        whole.stamp = Some(stamp);
+        assert_eq!(stamp.sync, sync);
+        let event = whole.quizzes(1);
+        runtime.block_on(async {
+            let mut intake = intake_with(&server, options()).await;
+            intake.take(messages(&event)).await.unwrap();
+        });
+        let report = desk.ok(&["report"]);
+        let first = report.lines().next().unwrap();
+        assert_eq!(
+            first.ends_with(", its clock is not set"),
+            is_told,
+            "{first}"
+        );
+        stamp.sync = ClockSync::Yes;
+        stamp.wall = Timestamp::from_micros(1_772_352_000_000_000).unwrap();
+        stamp.boottime_us += 1;
+    }
 }
 
 #[test]
@@ -308,7 +340,7 @@ fn who_is_erased_is_gone_and_the_tables_verify_until_somebody_changes_them() {
 fn a_verification_finds_what_another_devices_key_signed_and_what_is_gone() {
     let runtime = Runtime::new().unwrap();
     let server = runtime.block_on(database());
-    let (hub, desk) = (home(&server), operator(&server));
+    let desk = operator(&server);
     let mut device = ChainedDevice::new("kiosk-1");
     let mut other = ChainedDevice::new("kiosk-2");
     let key = |device: &ChainedDevice| device.public_key().to_string();

@@ -91,6 +91,8 @@ pub struct Health {
     pub tampering: Vec<String>,
     /// Messages in quarantine that say they are of it.
     pub quarantined: i64,
+    /// Whether its clock was set when it last stored something, as far as is known.
+    pub clock_set: Option<bool>,
 }
 
 /// A message in quarantine.
@@ -266,7 +268,7 @@ impl Operator {
              and g.epoch = h.epoch and g.declared is null order by first_seq limit 8) as few), '{{}}'), \
              h.declared_lost::bigint, h.tampering, \
              (select count(*) from edge_outbox_hub.quarantine q where q.device = h.device \
-             and (q.epoch = h.epoch or h.epoch is null)) \
+             and (q.epoch = h.epoch or h.epoch is null)), h.clock_set \
              from edge_outbox_hub.device_health h order by h.device, h.last_contact"
         );
         let answer = self.connection.client.query_typed(&question, &[]).await;
@@ -286,6 +288,7 @@ impl Operator {
                 declared_lost: get(row, 10)?,
                 tampering: get(row, 11)?,
                 quarantined: get(row, 12)?,
+                clock_set: get(row, 13)?,
             };
             if !problems || !health.clean || health.quarantined > 0 {
                 report.push(health);

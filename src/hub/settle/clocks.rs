@@ -195,7 +195,7 @@ pub(super) async fn note(
 }
 
 /// A boot whose clock is set costs one row, written again every quarter of an hour that it lasts and
-/// whenever its clock is set anew.
+/// whenever its clock is set anew. What it is short of by that is on the safe side.
 const NOTE: &str = "\
 insert into edge_outbox_hub.boots as b (device, boot_id, epoch, first_seq, first_us, last_seq, last_us, \
 set_first_seq, set_first_us, set_last_seq, set_last_us, set_earliest, set_latest, unset_earliest, \
@@ -235,7 +235,8 @@ or excluded.last_seq > b.last_seq and excluded.first_us < b.last_us \
 or excluded.last_us > b.last_us + 900000000 \
 or b.set_earliest is null or excluded.set_earliest < b.set_earliest - 1000 \
 or excluded.set_latest > b.set_latest + 1000 or excluded.set_first_seq < b.set_first_seq \
-or excluded.set_last_us > b.set_last_us + 900000000";
+or excluded.set_last_us > b.set_last_us + 900000000 \
+or excluded.set_last_seq > b.last_seq and b.last_seq > b.set_last_seq";
 
 #[cfg(test)]
 mod tests {
