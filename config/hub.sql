@@ -387,15 +387,17 @@ from event_rows t
 -- behind a fence (`offset 0`), or the planner would write it out wherever it is used.
 left join lateral (
     select min(case
-            when p.is_said or p.is_unset then least(greatest(w.at - e.ago, h.earliest), h.latest)
-            when e.wall - e.ago between h.earliest and h.latest then e.wall - e.ago
+            when p.is_own or p.is_said or p.is_unset
+                then least(greatest(w.at - e.ago, h.earliest), h.latest)
+            when e.said between h.earliest and h.latest then e.said
             else h.latest end) as at,
         min(h.earliest) as earliest, min(h.latest) as latest,
-        min(case when p.is_said or p.is_unset then w.found else 'arrival' end) as found
+        min(case when p.is_own or p.is_said or p.is_unset then w.found else 'arrival' end) as found
     -- Everything in microseconds, since 1970 or since the boot began. `no_sooner`: 2025-01-01, before
     -- which there was no edge-outbox. `exact`: how far a clock that is set may be off.
     from (
         select (extract(epoch from t.clock_wall) * 1000000)::bigint as wall,
+            (extract(epoch from t.occurred_at) * 1000000)::bigint as said,
             (extract(epoch from t.clock_wall) * 1000000)::bigint
                 - (extract(epoch from t.occurred_at) * 1000000)::bigint as ago,
             (extract(epoch from t.received_at) * 1000000)::bigint as received,
@@ -409,13 +411,13 @@ left join lateral (
     -- Its boot. A clock that runs free is off by 200 millionths at most (1 / 5000): `slack`.
     left join lateral (
         select min(b.set_earliest) as set_earliest, max(b.set_latest) as set_latest,
-            max(b.set_last_us) - min(b.set_first_us) as set_for,
+            max(b.set_latest) - min(b.set_earliest) as spread,
             e.exact + case
                 when e.since < min(b.set_first_us) then min(b.set_first_us) - e.since
                 when e.since > max(b.set_last_us) then e.since - max(b.set_last_us)
                 else least(e.since - min(b.set_first_us), max(b.set_last_us) - e.since)
             end / 5000 as slack,
-            min(b.first_us) as first, min(b.set_first_us) as set_first, max(b.last_us) as last,
+            min(b.set_first_us) as set_first, max(b.last_us) as last,
             min(b.unset_earliest) as unset_earliest, max(b.unset_latest) as unset_latest,
             min(b.arrived_latest + e.since + abs(e.since - b.arrived_us) / 5000) as arrived
         from boots b
@@ -425,7 +427,6 @@ left join lateral (
     -- It was stored on the device no later than it arrived, or another one of its boot did.
     cross join lateral (
         select least(e.received, b.arrived) as arrived,
-            b.set_latest - b.set_earliest > 2 * e.exact + b.set_for / 5000 as is_torn,
             not e.is_set and b.set_earliest + e.since - b.slack <= least(e.received, b.arrived) + e.exact
                 as is_synced
         offset 0
@@ -453,15 +454,13 @@ left join lateral (
     -- When it was stored on the device.
     cross join lateral (
         select case
-                when e.is_set and k.is_torn then b.set_earliest + e.since - e.exact
-                when e.is_set then e.wall - e.exact
+                when e.is_set then least(b.set_earliest + e.since, e.wall) - e.exact
                 when k.is_synced then b.set_earliest + e.since - b.slack
                 when n.earliest <= least(k.arrived, n.latest) then greatest(n.earliest, e.no_sooner)
                 else e.no_sooner
             end as earliest,
             least(k.arrived, case
-                when e.is_set and k.is_torn then b.set_latest + e.since + e.exact
-                when e.is_set then e.wall + e.exact
+                when e.is_set then greatest(b.set_latest + e.since, e.wall) + e.exact
                 when k.is_synced then b.set_latest + e.since + b.slack
                 when n.latest >= e.no_sooner then n.latest
             end) as latest,
@@ -483,10 +482,9 @@ left join lateral (
             end as at
         offset 0
     ) w
-    -- A program that gave the time itself read the same clock, so long `ago` as that says: after it
-    -- was set, or while it was not, if it can have been in this boot. What that clock has said is known
-    -- where nothing of the chain is missing. A time that nothing vouches for says no more than that it
-    -- was before the event was stored.
+    -- A program that gave the time itself read the same clock: after it was set, or while it was not,
+    -- or it may be either. What that clock has said is known where nothing of the chain is missing. A
+    -- time that nothing vouches for says no more than that it was before the event was stored.
     cross join lateral (
         select e.ago between -e.exact and e.exact or exists (select from epochs x
             left join epochs y on y.device = x.device and y.epoch = x.previous_epoch
@@ -496,31 +494,30 @@ left join lateral (
         offset 0
     ) v
     cross join lateral (
-        select e.ago = 0 or e.is_set and v.is_whole
-                and e.ago between -e.exact and coalesce(e.since - b.set_first, 0) + e.exact as is_said,
-            e.ago <> 0 and v.is_whole and e.wall - e.ago >= b.unset_earliest
-                and e.wall - e.ago - b.unset_latest <= e.since + e.exact
-                and coalesce(e.since < b.set_first or b.first < b.set_first
-                    or e.ago <= e.since - b.set_first + e.exact, true) as is_unset,
-            -- By so much its clock was set to something else while it was set.
-            case when e.ago = 0 then 0 else coalesce(b.set_latest - b.set_earliest, 0) end as spread,
-            e.wall - e.ago - b.unset_earliest as most_since,
-            e.wall - e.ago - b.unset_latest as least_since
+        select e.ago = 0 as is_own,
+            e.ago <> 0 and v.is_whole and case
+                when b.set_first is null then e.is_set and e.ago between -e.exact and e.exact
+                else e.since >= b.set_first and e.said - b.set_earliest >= b.set_first - e.exact
+                    and e.said - b.set_latest <= e.since + e.exact
+            end as is_said,
+            e.ago <> 0 and v.is_whole and e.said >= b.unset_earliest
+                and e.said - b.unset_latest <= e.since + e.exact as is_unset,
+            e.exact + coalesce(b.spread, 0) as doubt,
+            greatest(e.since - (e.said - b.unset_latest), 0) / 5000 + coalesce(b.spread, 0)
+                as unset_doubt
         offset 0
     ) p
     cross join lateral (
-        select coalesce(least(
-                case when p.is_said then w.earliest - e.ago - p.spread end,
+        select least(w.latest - e.exact, case when p.is_own then w.earliest else coalesce(least(
+                case when p.is_said then e.said - p.doubt end,
                 case when p.is_unset then w.earliest - e.since
-                    + greatest(0, p.least_since - p.spread
-                        - greatest(e.since - p.least_since, 0) / 5000) end
-            ), e.no_sooner) as earliest,
-            least(w.latest, greatest(
-                case when p.is_said then w.latest - e.ago + p.spread end,
+                    + greatest(e.said - b.unset_latest - p.unset_doubt, 0) end
+            ), e.no_sooner) end) as earliest,
+            least(w.latest, case when p.is_own then w.latest else greatest(
+                case when p.is_said then e.said + p.doubt end,
                 case when p.is_unset then w.latest - e.since
-                    + p.most_since + p.spread
-                    + greatest(e.since - p.least_since, 0) / 5000 end
-            )) as latest
+                    + e.said - b.unset_earliest + p.unset_doubt end
+            ) end) as latest
         offset 0
     ) h
 ) o on true;

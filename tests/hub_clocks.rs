@@ -162,6 +162,8 @@ struct Life {
     events: Vec<Sealed>,
     truth: BTreeMap<Place, i64>,
     is_silent: bool,
+    /// Its boots have no names.
+    is_nameless: bool,
     /// Its clock was set to a wrong time for a while.
     is_misled: bool,
 }
@@ -173,6 +175,7 @@ impl Life {
             events: Vec::new(),
             truth: BTreeMap::new(),
             is_silent: n % 8 == 7,
+            is_nameless: n % 16 == 5,
             is_misled: false,
         };
         let until = now();
@@ -197,6 +200,9 @@ impl Life {
             millionths: random.between(0, 300) as i64 - 150,
             ..Clocks::boot(began)
         };
+        if self.is_nameless {
+            clocks.boot_id = Uuid::nil();
+        }
         clocks.offset = match random.between(0, 3) {
             0 => 0,
             1 => wall,
@@ -206,7 +212,7 @@ impl Life {
         let mut readings = Vec::new();
         // What the clock showed while nothing was stored, the hub cannot know of.
         let mut vouched = 0;
-        let (mut waits, mut is_wrong) = (false, false);
+        let (mut waits, mut is_wrong, mut was_wrong) = (false, false, false);
         let can_be_set = random.between(0, 9) < 6;
         let actions = random.between(3, 12);
         for _ in 0..actions {
@@ -215,7 +221,9 @@ impl Life {
             readings.push((clocks.wall(), clocks.truth));
             match random.between(0, 19) {
                 0..=2 if can_be_set => {
-                    is_wrong = random.between(0, 9) == 0;
+                    // Where nothing ties a boot together, a wrong time shows nowhere.
+                    is_wrong = random.between(0, 9) == 0 && !self.is_nameless;
+                    was_wrong |= is_wrong;
                     self.is_misled |= is_wrong;
                     let off = if is_wrong { 7 * MINUTE } else { SECOND / 2 };
                     clocks.set(random.between(0, 2 * off as u64) as i64 - off);
@@ -241,7 +249,7 @@ impl Life {
         if let Some(until) = until {
             clocks.pass(until - clocks.truth);
         }
-        if is_wrong {
+        if was_wrong {
             clocks.set(0);
             readings.truncate(vouched);
             waits = true;
