@@ -216,6 +216,42 @@ revoke all on function make_partitions(integer) from public;
 
 select make_partitions(3);
 
+-- What clocks say of boots, for when events occurred whose clock was not set. Numbers are seqs, or
+-- microseconds: those that end in `_us` since the boot began, the others since 1970, and they say when
+-- it began. A boot has a row for each epoch that it reaches into.
+create table if not exists boots (
+    device         text    not null,
+    boot_id        uuid    not null,
+    epoch          uuid    not null,
+    first_seq      bigint  not null,
+    first_us       bigint  not null,
+    last_seq       bigint  not null,
+    last_us        bigint  not null,
+    -- The first and the last event whose clock was set, and when the boot began by it. It says
+    -- different things where it was set anew.
+    set_first_seq  bigint,
+    set_first_us   bigint,
+    set_last_seq   bigint,
+    set_last_us    bigint,
+    set_earliest   bigint,
+    set_latest     bigint,
+    -- When it began by the clock that was not set.
+    unset_earliest bigint,
+    unset_latest   bigint,
+    -- The event that arrived soonest after it was stored: no later than this can the boot have begun.
+    arrived_us     bigint,
+    arrived_latest bigint,
+    -- Its time goes back: these are several boots, and nothing ties their events together.
+    is_reused      boolean not null default false,
+    primary key (device, boot_id, epoch)
+);
+
+create index if not exists boots_last on boots (device, epoch, last_seq);
+create index if not exists boots_set_last on boots (device, epoch, set_last_seq)
+    where set_last_seq is not null;
+create index if not exists boots_set_first on boots (device, epoch, set_first_seq)
+    where set_first_seq is not null;
+
 -- What is missing, and what the device says will never come: then `declared` says why.
 create table if not exists gap_rows (
     device      text        not null,
@@ -250,6 +286,17 @@ create table if not exists device_erasures (
     digest bytea not null,
     primary key (device, digest)
 );
+
+create index if not exists device_erasures_digest on device_erasures (digest);
+
+-- Whether two names are one device's, which was renamed: an operator has registered one key for both.
+create or replace function is_same_device(one text, other text) returns boolean
+language sql stable as $$
+    select one = other or exists (select from edge_outbox_hub.device_keys a
+        join edge_outbox_hub.device_keys b on b.key_id = a.key_id
+        where a.device = one and b.device = other
+            and a.revoked_at is null and b.revoked_at is null)
+$$;
 
 -- What the device's own signatures show to be wrong.
 create table if not exists tampering (
@@ -322,11 +369,158 @@ create table if not exists audit (
 
 -- For people.
 
+-- When an event occurred, `occurred_at_corrected`, is at most `occurred_at_uncertainty` away from the
+-- truth. `occurred_at_found` says how it was found: by the device's `clock`, which was set; from when
+-- that was `synced` in the same boot; by the `neighbours` in its chain; or by its `arrival`, after which
+-- nothing can have occurred. docs/design.md, "When it occurred", says why each step is right.
 create or replace view events as
-select device, epoch, seq, id, original_id, event_type, event_version, source, occurred_at,
-    clock_wall, clock_sync, boot_id, boottime_us, kind, redelivered, aggregate_id, subject_id,
-    payload_json, payload, payload is null as is_erased, origin, received_at, digest
-from event_rows;
+select t.device, t.epoch, t.seq, t.id, t.original_id, t.event_type, t.event_version, t.source,
+    t.occurred_at, t.clock_wall, t.clock_sync, t.boot_id, t.boottime_us, t.kind, t.redelivered,
+    t.aggregate_id, t.subject_id, t.payload_json, t.payload, t.payload is null as is_erased, t.origin,
+    t.received_at, t.digest,
+    timestamptz 'epoch' + o.at * interval '1 microsecond' as occurred_at_corrected,
+    greatest(o.latest - o.at, o.at - o.earliest) * interval '1 microsecond'
+        as occurred_at_uncertainty,
+    o.found as occurred_at_found
+from event_rows t
+-- Behind an aggregate: who does not ask for these columns does not pay for them. Each step stands
+-- behind a fence (`offset 0`), or the planner would write it out wherever it is used.
+left join lateral (
+    select min(case
+            when p.is_own or p.is_said or p.is_unset
+                then least(greatest(w.at - e.ago, h.earliest), h.latest)
+            when e.said between h.earliest and h.latest then e.said
+            else h.latest end) as at,
+        min(h.earliest) as earliest, min(h.latest) as latest,
+        min(case when p.is_own or p.is_said or p.is_unset then w.found else 'arrival' end) as found
+    -- Everything in microseconds, since 1970 or since the boot began. `no_sooner`: 2025-01-01, before
+    -- which there was no edge-outbox. `exact`: how far a clock that is set may be off.
+    from (
+        select (extract(epoch from t.clock_wall) * 1000000)::bigint as wall,
+            (extract(epoch from t.occurred_at) * 1000000)::bigint as said,
+            (extract(epoch from t.clock_wall) * 1000000)::bigint
+                - (extract(epoch from t.occurred_at) * 1000000)::bigint as ago,
+            (extract(epoch from t.received_at) * 1000000)::bigint as received,
+            t.boottime_us as since,
+            t.clock_sync = 'yes' and t.clock_wall >= '2025-01-01 00:00Z'
+                and t.clock_wall <= t.received_at + interval '2 seconds' as is_set,
+            1735689600000000 as no_sooner,
+            1000000 as exact
+        offset 0
+    ) e
+    -- Its boot. A clock that runs free is off by 200 millionths at most (1 / 5000): `slack`.
+    left join lateral (
+        select min(b.set_earliest) as set_earliest, max(b.set_latest) as set_latest,
+            max(b.set_latest) - min(b.set_earliest) as spread,
+            e.exact + case
+                when e.since < min(b.set_first_us) then min(b.set_first_us) - e.since
+                when e.since > max(b.set_last_us) then e.since - max(b.set_last_us)
+                else least(e.since - min(b.set_first_us), max(b.set_last_us) - e.since)
+            end / 5000 as slack,
+            min(b.set_first_us) as set_first, max(b.last_us) as last,
+            min(b.unset_earliest) as unset_earliest, max(b.unset_latest) as unset_latest,
+            min(b.arrived_latest + e.since + abs(e.since - b.arrived_us) / 5000) as arrived
+        from boots b
+        where b.device = t.device and b.boot_id = t.boot_id
+        having not bool_or(b.is_reused)
+    ) b on true
+    -- It was stored on the device no later than it arrived, or another one of its boot did.
+    cross join lateral (
+        select least(e.received, b.arrived) as arrived,
+            not e.is_set and b.set_earliest + e.since - b.slack <= least(e.received, b.arrived) + e.exact
+                as is_synced
+        offset 0
+    ) k
+    -- The boots before and after it in its chain whose clock was set: boots do not overlap. Where there
+    -- may be two chains, they say nothing.
+    left join lateral (
+        select (select p.set_earliest + p.set_last_us - e.exact
+                + case when b.last is null then 0 else e.since - e.since / 5000 end
+            from boots p
+            where p.device = t.device and p.epoch = t.epoch and p.set_last_seq < t.seq
+                and p.boot_id <> t.boot_id
+            order by p.set_last_seq desc limit 1) as earliest,
+            (select p.set_latest + e.exact + case
+                when b.last is null or p.is_reused then p.set_first_us
+                else p.set_first_us / 5000 - (b.last - e.since) + (b.last - e.since) / 5000 end
+            from boots p
+            where p.device = t.device and p.epoch = t.epoch and p.set_first_seq > t.seq
+                and p.boot_id <> t.boot_id
+            order by p.set_first_seq limit 1) as latest
+        where not e.is_set and k.is_synced is not true and not exists (select from tampering x
+            where x.device = t.device and x.epoch = t.epoch)
+        offset 0
+    ) n on true
+    -- When it was stored on the device.
+    cross join lateral (
+        select case
+                when e.is_set then least(b.set_earliest + e.since, e.wall) - e.exact
+                when k.is_synced then b.set_earliest + e.since - b.slack
+                when n.earliest <= least(k.arrived, n.latest) then greatest(n.earliest, e.no_sooner)
+                else e.no_sooner
+            end as earliest,
+            least(k.arrived, case
+                when e.is_set then greatest(b.set_latest + e.since, e.wall) + e.exact
+                when k.is_synced then b.set_latest + e.since + b.slack
+                when n.latest >= e.no_sooner then n.latest
+            end) as latest,
+            case
+                when e.is_set then 'clock'
+                when k.is_synced then 'synced'
+                when n.latest between e.no_sooner and k.arrived then 'neighbours'
+                else 'arrival'
+            end as found
+        offset 0
+    ) s
+    cross join lateral (
+        select least(s.earliest, s.latest - e.exact) as earliest, s.latest, s.found, case
+                when e.is_set then least(e.wall, s.latest)
+                when k.is_synced then least((b.set_earliest + b.set_latest) / 2 + e.since, s.latest)
+                when s.found = 'neighbours' and s.earliest > e.no_sooner
+                    then (s.earliest + s.latest) / 2
+                else s.latest
+            end as at
+        offset 0
+    ) w
+    -- A program that gave the time itself read the same clock: after it was set, or while it was not,
+    -- or it may be either. What that clock has said is known where nothing of the chain is missing. A
+    -- time that nothing vouches for says no more than that it was before the event was stored.
+    cross join lateral (
+        select e.ago between -e.exact and e.exact or exists (select from epochs x
+            left join epochs y on y.device = x.device and y.epoch = x.previous_epoch
+            where x.device = t.device and x.epoch = t.epoch and x.complete_to >= t.seq
+                and coalesce(x.previous_epoch is null or y.complete_to >= x.previous_seq, false)
+            ) as is_whole
+        offset 0
+    ) v
+    cross join lateral (
+        select e.ago = 0 as is_own,
+            e.ago <> 0 and v.is_whole and case
+                when b.set_first is null then e.is_set and e.ago between -e.exact and e.exact
+                else e.since >= b.set_first and e.said - b.set_earliest >= b.set_first - e.exact
+                    and e.said - b.set_latest <= e.since + e.exact
+            end as is_said,
+            e.ago <> 0 and v.is_whole and e.said >= b.unset_earliest
+                and e.said - b.unset_latest <= e.since + e.exact as is_unset,
+            e.exact + coalesce(b.spread, 0) as doubt,
+            greatest(e.since - (e.said - b.unset_latest), 0) / 5000 + coalesce(b.spread, 0)
+                as unset_doubt
+        offset 0
+    ) p
+    cross join lateral (
+        select least(w.latest - e.exact, case when p.is_own then w.earliest else coalesce(least(
+                case when p.is_said then e.said - p.doubt end,
+                case when p.is_unset then w.earliest - e.since
+                    + greatest(e.said - b.unset_latest - p.unset_doubt, 0) end
+            ), e.no_sooner) end) as earliest,
+            least(w.latest, case when p.is_own then w.latest else greatest(
+                case when p.is_said then e.said + p.doubt end,
+                case when p.is_unset then w.latest - e.since
+                    + e.said - b.unset_earliest + p.unset_doubt end
+            ) end) as latest
+        offset 0
+    ) h
+) o on true;
 
 -- What is missing and not accounted for.
 create or replace view gaps as
@@ -347,7 +541,7 @@ select d.device, e.epoch, e.first_seq, e.reason, e.last_contact, e.held, e.highe
     least(e.complete_to, t.first_seq - 1) as proven_to,
     e.first_seq is not null and e.complete_to = e.highest and t.first_seq is null as is_clean,
     coalesce(g.missing, 0) as missing, g.missing_since, coalesce(g.declared_lost, 0) as declared_lost,
-    coalesce(t.codes, '{}') as tampering, d.added_by, d.added_at
+    coalesce(t.codes, '{}') as tampering, d.added_by, d.added_at, c.clock_set
 from devices d
 left join epochs e using (device)
 left join lateral (
@@ -361,7 +555,13 @@ left join lateral (
     select min(seq) as first_seq, array_agg(distinct code) as codes
     from tampering
     where device = e.device and epoch = e.epoch
-) t on true;
+) t on true
+left join lateral (
+    select coalesce(set_last_seq = last_seq, false) as clock_set
+    from boots
+    where device = e.device and epoch = e.epoch
+    order by last_seq desc limit 1
+) c on true;
 
 -- Rights. No role may remove an event or a position, or change what is signed.
 
@@ -394,12 +594,12 @@ begin
     grant select on all tables in schema edge_outbox_hub
         to edge_outbox_hub_intake, edge_outbox_hub_operator;
     grant update (erasure_key) on schema_version to edge_outbox_hub_intake;
-    grant insert on devices, device_keys, epochs, positions, event_rows, gap_rows, declarations,
+    grant insert on devices, device_keys, epochs, positions, event_rows, boots, gap_rows, declarations,
         device_erasures, tampering, quarantine, quarantine_totals, erased, audit
         to edge_outbox_hub_intake;
     -- Of `devices` it changes nothing, but has to lock rows.
     grant update (added_by) on devices to edge_outbox_hub_intake;
-    grant update on epochs, gap_rows, quarantine_totals to edge_outbox_hub_intake;
+    grant update on epochs, boots, gap_rows, quarantine_totals to edge_outbox_hub_intake;
     grant delete on gap_rows, quarantine to edge_outbox_hub_intake;
     grant update (reason, times, last_at) on quarantine to edge_outbox_hub_intake;
     grant update (aggregate_id, subject_id, salt, payload, payload_json) on event_rows

@@ -7,7 +7,8 @@
 //!   and `plan`: gaps, the chain, and what events do to them. All of these are pure.
 //! - `transaction`: a batch, step by step, with `rows`, `quarantine` and `settle` for its parts.
 //! - `erasure`: who was erased.
-//! - `receipts`: what devices are told. `operator`: what a person asks and orders.
+//! - `receipts`: what devices are told. `operator`: what a person asks and orders; `verification`: a look
+//!   through all that is stored.
 //! - `source`: what brings messages. `desk`: takes them from one source into the database. `station`:
 //!   all of them together; `trouble` is what is in their way, `gauges` what they count.
 
@@ -33,6 +34,7 @@ mod stored;
 mod tails;
 mod transaction;
 mod trouble;
+mod verification;
 mod walk;
 
 use std::{collections::BTreeMap, mem, sync::Arc};
@@ -51,13 +53,14 @@ pub use self::{
     erasure::ErasureKey,
     error::{HubError, Remedy},
     gauges::{Gauges, SourceGauges},
-    operator::{Device, DeviceKeyRow, Health, Operator, Quarantined, Totals, Verification},
+    operator::{Device, DeviceKeyRow, Health, Operator, Quarantined, Revocation, Totals},
     proof::Message,
     quarantine::{MAX_BYTES, MAX_MESSAGE_BYTES, MAX_MESSAGES},
     reason::Reason,
     settle::Chain,
     source::{DEFAULT_BATCH, DEFAULT_BATCH_BYTES, DEFAULT_LINGER, Limits, Source, SourceSpec},
     station::{Station, StationError},
+    verification::Verification,
 };
 use self::{
     error::Tried as _,
@@ -399,8 +402,7 @@ impl Intake {
     }
 
     /// Revokes a key of a device: what it signed up to a place, and in the epochs before that one,
-    /// stands; without a place, nothing does. What is stored already stays. False where there is no
-    /// such key.
+    /// stands; without a place, nothing does. What is stored already stays.
     ///
     /// # Errors
     /// As [`HubError`] says.
@@ -409,7 +411,7 @@ impl Intake {
         device: &DeviceName,
         key_id: &KeyId,
         upto: Option<(Epoch, Seq)>,
-    ) -> Result<bool, HubError> {
+    ) -> Result<Revocation, HubError> {
         operator::revoke(&mut self.client, device, key_id, upto).await
     }
 

@@ -10,7 +10,7 @@ use edge_outbox::{
     envelope::Digest,
     hub::{
         Chains, ErasureKey, HubError, Intake, MAX_MESSAGE_BYTES, MAX_MESSAGES, Options, Reason,
-        SCHEMA_SQL, Taken,
+        Remedy, Revocation, SCHEMA_SQL, Taken,
     },
     seq::Seq,
 };
@@ -656,7 +656,8 @@ async fn a_revoked_key_is_good_up_to_its_place_and_in_what_came_before() {
     let mut operator = intake_with_role(&server, "operator").await;
     let upto = Some((device.epoch, Seq::new(events[1].seq)));
     let id = device.public_key().id();
-    assert!(operator.revoke(&device.name, &id, upto).await.unwrap());
+    let done = operator.revoke(&device.name, &id, upto).await.unwrap();
+    assert_eq!(done, Revocation::Done);
     let taken = hub.take(messages(&events)).await.unwrap();
     assert_eq!(
         (taken.stored, taken.quarantined),
@@ -1145,4 +1146,117 @@ async fn the_hubs_role_can_do_no_more_than_take_events() {
             "{statement}"
         );
     }
+}
+
+/// A device that was renamed has one journal, and its ledger names what is in it under either name.
+#[tokio::test]
+async fn what_a_renamed_device_erased_is_erased_under_its_old_name() {
+    let server = database().await;
+    let mut hub = intake(&server).await;
+    let client = server.connect().await;
+    let left = "select device, seq from edge_outbox_hub.events \
+                where kind = 'program' and not is_erased order by 1, 2";
+    // The new name's word comes last, in the midst, first; and before the old name is known.
+    for (n, (order, known_late)) in [([0, 1, 2], false), ([0, 2, 1], false), ([2, 0, 1], true)]
+        .into_iter()
+        .enumerate()
+    {
+        let mut device = ChainedDevice::new(&format!("old-{n}"));
+        let old = device.clone();
+        if !known_late {
+            register(&server, &old).await;
+        }
+        let events = device.journal(5);
+        device.name = format!("new-{n}").parse().unwrap();
+        register(&server, &device).await;
+        let mut after = vec![device.new_epoch("device_renamed", 0)];
+        // Whatever key it has by now: the one that both names had ties them.
+        after.push(device.rotate());
+        let named: Vec<_> = events[1..]
+            .iter()
+            .map(|event| json!({"seq": event.seq, "digest": event.digest.to_string()}))
+            .collect();
+        after.push(device.ledger("outbox.events_erased.v1", &json!({"events": named})));
+        let mut early = messages(&events[..3]);
+        // A copy that was stripped on the way waits for the word, too.
+        early.push(message(events[3].stripped.clone()));
+        let parts = [early, messages(&events[4..]), messages(&after)];
+        for at in order {
+            hub.take(parts[at].clone()).await.unwrap();
+        }
+        if known_late {
+            register(&server, &old).await;
+        }
+        assert_eq!(lines(&client, left).await, [""; 0], "{n}");
+        assert!(quarantined(&client).await.is_empty(), "{n}");
+    }
+    assert!(gaps(&client).await.is_empty());
+    assert_eq!(
+        number(
+            &client,
+            "select count(*) from edge_outbox_hub.events where is_erased"
+        )
+        .await,
+        3 * 5
+    );
+
+    // Once the key that they shared was taken from the old name, the new one speaks for itself alone.
+    let mut device = ChainedDevice::new("old");
+    register(&server, &device).await;
+    let events = device.journal(1);
+    hub.take(messages(&events)).await.unwrap();
+    let mut operator = intake_with_role(&server, "operator").await;
+    let id = device.public_key().id();
+    let done = operator.revoke(&device.name, &id, None).await.unwrap();
+    assert_eq!(done, Revocation::Done);
+    device.name = "new".parse().unwrap();
+    register(&server, &device).await;
+    let start = device.new_epoch("device_renamed", 0);
+    let named = json!({"events": [{"seq": 2, "digest": events[1].digest.to_string()}]});
+    let erased = device.ledger("outbox.events_erased.v1", &named);
+    hub.take(messages([&start, &erased])).await.unwrap();
+    assert_eq!(lines(&client, left).await, ["old 2"]);
+}
+
+#[tokio::test]
+async fn where_no_partition_takes_an_event_nothing_is_stored_and_it_is_said() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let events = device.journal(5);
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events[..2])).await.unwrap();
+    // All months, as if nobody had made any for long, and the default one.
+    let months = "select string_agg('drop table edge_outbox_hub.' || relname, ';') from pg_class \
+                  where relname like 'event_rows_20%' and relkind = 'r'";
+    let client = server.connect().await;
+    let drop_months = lines(&client, months).await.remove(0);
+    server.execute(&drop_months).await;
+    // With it, a month that has none is no trouble.
+    hub.take(messages(&events[2..4])).await.unwrap();
+    let stray = "select count(*) from edge_outbox_hub.event_rows_default";
+    assert_eq!(number(&client, stray).await, 2);
+    server
+        .execute("drop table edge_outbox_hub.event_rows_default")
+        .await;
+    for _ in 0..2 {
+        let error = hub.take(messages(&events[4..])).await.unwrap_err();
+        assert_eq!(error.remedy(), Remedy::Mend);
+        let said = error.to_string();
+        assert_eq!(
+            said,
+            "storing events: no partition of event_rows takes them"
+        );
+        assert!(
+            error.hint().unwrap().contains("config sql --hub"),
+            "{error:?}"
+        );
+    }
+    // Neither stored, nor set aside, nor known: what brought it still has it.
+    assert_eq!(number(&client, POSITIONS).await, 4);
+    assert!(quarantined(&client).await.is_empty());
+    server.execute(SCHEMA_SQL).await;
+    let taken = hub.take(messages(&events)).await.unwrap();
+    assert_eq!((taken.stored, taken.repeated), (2, 4));
+    assert_eq!(health(&server).await, ["kiosk-1 1 6 6 6 6 t 0 0 {}"]);
 }

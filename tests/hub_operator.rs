@@ -3,7 +3,10 @@
 #![cfg(all(feature = "hub", feature = "cli"))]
 mod support;
 
-use edge_outbox::hub::{Intake, Reason, Remedy};
+use edge_outbox::{
+    clock::{ClockSync, Stamp, Timestamp},
+    hub::{Intake, Reason, Remedy},
+};
 use serde_json::{Value, json};
 use support::{
     chained_device::{ChainedDevice, Draft},
@@ -92,6 +95,14 @@ fn devices_are_added_imported_listed_and_revoked_by_an_operator() {
     assert_eq!(listed[0]["keys"][0]["public_key"], key(&first));
     assert_eq!(listed[0]["keys"][0]["revoked_at"], Value::Null);
     let id = first.public_key().id().to_string();
+    // A place that is not known would have left the key good for nothing.
+    let nowhere = format!("{}:2", second.epoch);
+    let ended = desk.ask(&["devices", "revoke", "kiosk-1", &id, "--good-upto", &nowhere]);
+    let said = format!("error: device kiosk-1 has no epoch {}\n", second.epoch);
+    assert!(ended.stderr.starts_with(&said), "{ended:?}");
+    assert_eq!(ended.code, 1);
+    let listed = json_of(&desk, &["devices", "list", "--json"]);
+    assert_eq!(listed[0]["keys"][0]["revoked_at"], Value::Null);
     let place = format!("{}:2", first.epoch);
     desk.ok(&["devices", "revoke", "kiosk-1", &id, "--good-upto", &place]);
     let text = desk.ok(&["devices", "list"]);
@@ -167,7 +178,36 @@ fn a_report_says_what_is_missing_and_only_problems_where_that_is_asked() {
         .collect();
     assert_eq!(names, ["kiosk-2", "kiosk-3"]);
     assert_eq!(problems[0]["gaps"], json!(["4-5"]));
+    assert_eq!(problems[0]["clock_set"], true);
+    assert_eq!(problems[1]["clock_set"], Value::Null);
     assert_eq!(problems[0]["missing"], 2);
+
+    // A clock that is not set is no problem of the chain, and is told.
+    let mut stamp = Stamp {
+        wall: Timestamp::from_micros(0).unwrap(),
+        sync: ClockSync::No,
+        boot_id: uuid::Uuid::from_u128(2),
+        boottime_us: 7,
+    };
+    for (sync, is_told) in [(ClockSync::No, true), (ClockSync::Yes, false)] {
+        whole.stamp = Some(stamp);
+        assert_eq!(stamp.sync, sync);
+        let event = whole.quizzes(1);
+        runtime.block_on(async {
+            let mut intake = intake_with(&server, options()).await;
+            intake.take(messages(&event)).await.unwrap();
+        });
+        let report = desk.ok(&["report"]);
+        let first = report.lines().next().unwrap();
+        assert_eq!(
+            first.ends_with(", its clock is not set"),
+            is_told,
+            "{first}"
+        );
+        stamp.sync = ClockSync::Yes;
+        stamp.wall = Timestamp::from_micros(1_772_352_000_000_000).unwrap();
+        stamp.boottime_us += 1;
+    }
 }
 
 #[test]
@@ -292,6 +332,72 @@ fn who_is_erased_is_gone_and_the_tables_verify_until_somebody_changes_them() {
     );
     let found = ended.stdout.lines().last().unwrap();
     assert!(found.ends_with(": 3 findings"), "{found}");
+}
+
+/// Each is held against the keys of its own device, as they were when it was stored, and each that was
+/// stored has to be there.
+#[test]
+fn a_verification_finds_what_another_devices_key_signed_and_what_is_gone() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(database());
+    let desk = operator(&server);
+    let mut device = ChainedDevice::new("kiosk-1");
+    let mut other = ChainedDevice::new("kiosk-2");
+    let key = |device: &ChainedDevice| device.public_key().to_string();
+    for device in [&device, &other] {
+        desk.ok(&["devices", "add", device.name.as_str(), &key(device)]);
+    }
+    let (events, others) = (device.journal(4), other.journal(2));
+    runtime.block_on(async {
+        let mut intake = intake_with(&server, options()).await;
+        intake.take(messages(&events)).await.unwrap();
+        intake.take(messages(&others)).await.unwrap();
+    });
+    // What was stored before its key was revoked stays true to it.
+    let id = device.public_key().id().to_string();
+    desk.ok(&["devices", "revoke", "kiosk-1", &id]);
+    assert_eq!(desk.ok(&["verify"]), "8 events: nothing is wrong\n");
+
+    // Whoever may write into the tables has the one device's events pass for signed by the other's
+    // key, stores one after its key was revoked, and removes one. A month that was dropped is no news.
+    let written = "\
+        insert into edge_outbox_hub.device_keys (device, key_id, public_key, added_by) \
+            select 'kiosk-2', key_id, public_key, added_by from edge_outbox_hub.device_keys \
+            where device = 'kiosk-1'; \
+        delete from edge_outbox_hub.device_keys where device = 'kiosk-1'; \
+        update edge_outbox_hub.device_keys set revoked_at = now() - interval '1 day', \
+            revoked_epoch = (select epoch from edge_outbox_hub.epochs where device = 'kiosk-2'), \
+            revoked_seq = 2 where key_id = (select key_id from edge_outbox_hub.epochs \
+            where device = 'kiosk-2'); \
+        delete from edge_outbox_hub.event_rows where seq = 2; \
+        insert into edge_outbox_hub.positions select device, epoch, seq + 100, digest, prev, \
+            received_at - interval '1 year' from edge_outbox_hub.positions where seq = 1";
+    runtime.block_on(server.execute(written));
+    let ended = desk.ask(&["verify"]);
+    assert_eq!(ended.code, 1);
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    for (n, (device, seq, what)) in [
+        ("kiosk-1", 1, "is not a trusted one"),
+        ("kiosk-1", 3, "is not a trusted one"),
+        ("kiosk-1", 4, "is not a trusted one"),
+        ("kiosk-1", 5, "is not a trusted one"),
+        (
+            "kiosk-2",
+            3,
+            ": it was stored after its key was revoked for it",
+        ),
+        ("kiosk-1", 2, ": it has a position and is not there"),
+        ("kiosk-2", 2, ": it has a position and is not there"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(lines[n].contains(device), "{n}: {ended:?}");
+        assert!(lines[n].contains(&format!("seq {seq}: ")), "{n}: {ended:?}");
+        assert!(lines[n].ends_with(what), "{n}: {ended:?}");
+    }
+    let last = "6 events, 2 more went with their months: 7 findings";
+    assert_eq!(*lines.last().unwrap(), last, "{ended:?}");
 }
 
 /// Devices order the lives of a hub by the first eight bytes of its name, so each life's is of version

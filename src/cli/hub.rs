@@ -61,7 +61,7 @@ enum Action {
     /// After the database was restored from a copy: have devices send what the copy lacks
     NewLife,
     #[command(after_help = super::EXIT_CODES)]
-    /// Go through every stored event: signed, there once, and in its chain
+    /// Go through every stored event: signed, there once, in its chain, and none gone
     Verify {
         /// As JSON
         #[arg(long)]
@@ -150,13 +150,17 @@ async fn verify(json: bool, config: &HubConfig) -> Result<(), Failure> {
             0 => String::new(),
             erased => format!(", {erased} of them without the personal part"),
         };
+        let dropped = match found.dropped {
+            0 => String::new(),
+            dropped => format!(", {dropped} more went with their months"),
+        };
         let verdict = match found.wrong {
             0 => output.tone(Tone::Good, "nothing is wrong"),
             wrong => output.tone(Tone::Bad, &count(wrong, "finding")),
         };
         writeln!(
             output,
-            "{}{erased}: {verdict}",
+            "{}{erased}{dropped}: {verdict}",
             count(found.events, "event")
         )?;
     }

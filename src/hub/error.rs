@@ -25,6 +25,14 @@ pub enum HubError {
         /// What can be done about it.
         remedy: Remedy,
     },
+    /// No partition takes what is to be stored: neither that of its month nor the default one is there.
+    #[error("{tried}: no partition of {table} takes them")]
+    Partition {
+        /// What was tried.
+        tried: &'static str,
+        /// The table that should have one.
+        table: String,
+    },
     /// The tables are of another version than this program's.
     #[error(
         "the hub's tables are of schema version {found}, and this edge-outbox uses version {}",
@@ -74,13 +82,16 @@ pub enum Remedy {
 impl HubError {
     pub(super) fn new(tried: &'static str, error: &Error) -> Self {
         let (said, remedy) = match error.as_db_error() {
-            Some(error) => (
-                format!("the server says {}", said(error)),
-                match is_of_partitions(error) {
-                    true => Remedy::Mend,
-                    false => remedy(error.code()),
-                },
-            ),
+            Some(error) => {
+                if let Some(table) = without_partition(error) {
+                    let table = table.to_owned();
+                    return Self::Partition { tried, table };
+                }
+                (
+                    format!("the server says {}", said(error)),
+                    remedy(error.code()),
+                )
+            }
             None => (in_full(error), Remedy::Reconnect),
         };
         Self::Database {
@@ -105,6 +116,10 @@ impl HubError {
             } => Some(
                 "make the tables with `edge-outbox config sql --hub`, and grant \
                  edge_outbox_hub_intake to the user in `url` of the section [database]",
+            ),
+            Self::Partition { .. } => Some(
+                "run the script of `edge-outbox config sql --hub` again, as the owner of the tables: it \
+                 makes what is missing",
             ),
             Self::Life { .. } => Some("give it another with `edge-outbox hub new-life`"),
             Self::ErasureKey => Some(
@@ -137,12 +152,13 @@ impl From<HubError> for SinkError {
     }
 }
 
-/// Whether no partition takes a row. The server has no SQLSTATE of its own for it; a check names its
-/// constraint.
-fn is_of_partitions(error: &DbError) -> bool {
-    *error.code() == SqlState::CHECK_VIOLATION
-        && error.constraint().is_none()
-        && error.table().is_some()
+/// The table no partition of which takes a row. The server has no SQLSTATE of its own for it; a check
+/// names its constraint.
+fn without_partition(error: &DbError) -> Option<&str> {
+    let is_check = *error.code() == SqlState::CHECK_VIOLATION;
+    error
+        .table()
+        .filter(|_| is_check && error.constraint().is_none())
 }
 
 fn remedy(code: &SqlState) -> Remedy {

@@ -1,6 +1,6 @@
 //! What a person asks of the hub's tables, and orders.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tokio_postgres::{Client, Transaction, types::Type};
@@ -12,11 +12,11 @@ use super::{
     error::{HubError, Tried as _},
     quarantine,
     rows::{get, number, read_digest},
-    stored, transaction,
+    transaction,
+    verification::{self, Verification},
 };
 use crate::{
-    digest::Digest,
-    envelope::{DeviceName, Envelope, Epoch, Verifier},
+    envelope::{DeviceName, Epoch},
     seq::Seq,
     signing::{KeyId, PublicKey},
     sink::{
@@ -27,10 +27,6 @@ use crate::{
 
 /// What the session of an operator asks of the server.
 const SESSION: &str = "set lock_timeout = '60s'; set client_min_messages = warning";
-/// Events that are verified at a time.
-const VERIFIED_AT_ONCE: i64 = 1_000;
-/// What is wrong with the tables is named up to so many times, and counted beyond.
-const MAX_FINDINGS: usize = 20;
 /// A time as it is shown.
 const SHOWN: &str = "'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'";
 
@@ -95,6 +91,8 @@ pub struct Health {
     pub tampering: Vec<String>,
     /// Messages in quarantine that say they are of it.
     pub quarantined: i64,
+    /// Whether its clock was set when it last stored something, as far as is known.
+    pub clock_set: Option<bool>,
 }
 
 /// A message in quarantine.
@@ -139,26 +137,16 @@ pub struct Totals {
     pub dropped: i64,
 }
 
-/// What a look through the tables showed.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Verification {
-    /// Events that were looked at.
-    pub events: u64,
-    /// Those among them whose personal part was erased.
-    pub erased: u64,
-    /// What is wrong, the first few; empty where nothing is.
-    pub findings: Vec<String>,
-    /// How often something is wrong.
-    pub wrong: u64,
-}
-
-impl Verification {
-    fn find(&mut self, finding: impl FnOnce() -> String) {
-        self.wrong += 1;
-        if self.findings.len() < MAX_FINDINGS {
-            self.findings.push(finding());
-        }
-    }
+/// What became of a wish to revoke a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// It is revoked.
+    Done,
+    /// The device has no such key.
+    NoSuchKey,
+    /// The device has no such epoch, as far as is known. Nothing was changed: what the key is good for
+    /// could not be told.
+    NoSuchEpoch,
 }
 
 /// A person's way to the tables.
@@ -237,7 +225,7 @@ impl Operator {
         device: &DeviceName,
         key_id: &KeyId,
         upto: Option<(Epoch, Seq)>,
-    ) -> Result<bool, HubError> {
+    ) -> Result<Revocation, HubError> {
         revoke(&mut self.connection.client, device, key_id, upto).await
     }
 
@@ -280,7 +268,7 @@ impl Operator {
              and g.epoch = h.epoch and g.declared is null order by first_seq limit 8) as few), '{{}}'), \
              h.declared_lost::bigint, h.tampering, \
              (select count(*) from edge_outbox_hub.quarantine q where q.device = h.device \
-             and (q.epoch = h.epoch or h.epoch is null)) \
+             and (q.epoch = h.epoch or h.epoch is null)), h.clock_set \
              from edge_outbox_hub.device_health h order by h.device, h.last_contact"
         );
         let answer = self.connection.client.query_typed(&question, &[]).await;
@@ -300,6 +288,7 @@ impl Operator {
                 declared_lost: get(row, 10)?,
                 tampering: get(row, 11)?,
                 quarantined: get(row, 12)?,
+                clock_set: get(row, 13)?,
             };
             if !problems || !health.clean || health.quarantined > 0 {
                 report.push(health);
@@ -392,133 +381,11 @@ impl Operator {
         Ok(gone)
     }
 
-    /// Goes through every event that is stored: that it is what its key signed, that it is there
-    /// once, and that it names what is stored before it. What was erased passes without its personal
-    /// part.
-    pub async fn verify(&mut self) -> Result<Verification, HubError> {
-        let client = &mut self.connection.client;
-        let mut verification = Verification::default();
-        let mut verifier = Verifier::new();
-        let keys = client
-            .query_typed("select public_key from edge_outbox_hub.device_keys", &[])
-            .await
-            .tried("reading the keys of devices")?;
-        for row in &keys {
-            let key = transaction::public_key(get(row, 0)?);
-            verifier.trust(key.ok_or(HubError::Table("device_keys"))?);
-        }
-        let question = format!(
-            "select {}, exists (select from edge_outbox_hub.positions p where p.device = t.device \
-             and p.epoch = t.epoch and p.seq = t.seq and p.digest = t.digest), t.received_at::text \
-             from edge_outbox_hub.event_rows t \
-             where (t.device, t.epoch, t.seq, t.digest, t.received_at) \
-             > ($1, $2, $3, $4, $5::text::timestamptz) \
-             order by t.device, t.epoch, t.seq, t.digest, t.received_at limit $6",
-            stored::COLUMNS
-        );
-        let mut after = (
-            String::new(),
-            Uuid::nil(),
-            0_i64,
-            Digest::ZERO,
-            "-infinity".to_owned(),
-        );
-        let mut walk = Links::default();
-        loop {
-            let digest = &after.3.as_bytes()[..];
-            let answer = client
-                .query_typed(
-                    &question,
-                    &[
-                        (&after.0, Type::TEXT),
-                        (&after.1, Type::UUID),
-                        (&after.2, Type::INT8),
-                        (&digest, Type::BYTEA),
-                        (&after.4, Type::TEXT),
-                        (&VERIFIED_AT_ONCE, Type::INT8),
-                    ],
-                )
-                .await
-                .tried("reading events")?;
-            for row in &answer {
-                let digest = read_digest(get(row, 3)?).unwrap_or(Digest::ZERO);
-                let place = (
-                    get::<String>(row, 0)?,
-                    get::<Uuid>(row, 1)?,
-                    get::<i64>(row, 2)?,
-                );
-                let shown = || format!("device {}, epoch {}, seq {}", place.0, place.1, place.2);
-                verification.events += 1;
-                if after.0 == place.0
-                    && after.1 == place.1
-                    && after.2 == place.2
-                    && after.3 == digest
-                {
-                    verification.find(|| format!("{}: stored twice", shown()));
-                }
-                let envelope = stored::envelope(row)?;
-                let verified = envelope
-                    .ok_or_else(|| "no event's columns".to_owned())
-                    .and_then(|wire| {
-                        let read = Envelope::from_message(&wire).map_err(|it| it.to_string())?;
-                        verifier.verify(read).map_err(|it| it.to_string())
-                    });
-                match verified {
-                    Err(error) => verification.find(|| format!("{}: {error}", shown())),
-                    Ok(event) if event.digest() != digest => {
-                        verification.find(|| format!("{}: its digest is another", shown()));
-                    }
-                    Ok(event) => {
-                        verification.erased += u64::from(event.private().is_none());
-                        let prev = event.statement().prev;
-                        if !walk.fits(&place, prev, digest) {
-                            verification.find(|| {
-                                format!("{}: what is stored before it is another event", shown())
-                            });
-                        }
-                    }
-                }
-                if !get::<bool>(row, stored::COUNT)? {
-                    verification.find(|| format!("{}: it has no position", shown()));
-                }
-                after = (
-                    place.0,
-                    place.1,
-                    place.2,
-                    digest,
-                    get(row, stored::COUNT + 1)?,
-                );
-            }
-            if answer.is_empty() {
-                return Ok(verification);
-            }
-        }
-    }
-}
-
-/// The events at the last two seqs of the chain that is gone through.
-#[derive(Default)]
-struct Links {
-    chain: (String, Uuid),
-    at: i64,
-    here: BTreeSet<Digest>,
-    before: BTreeSet<Digest>,
-}
-
-impl Links {
-    /// Whether an event names one of those at the seq before it, where any are stored.
-    fn fits(&mut self, place: &(String, Uuid, i64), prev: Digest, digest: Digest) -> bool {
-        let chain = (&place.0, &place.1);
-        if chain != (&self.chain.0, &self.chain.1) || place.2 > self.at + 1 {
-            self.here.clear();
-            self.before.clear();
-            self.chain = (place.0.clone(), place.1);
-        } else if place.2 == self.at + 1 {
-            self.before = std::mem::take(&mut self.here);
-        }
-        self.at = place.2;
-        self.here.insert(digest);
-        self.before.is_empty() || self.before.contains(&prev)
+    /// Goes through every event that is stored: that it is what a key of its device signed, that it is
+    /// there once, that it names what is stored before it, and that none is gone. What was erased
+    /// passes without its personal part.
+    pub async fn verify(&self) -> Result<Verification, HubError> {
+        verification::verify(&self.connection.client).await
     }
 }
 
@@ -595,13 +462,32 @@ pub(super) async fn revoke(
     device: &DeviceName,
     key_id: &KeyId,
     upto: Option<(Epoch, Seq)>,
-) -> Result<bool, HubError> {
+) -> Result<Revocation, HubError> {
     let name = device.as_str();
     let epoch = upto.map(|(epoch, _)| *epoch.as_uuid());
     let seq = upto.map(|(_, seq)| number(seq.get()));
     let transaction = begin(client).await?;
     transaction::pass_gate(&transaction, true).await?;
-    let revoked = transaction
+    let known = transaction
+        .query_typed(
+            "select exists (select from edge_outbox_hub.device_keys \
+             where device = $1 and key_id = $2), $3 is null or exists (select \
+             from edge_outbox_hub.epochs where device = $1 and epoch = $3)",
+            &[
+                (&name, Type::TEXT),
+                (&&key_id.as_bytes()[..], Type::BYTEA),
+                (&epoch, Type::UUID),
+            ],
+        )
+        .await
+        .tried("looking for a key")?;
+    let known = |at| known.first().map_or(Ok(false), |row| get(row, at));
+    match (known(0)?, known(1)?) {
+        (false, _) => return Ok(Revocation::NoSuchKey),
+        (true, false) => return Ok(Revocation::NoSuchEpoch),
+        (true, true) => {}
+    }
+    transaction
         .execute_typed(
             "with recursive before (epoch) as ( \
              select previous_epoch from edge_outbox_hub.epochs \
@@ -609,7 +495,7 @@ pub(super) async fn revoke(
              union select e.previous_epoch from edge_outbox_hub.epochs e \
              join before on e.device = $1 and e.epoch = before.epoch \
              where e.previous_epoch is not null) \
-             update edge_outbox_hub.device_keys set revoked_at = now(), revoked_epoch = $3, \
+             update edge_outbox_hub.device_keys set revoked_at = clock_timestamp(), revoked_epoch = $3, \
              revoked_seq = $4, epochs_before = array(select epoch from before where epoch <> $3) \
              where device = $1 and key_id = $2",
             &[
@@ -621,12 +507,10 @@ pub(super) async fn revoke(
         )
         .await
         .tried("revoking a key")?;
-    if revoked > 0 {
-        let key_id = key_id.to_string();
-        audit(&transaction, "key_revoked", Some(name), &key_id).await?;
-    }
+    let key_id = key_id.to_string();
+    audit(&transaction, "key_revoked", Some(name), &key_id).await?;
     commit(transaction).await?;
-    Ok(revoked > 0)
+    Ok(Revocation::Done)
 }
 
 /// As [`Intake::erase`](super::Intake::erase).

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::ledger::{Declaration, Start};
 use crate::{
+    clock::Stamp,
     digest::Digest,
     seq::{Seq, SeqRange},
     signing::KeyId,
@@ -34,6 +35,7 @@ pub(super) struct Stored {
     pub(super) seq: u64,
     pub(super) digest: Digest,
     pub(super) key_id: KeyId,
+    pub(super) clock: Stamp,
     pub(super) start: Option<Start>,
     pub(super) unreadable: bool,
 }

@@ -323,8 +323,8 @@ pub(super) async fn waiting(
              from edge_outbox_hub.epochs e where e.device = q.device and e.epoch = q.epoch \
              and e.key_id = q.key_id) \
              when q.reason = 'stripped' then exists (select \
-             from edge_outbox_hub.device_erasures e \
-             where e.device = q.device and e.digest = q.digest) or exists (select \
+             from edge_outbox_hub.device_erasures e where e.digest = q.digest \
+             and edge_outbox_hub.is_same_device(q.device, e.device)) or exists (select \
              from edge_outbox_hub.positions p where p.device = q.device and p.epoch = q.epoch \
              and p.seq = q.seq and p.digest = q.digest) \
              else false end \

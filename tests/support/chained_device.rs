@@ -23,6 +23,8 @@ pub(crate) struct Draft {
     pub(crate) payload: String,
     pub(crate) subject_id: String,
     pub(crate) aggregate_id: Uuid,
+    /// When it occurred, where the program says so itself.
+    pub(crate) occurred_at: Option<Timestamp>,
 }
 
 /// An event, in both forms it can be sent in.
@@ -45,6 +47,8 @@ pub(crate) struct ChainedDevice {
     pub(crate) next: u64,
     /// The digest of the last.
     pub(crate) head: Digest,
+    /// What its clocks say; `None`: set, some time ago, in one long boot.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 impl Draft {
@@ -55,6 +59,7 @@ impl Draft {
             payload: r#"{"score":7}"#.into(),
             subject_id: String::new(),
             aggregate_id: Uuid::new_v4(),
+            occurred_at: None,
         }
     }
 
@@ -84,6 +89,7 @@ impl ChainedDevice {
             epoch: Epoch::random(),
             next: 1,
             head: Digest::ZERO,
+            stamp: None,
         }
     }
 
@@ -199,6 +205,12 @@ impl ChainedDevice {
         let mut statements = Vec::new();
         let mut digests = Vec::new();
         for (draft, private) in drafts.iter().zip(&privates) {
+            let clock = self.stamp.unwrap_or(Stamp {
+                wall: at,
+                sync: ClockSync::Yes,
+                boot_id: Uuid::from_u128(1),
+                boottime_us: self.next,
+            });
             let statement = Statement {
                 kind: match draft.event_type.starts_with("outbox.") {
                     true => Kind::Ledger,
@@ -213,13 +225,8 @@ impl ChainedDevice {
                 event_type: draft.event_type,
                 event_version: 1,
                 source: "test",
-                occurred_at: at,
-                clock: Stamp {
-                    wall: at,
-                    sync: ClockSync::Yes,
-                    boot_id: Uuid::from_u128(1),
-                    boottime_us: self.next,
-                },
+                occurred_at: draft.occurred_at.unwrap_or(clock.wall),
+                clock,
                 prev: self.head,
                 private_digest: private.digest(),
             };

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{Failure, HubConfig, Output, Tone, count, operator, print_json};
 use crate::{
     envelope::{DeviceName, Epoch},
-    hub::DeviceKeyRow,
+    hub::{DeviceKeyRow, Revocation},
     seq::Seq,
     signing::{KeyId, PublicKey},
 };
@@ -91,12 +91,21 @@ pub(super) async fn run(args: Args, config: &HubConfig) -> Result<(), Failure> {
             good_upto,
         } => {
             let mut operator = operator(config).await?;
-            if !operator.revoke(&device, &key_id, good_upto).await? {
-                return Err(Failure::new(format!(
-                    "device {} has no key {key_id}",
-                    device.as_str()
-                ))
-                .hint(Some("`edge-outbox hub devices list` shows its keys".into())));
+            let name = device.as_str();
+            let (what, hint) = match operator.revoke(&device, &key_id, good_upto).await? {
+                Revocation::Done => (None, ""),
+                Revocation::NoSuchKey => (
+                    Some(format!("key {key_id}")),
+                    "`edge-outbox hub devices list` shows its keys",
+                ),
+                Revocation::NoSuchEpoch => (
+                    good_upto.map(|(epoch, _)| format!("epoch {epoch}")),
+                    "`edge-outbox hub report` shows its epochs; nothing was revoked",
+                ),
+            };
+            if let Some(what) = what {
+                let failure = Failure::new(format!("device {name} has no {what}"));
+                return Err(failure.hint(Some(hint.into())));
             }
             let mut output = Output::open();
             let upto = match good_upto {

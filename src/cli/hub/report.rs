@@ -72,6 +72,9 @@ fn state(health: &Health) -> (Tone, String) {
             health.proven_to
         );
     }
+    if health.clock_set == Some(false) {
+        state += ", its clock is not set";
+    }
     state += &aside(health);
     let tone = match (
         health.tampering.is_empty(),
