@@ -19,7 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream::stream::{Config, DiscardPolicy};
+use async_nats::jetstream::{
+    Context,
+    stream::{Config, DiscardPolicy},
+};
 use edge_outbox::{
     DeviceKey,
     envelope::{Digest, Epoch},
@@ -35,6 +38,7 @@ use edge_outbox::{
 };
 use rumqttc::v5;
 use support::{
+    chained_device::{ChainedDevice, Draft, Sealed},
     hub::{database_with, number},
     hub_program::{HubHome, HubProcess},
     kiosk::Kiosk,
@@ -50,6 +54,8 @@ use uuid::Uuid;
 /// What is asked for where nothing else is.
 const EVENTS: u64 = 2_000;
 const DEVICES: u64 = 4_000;
+/// Events of each device of a fleet, twice.
+const ROUNDS: u64 = 5;
 /// Devices that send.
 const SENDERS: u64 = 4;
 /// Messages that are on their way to a broker at a time.
@@ -62,6 +68,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(50);
 /// What Linux counts processor time in, for whoever asks.
 const TICK_MS: u64 = 10;
+
+/// What a hub has told devices.
+const RECEIPTS: &str = "edge_outbox_hub_receipts_sent_total";
 
 /// As far as the durability of a real one shows in what is written.
 const POSTGRES: &str = "full_page_writes = on\nautovacuum = on\n";
@@ -93,6 +102,20 @@ fn processor_ms(pid: u32) -> u64 {
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     let ticks = |at: usize| -> u64 { fields[at].parse().unwrap() };
     (ticks(11) + ticks(12)) * TICK_MS
+}
+
+/// Has a stream store messages.
+async fn publish(context: &Context, messages: Vec<(String, Vec<u8>)>) {
+    let mut messages = messages.into_iter().peekable();
+    while messages.peek().is_some() {
+        let mut answers = Vec::with_capacity(IN_FLIGHT);
+        for (subject, body) in messages.by_ref().take(IN_FLIGHT) {
+            answers.push(context.publish(subject, body.into()).await.unwrap());
+        }
+        for answer in answers {
+            answer.await.unwrap();
+        }
+    }
 }
 
 /// Bytes of all files below a directory.
@@ -244,7 +267,7 @@ impl Scene {
             place_indexes: of("pg_indexes_size", "positions"),
             written: self.number("select pg_current_wal_lsn() - '0/0'"),
             stream: self.stream("EVENTS").1,
-            receipts: self.metric("edge_outbox_hub_receipts_sent_total").unwrap(),
+            receipts: self.metric(RECEIPTS).unwrap(),
             batches: self
                 .metric("edge_outbox_hub_batches_committed_total")
                 .unwrap(),
@@ -337,6 +360,53 @@ fn an_event_takes_what_the_page_counts_with() {
     for kiosk in &mut kiosks {
         kiosk.stop_forwarding();
     }
+}
+
+/// As a school's day has it: many devices, each with an event now and then, which is answered by itself.
+#[test]
+fn a_fleet_of_sparse_devices_takes_what_the_page_counts_with() {
+    let scene = Scene::with_devices(0);
+    let devices = asked("EDGE_OUTBOX_HUB_EVENTS", EVENTS) / (2 * ROUNDS);
+    let names = (1..=devices).map(|n| format!("room-{n:06}"));
+    let mut fleet: Vec<ChainedDevice> = names.map(|name| ChainedDevice::new(&name)).collect();
+    let mut sent = 0;
+    let mut round = |one: &mut dyn FnMut(&mut ChainedDevice) -> Sealed| {
+        let messages: Vec<(String, Vec<u8>)> = fleet
+            .iter_mut()
+            .map(|device| {
+                let subject = format!("edupulse.events.{}.quiz.submitted.v1", device.name.as_str());
+                (subject, one(device).wire)
+            })
+            .collect();
+        sent += devices;
+        let context = scene.runtime.block_on(scene.nats.jetstream());
+        scene.runtime.block_on(publish(&context, messages));
+        // A device is told a second after its event at the latest, so that none is told of two at once.
+        wait_until("receipts", || {
+            scene.metric(RECEIPTS) >= Some(sent as i64 * 9 / 10)
+        });
+        thread::sleep(Duration::from_secs(2));
+        scene.held(sent)
+    };
+    let draft = Draft {
+        payload: format!(r#"{{"answers":"{}"}}"#, "abcdefgh".repeat(25)),
+        ..Draft::quiz()
+    };
+    let begin = round(&mut |device| device.start());
+    let mut next = begin;
+    for _ in 0..ROUNDS {
+        next = round(&mut |device| device.event(&draft));
+    }
+    report("of devices that send one now and then", &begin, &next);
+    // The first change of each page after a checkpoint has all of it written ahead.
+    let begin = next;
+    for _ in 0..ROUNDS {
+        scene.runtime.block_on(async {
+            scene.client.batch_execute("checkpoint").await.unwrap();
+        });
+        next = round(&mut |device| device.event(&draft));
+    }
+    report("likewise, after a checkpoint for each", &begin, &next);
 }
 
 #[test]
@@ -442,21 +512,16 @@ fn a_nats_server_keeps_a_tail_and_a_receipt_for_each_device() {
         let mut stream = stream.await.unwrap();
         // Three of each: what is kept does not grow with how often something is told.
         for _ in 0..3 {
-            let mut answers = Vec::with_capacity(IN_FLIGHT);
-            for n in 0..devices {
-                let epoch = Uuid::from_u128(n.into());
-                for (subject, body) in [
-                    (format!("edupulse.tails.kiosk-{n:06}"), &tail),
-                    (format!("edupulse.receipts.kiosk-{n:06}.{epoch}"), &receipt),
-                ] {
-                    let answer = context.publish(subject, body.clone().into()).await;
-                    answers.push(answer.unwrap());
-                }
-                if answers.len() >= IN_FLIGHT || n + 1 == devices {
-                    for answer in answers.drain(..) {
-                        answer.await.unwrap();
-                    }
-                }
+            for first in (0..devices).step_by(IN_FLIGHT) {
+                let both = (first..devices.min(first + IN_FLIGHT as u64)).flat_map(|n| {
+                    let epoch = Uuid::from_u128(n.into());
+                    let receipts = format!("edupulse.receipts.kiosk-{n:06}.{epoch}");
+                    [
+                        (format!("edupulse.tails.kiosk-{n:06}"), tail.clone()),
+                        (receipts, receipt.clone()),
+                    ]
+                });
+                publish(&context, both.collect()).await;
             }
         }
         stream.info().await.unwrap().state.clone()
