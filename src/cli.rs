@@ -20,6 +20,8 @@ mod init;
 mod output;
 mod progress;
 mod recover;
+#[cfg(feature = "hub")]
+mod relay;
 mod run;
 mod sinks;
 mod status;
@@ -93,6 +95,9 @@ enum Command {
     #[cfg(feature = "hub")]
     #[command(after_help = EXIT_CODES)]
     Hub(hub::Args),
+    #[cfg(feature = "hub")]
+    #[command(after_help = EXIT_CODES)]
+    Relay(relay::Args),
     #[cfg(feature = "demo")]
     #[command(after_help = EXIT_CODES)]
     Demo(demo::Args),
@@ -131,6 +136,8 @@ impl Cli {
             Command::Doctor(args) => wait(doctor::run(&args, load)),
             #[cfg(feature = "hub")]
             Command::Hub(args) => hub::run(args, flags.config.as_deref()),
+            #[cfg(feature = "hub")]
+            Command::Relay(_) => relay::run(&flags),
             #[cfg(feature = "demo")]
             Command::Demo(args) => demo::run(&args),
             #[cfg(feature = "demo")]

@@ -28,6 +28,8 @@ mod nats;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod problem;
+#[cfg(feature = "hub")]
+mod relay;
 #[cfg(any(
     feature = "http",
     feature = "nats",
@@ -57,6 +59,8 @@ use toml::de::DeTable;
 
 #[cfg(feature = "hub")]
 pub use self::hub::{DEFAULT_HUB_FILE, HubConfig};
+#[cfg(feature = "hub")]
+pub use self::relay::{DEFAULT_RELAY_FILE, RelayConfig};
 pub use self::{
     draft::Draft,
     environment::Environment,

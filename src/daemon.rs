@@ -8,6 +8,8 @@ mod listeners;
 #[path = "daemon/no_listeners.rs"]
 mod listeners;
 mod log;
+#[cfg(feature = "hub")]
+mod relay;
 mod service_manager;
 
 use std::{
@@ -28,6 +30,8 @@ use tokio::{
 #[cfg(feature = "hub")]
 pub(crate) use self::hub::run as run_hub;
 pub(crate) use self::log::start as start_log;
+#[cfg(feature = "hub")]
+pub(crate) use self::relay::run as run_relay;
 use self::{
     listeners::{ListenError, Listeners},
     service_manager::ServiceManager,

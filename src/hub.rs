@@ -46,6 +46,7 @@ pub use self::source::{HUB_STREAM, NATS_CONSUMER, NATS_EVENTS, NatsSource};
 pub use self::source::{InboxSource, POLL};
 #[cfg(feature = "mqtt")]
 pub use self::source::{MQTT_EVENTS, MQTT_GROUP, MqttSource};
+pub(crate) use self::trouble::Trouble;
 pub use self::{
     erasure::ErasureKey,
     error::{HubError, Remedy},

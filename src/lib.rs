@@ -113,6 +113,9 @@ pub mod meter;
 pub mod outbox;
 mod percent;
 pub mod receipt;
+#[cfg(feature = "hub")]
+#[doc(hidden)]
+pub mod relay;
 pub mod secret;
 pub mod seq;
 mod signed;

@@ -31,7 +31,7 @@ enum Action {
     Sql,
     #[cfg(feature = "hub")]
     #[command(after_help = super::EXIT_CODES)]
-    /// Print the script that makes the tables of a Postgres sink, or of the hub, for psql
+    /// Print the script that makes the tables of a Postgres sink, of the hub, or of a relay, for psql
     Sql {
         /// Those of the hub
         #[arg(long, conflicts_with = "hub_inbox")]
@@ -39,6 +39,9 @@ enum Action {
         /// What has the tables of a Postgres sink tell a hub what is new in them
         #[arg(long)]
         hub_inbox: bool,
+        /// The table of unsent events that a relay brings to the sinks
+        #[arg(long, conflicts_with_all = ["hub", "hub_inbox"])]
+        relay: bool,
     },
 }
 
@@ -65,11 +68,16 @@ pub(super) fn run(
         #[cfg(all(feature = "postgres", not(feature = "hub")))]
         Action::Sql => write!(output, "{}", crate::sink::postgres::SCHEMA_SQL)?,
         #[cfg(feature = "hub")]
-        Action::Sql { hub, hub_inbox } => {
-            let script = match (hub, hub_inbox) {
-                (true, _) => crate::hub::SCHEMA_SQL,
-                (_, true) => crate::hub::INBOX_SQL,
-                (false, false) => crate::sink::postgres::SCHEMA_SQL,
+        Action::Sql {
+            hub,
+            hub_inbox,
+            relay,
+        } => {
+            let script = match (hub, hub_inbox, relay) {
+                (true, ..) => crate::hub::SCHEMA_SQL,
+                (_, true, _) => crate::hub::INBOX_SQL,
+                (.., true) => crate::relay::TABLE_SQL,
+                _ => crate::sink::postgres::SCHEMA_SQL,
             };
             write!(output, "{script}")?;
         }

@@ -119,6 +119,35 @@ impl ServiceManager {
         }
     }
 
+    /// Says that a relay is ready, and from then on how it is and that it is alive, which it is while
+    /// its journal is.
+    #[cfg(feature = "hub")]
+    pub(super) async fn report_relay(
+        &self,
+        outbox: &Outbox,
+        gauges: &crate::relay::Gauges,
+    ) -> Infallible {
+        if self.socket.is_some() {
+            let state = || format!("{gauges}; {}", *outbox.status().borrow());
+            let mut told = state();
+            self.tell(&format!("READY=1\nSTATUS={told}")).await;
+            let tell_state = async {
+                loop {
+                    sleep(STATUS_PAUSE).await;
+                    let now = state();
+                    if now != told {
+                        self.tell(&format!("STATUS={now}")).await;
+                        told = now;
+                    }
+                }
+            };
+            let (never, ()) = tokio::join!(tell_state, self.tell_life(outbox));
+            never
+        } else {
+            pending().await
+        }
+    }
+
     /// Says that the daemon stops, to a service manager that listens.
     pub(super) async fn stopping(&self) {
         // One that does not will see it stop.

@@ -19,7 +19,7 @@ const MAX_DOUBLINGS: u32 = 10;
 
 /// The trouble with one thing.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(crate) struct Trouble {
     /// As the log names it.
     with: String,
     since: Option<Instant>,
@@ -28,7 +28,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) const fn with(what: String) -> Self {
+    pub(crate) const fn with(what: String) -> Self {
         Self {
             with: what,
             since: None,
@@ -40,7 +40,7 @@ impl Trouble {
     /// Notes that it failed, and gives how long to wait before the next attempt: full jitter up to a
     /// limit that doubles. What somebody has to see to is told even where something else was in the
     /// way before.
-    pub(super) fn begins(&mut self, error: &SinkError) -> Duration {
+    pub(crate) fn begins(&mut self, error: &SinkError) -> Duration {
         let is_halt = error.kind != ErrorKind::Retry;
         let hint = error.hint.as_deref().unwrap_or_default();
         let is_worse = is_halt && self.told == Some(ErrorKind::Retry);
@@ -62,7 +62,7 @@ impl Trouble {
     }
 
     /// Notes that it works.
-    pub(super) fn ends(&mut self) {
+    pub(crate) fn ends(&mut self) {
         if let Some(since) = self.since.take() {
             let seconds = since.elapsed().as_secs();
             tracing::info!(after_s = seconds, "{}: works again", self.with);

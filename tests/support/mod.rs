@@ -38,6 +38,8 @@ pub(crate) mod program;
 #[cfg(feature = "mqtt")]
 pub(crate) mod rabbitmq;
 pub(crate) mod random;
+#[cfg(all(feature = "hub", feature = "cli"))]
+pub(crate) mod relay_program;
 #[cfg(feature = "mqtt")]
 pub(crate) mod scripted_broker;
 pub(crate) mod server_process;

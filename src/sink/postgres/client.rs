@@ -1,9 +1,14 @@
-//! A connection for the hub, to tables of its own.
+//! A connection for the hub and the relay, to tables that are no sink's.
 
-use std::{fmt, time::Duration};
+use std::{fmt, future::poll_fn, sync::Arc, time::Duration};
 
-use tokio::{task::JoinHandle, time::timeout};
-use tokio_postgres::{Client, Error, NoTls};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::Notify,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_postgres::{AsyncMessage, Client, Error, NoTls};
 
 use super::{
     encryption,
@@ -59,7 +64,27 @@ impl Database {
     /// # Errors
     /// Why not, and what to do about it.
     pub(crate) async fn connect(&self, name: &str) -> Result<Connection, SinkError> {
-        match timeout(self.connect_timeout, self.open(name)).await {
+        self.attempt(name, None).await
+    }
+
+    /// As [`Database::connect`]; `notified` is told of each notification, and of the connection's end.
+    ///
+    /// # Errors
+    /// Why not, and what to do about it.
+    pub(crate) async fn connect_listening(
+        &self,
+        name: &str,
+        notified: &Arc<Notify>,
+    ) -> Result<Connection, SinkError> {
+        self.attempt(name, Some(Arc::clone(notified))).await
+    }
+
+    async fn attempt(
+        &self,
+        name: &str,
+        notified: Option<Arc<Notify>>,
+    ) -> Result<Connection, SinkError> {
+        match timeout(self.connect_timeout, self.open(name, notified)).await {
             Ok(opened) => opened,
             Err(_) => Err(SinkError::retry(
                 "unreachable",
@@ -72,7 +97,11 @@ impl Database {
         }
     }
 
-    async fn open(&self, name: &str) -> Result<Connection, SinkError> {
+    async fn open(
+        &self,
+        name: &str,
+        notified: Option<Arc<Notify>>,
+    ) -> Result<Connection, SinkError> {
         let mut config = self.address.config.clone();
         config
             .application_name(name)
@@ -85,11 +114,11 @@ impl Database {
         let (client, task) = match encryption::connector(&self.address)? {
             Some(tls) => {
                 let (client, connection) = config.connect(tls).await.map_err(failed)?;
-                (client, tokio::spawn(connection))
+                (client, spawn(connection, notified))
             }
             None => {
                 let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-                (client, tokio::spawn(connection))
+                (client, spawn(connection, notified))
             }
         };
         Ok(Connection {
@@ -103,6 +132,32 @@ impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Database").field(&self.server).finish()
     }
+}
+
+/// Has a task move the bytes, and tell of notifications where somebody wants to be told.
+fn spawn<S, T>(
+    mut connection: tokio_postgres::Connection<S, T>,
+    notified: Option<Arc<Notify>>,
+) -> JoinHandle<Result<(), Error>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Some(notified) = notified else {
+        return tokio::spawn(connection);
+    };
+    tokio::spawn(async move {
+        let ended = loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notification(_))) => notified.notify_one(),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break Err(error),
+                None => break Ok(()),
+            }
+        };
+        notified.notify_one();
+        ended
+    })
 }
 
 /// A connection, which ends with `task`.
