@@ -22,11 +22,21 @@ const BESIDES: &str = r"
 \fI/etc/edge\-outbox\-hub/hub.toml\fR
 The configuration. Every key is in it, commented out, with its default.
 .TP
+\fI/etc/edge\-outbox\-hub/relay.toml\fR
+The same for a relay.
+.TP
 \fI/var/lib/edge\-outbox\-hub\fR
 The keys of the service. They go only when the package is purged: keep copies.
 .TP
 \fI/usr/share/edge\-outbox\-hub\fR
 The scripts that make the tables, for \fBpsql\fR(1).
+.SH ENVIRONMENT
+.TP
+\fIEDGE_OUTBOX_HUB_CONFIG\fR
+The configuration of a hub, where \fB\-\-config\fR does not name it.
+.TP
+\fIEDGE_OUTBOX_HUB_DATABASE_URL\fR
+Goes before what the configuration says.
 .SH NOTES
 This is the program of the package \fBedge\-outbox\fR and the hub. Under the name of
 \fBedge\-outbox\-hub\fR it may be installed beside that one; where a page or a message names

@@ -49,6 +49,9 @@ _edge__outbox__hub() {
             edge__outbox__hub,recover)
                 cmd="edge__outbox__hub__subcmd__recover"
                 ;;
+            edge__outbox__hub,relay)
+                cmd="edge__outbox__hub__subcmd__relay"
+                ;;
             edge__outbox__hub,run)
                 cmd="edge__outbox__hub__subcmd__run"
                 ;;
@@ -150,6 +153,9 @@ _edge__outbox__hub() {
                 ;;
             edge__outbox__hub__subcmd__help,recover)
                 cmd="edge__outbox__hub__subcmd__help__subcmd__recover"
+                ;;
+            edge__outbox__hub__subcmd__help,relay)
+                cmd="edge__outbox__hub__subcmd__help__subcmd__relay"
                 ;;
             edge__outbox__hub__subcmd__help,run)
                 cmd="edge__outbox__hub__subcmd__help__subcmd__run"
@@ -404,7 +410,7 @@ _edge__outbox__hub() {
 
     case "${cmd}" in
         edge__outbox__hub)
-            opts="-h -V --config --data-dir --help --version run append status tail drain sinks dead-letters erase verify recover identity init config doctor hub help"
+            opts="-h -V --config --data-dir --help --version run append status tail drain sinks dead-letters erase verify recover identity init config doctor hub relay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -584,7 +590,7 @@ _edge__outbox__hub() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__config__subcmd__sql)
-            opts="-h --hub --hub-inbox --config --data-dir --help"
+            opts="-h --hub --hub-inbox --relay --config --data-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -882,7 +888,7 @@ _edge__outbox__hub() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__help)
-            opts="run append status tail drain sinks dead-letters erase verify recover identity init config doctor hub help"
+            opts="run append status tail drain sinks dead-letters erase verify recover identity init config doctor hub relay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1358,6 +1364,20 @@ _edge__outbox__hub() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__help__subcmd__recover)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__hub__subcmd__help__subcmd__relay)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -2377,6 +2397,28 @@ _edge__outbox__hub() {
             ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__recover)
             opts="-h --json --anyway --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__hub__subcmd__relay)
+            opts="-h --config --data-dir --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
