@@ -5,7 +5,7 @@
 //!     EDGE_OUTBOX_HUB_EVENTS=20000 EDGE_OUTBOX_HUB_DEVICES=100000 \
 //!         cargo test --features hub --test hub_size -- --nocapture --test-threads=1
 //!
-//! As it stands it takes some seconds, and only checks that they are what the page counts with.
+//! As it stands it takes a minute, and checks that they are what the page counts with.
 
 #![cfg(all(feature = "hub", feature = "nats", feature = "mqtt", feature = "cli"))]
 mod support;
