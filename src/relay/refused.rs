@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(refused.add(id, now), Why::New);
         assert_eq!(refused.waiting(now), [id]);
         let later = now + PAUSE;
-        assert_eq!(refused.waiting(later), [Uuid::nil(); 0]);
+        assert!(refused.waiting(later).is_empty());
         assert!(refused.is_due(&id, later));
         assert_eq!(refused.add(id, later), Why::Known);
         refused.forget_gone(later);
