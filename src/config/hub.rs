@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// The file that is read where no other is named.
-pub const DEFAULT_HUB_FILE: &str = "/etc/edge-outbox/hub.toml";
+pub const DEFAULT_HUB_FILE: &str = "/etc/edge-outbox-hub/hub.toml";
 /// The variables that name another one, and go before what it says.
 const FILE_VARIABLE: &str = "EDGE_OUTBOX_HUB_CONFIG";
 const URL_VARIABLE: &str = "EDGE_OUTBOX_HUB_DATABASE_URL";

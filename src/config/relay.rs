@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The file that is read where no other is named.
-pub const DEFAULT_RELAY_FILE: &str = "/etc/edge-outbox/relay.toml";
+pub const DEFAULT_RELAY_FILE: &str = "/etc/edge-outbox-hub/relay.toml";
 /// The variables that name another one, and go before what it says.
 const FILE_VARIABLE: &str = "EDGE_OUTBOX_RELAY_CONFIG";
 const URL_VARIABLE: &str = "EDGE_OUTBOX_RELAY_DATABASE_URL";

@@ -105,6 +105,11 @@ impl HubProcess {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it has logged this.
     #[track_caller]
     pub(crate) fn wait_for_log(&mut self, text: &str) {

@@ -70,6 +70,11 @@ impl NatsServer {
         self.port
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.running.as_ref().expect("the server runs").id()
+    }
+
     /// The directory of the test.
     pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
