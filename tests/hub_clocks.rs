@@ -187,7 +187,7 @@ impl Life {
             truth = clocks.truth + random.between(10, 960) as i64 * MINUTE;
         }
         // Every other one is at work when its events arrive.
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             life.boot(until - 3 * HOUR, Some(until), wall, random);
         }
         life

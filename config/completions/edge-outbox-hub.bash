@@ -34,6 +34,9 @@ _edge__outbox__hub() {
             edge__outbox__hub,erase)
                 cmd="edge__outbox__hub__subcmd__erase"
                 ;;
+            edge__outbox__hub,export)
+                cmd="edge__outbox__hub__subcmd__export"
+                ;;
             edge__outbox__hub,help)
                 cmd="edge__outbox__hub__subcmd__help"
                 ;;
@@ -45,6 +48,9 @@ _edge__outbox__hub() {
                 ;;
             edge__outbox__hub,init)
                 cmd="edge__outbox__hub__subcmd__init"
+                ;;
+            edge__outbox__hub,receipts)
+                cmd="edge__outbox__hub__subcmd__receipts"
                 ;;
             edge__outbox__hub,recover)
                 cmd="edge__outbox__hub__subcmd__recover"
@@ -139,6 +145,9 @@ _edge__outbox__hub() {
             edge__outbox__hub__subcmd__help,erase)
                 cmd="edge__outbox__hub__subcmd__help__subcmd__erase"
                 ;;
+            edge__outbox__hub__subcmd__help,export)
+                cmd="edge__outbox__hub__subcmd__help__subcmd__export"
+                ;;
             edge__outbox__hub__subcmd__help,help)
                 cmd="edge__outbox__hub__subcmd__help__subcmd__help"
                 ;;
@@ -150,6 +159,9 @@ _edge__outbox__hub() {
                 ;;
             edge__outbox__hub__subcmd__help,init)
                 cmd="edge__outbox__hub__subcmd__help__subcmd__init"
+                ;;
+            edge__outbox__hub__subcmd__help,receipts)
+                cmd="edge__outbox__hub__subcmd__help__subcmd__receipts"
                 ;;
             edge__outbox__hub__subcmd__help,recover)
                 cmd="edge__outbox__hub__subcmd__help__subcmd__recover"
@@ -198,6 +210,9 @@ _edge__outbox__hub() {
                 ;;
             edge__outbox__hub__subcmd__help__subcmd__hub,erase)
                 cmd="edge__outbox__hub__subcmd__help__subcmd__hub__subcmd__erase"
+                ;;
+            edge__outbox__hub__subcmd__help__subcmd__hub,import)
+                cmd="edge__outbox__hub__subcmd__help__subcmd__hub__subcmd__import"
                 ;;
             edge__outbox__hub__subcmd__help__subcmd__hub,key)
                 cmd="edge__outbox__hub__subcmd__help__subcmd__hub__subcmd__key"
@@ -256,6 +271,9 @@ _edge__outbox__hub() {
             edge__outbox__hub__subcmd__hub,help)
                 cmd="edge__outbox__hub__subcmd__hub__subcmd__help"
                 ;;
+            edge__outbox__hub__subcmd__hub,import)
+                cmd="edge__outbox__hub__subcmd__hub__subcmd__import"
+                ;;
             edge__outbox__hub__subcmd__hub,key)
                 cmd="edge__outbox__hub__subcmd__hub__subcmd__key"
                 ;;
@@ -312,6 +330,9 @@ _edge__outbox__hub() {
                 ;;
             edge__outbox__hub__subcmd__hub__subcmd__help,help)
                 cmd="edge__outbox__hub__subcmd__hub__subcmd__help__subcmd__help"
+                ;;
+            edge__outbox__hub__subcmd__hub__subcmd__help,import)
+                cmd="edge__outbox__hub__subcmd__hub__subcmd__help__subcmd__import"
                 ;;
             edge__outbox__hub__subcmd__hub__subcmd__help,key)
                 cmd="edge__outbox__hub__subcmd__hub__subcmd__help__subcmd__key"
@@ -410,7 +431,7 @@ _edge__outbox__hub() {
 
     case "${cmd}" in
         edge__outbox__hub)
-            opts="-h -V --config --data-dir --help --version run append status tail drain sinks dead-letters erase verify recover identity init config doctor hub relay help"
+            opts="-h -V --config --data-dir --help --version run append status tail drain export receipts sinks dead-letters erase verify recover identity init config doctor hub relay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -887,8 +908,38 @@ _edge__outbox__hub() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__hub__subcmd__export)
+            opts="-h --from --sink --force --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sink)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__help)
-            opts="run append status tail drain sinks dead-letters erase verify recover identity init config doctor hub relay help"
+            opts="run append status tail drain export receipts sinks dead-letters erase verify recover identity init config doctor hub relay help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1083,6 +1134,20 @@ _edge__outbox__hub() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__hub__subcmd__help__subcmd__export)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1098,7 +1163,7 @@ _edge__outbox__hub() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__help__subcmd__hub)
-            opts="run key devices report quarantine erase new-life verify"
+            opts="run key devices import report quarantine erase new-life verify"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1182,6 +1247,20 @@ _edge__outbox__hub() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__help__subcmd__hub__subcmd__erase)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__hub__subcmd__help__subcmd__hub__subcmd__import)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1363,6 +1442,20 @@ _edge__outbox__hub() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        edge__subcmd__outbox__subcmd__hub__subcmd__help__subcmd__receipts)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__help__subcmd__recover)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -1490,7 +1583,7 @@ _edge__outbox__hub() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__hub)
-            opts="-h --config --data-dir --help run key devices report quarantine erase new-life verify help"
+            opts="-h --config --data-dir --help run key devices import report quarantine erase new-life verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1740,7 +1833,7 @@ _edge__outbox__hub() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__hub__subcmd__help)
-            opts="run key devices report quarantine erase new-life verify help"
+            opts="run key devices import report quarantine erase new-life verify help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1838,6 +1931,20 @@ _edge__outbox__hub() {
             return 0
             ;;
         edge__subcmd__outbox__subcmd__hub__subcmd__hub__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__hub__subcmd__hub__subcmd__help__subcmd__import)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1984,6 +2091,32 @@ _edge__outbox__hub() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__hub__subcmd__hub__subcmd__import)
+            opts="-h --receipts --force --json --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --receipts)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -2380,6 +2513,28 @@ _edge__outbox__hub() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --data-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        edge__subcmd__outbox__subcmd__hub__subcmd__receipts)
+            opts="-h --json --config --data-dir --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
