@@ -78,6 +78,24 @@ impl HubHome {
         self.home.set(name, value);
     }
 
+    /// Makes the keys that are missing; gives the public one that devices pin.
+    #[track_caller]
+    pub(crate) fn public_key(&self) -> String {
+        let said = self.ok(&["key"]);
+        let mut lines = said.lines();
+        let key = lines.find_map(|line| line.strip_prefix("public key  "));
+        key.expect("a public key").to_owned()
+    }
+
+    /// Registers devices, as an operator does: lines of `identity --json`. The hub's user needs the
+    /// operator's role.
+    #[track_caller]
+    pub(crate) fn register(&self, identities: &str) {
+        let path = self.path("fleet.jsonl");
+        fs::write(&path, identities).unwrap();
+        self.ok(&["devices", "import", path.to_str().unwrap()]);
+    }
+
     /// A file beside the configuration.
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.home.path(name)
@@ -118,6 +136,15 @@ impl HubProcess {
             assert!(Instant::now() < deadline, "no {text:?} in {}", self.log());
             thread::sleep(POLL);
         }
+    }
+
+    /// The most memory that it had in use at a time, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kilobytes = line.split_whitespace().next().unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1_024
     }
 
     /// SIGKILL.
