@@ -233,7 +233,7 @@ fn wait_for_events(runtime: &Runtime, client: &Client, wanted: u64, hubs: &[Hub]
 }
 
 fn lines_of_health(runtime: &Runtime, client: &Client) -> Vec<String> {
-    let question = "select device, held, highest, complete_to, missing, quarantined \
+    let question = "select device, held, highest, complete_to, missing \
                     from edge_outbox_hub.device_health order by 1";
     runtime.block_on(lines(client, question))
 }

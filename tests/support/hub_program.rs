@@ -49,6 +49,14 @@ impl HubHome {
         hub
     }
 
+    /// The same, where devices are known by registration alone.
+    pub(crate) fn without_first_use(self) -> Self {
+        let path = self.home.path("hub.toml");
+        let config = fs::read_to_string(&path).unwrap();
+        fs::write(path, config.replace("first_use = true\n", "")).unwrap();
+        self
+    }
+
     /// Takes over the keys of another, as all hubs of a database have to.
     pub(crate) fn with_keys_of(self, other: &Self) -> Self {
         for name in ["erasure.key", "hub.pem"] {
