@@ -33,6 +33,10 @@ pub const DEFAULT_GROUP: &str = "edupulse-hub";
 const TAILS: &str = "edupulse/tails/";
 const RECEIPTS: &str = "edupulse/receipts/";
 
+/// Messages that a broker can have sent before the first is acknowledged, each with a number of its
+/// own. It is asked for fewer (`receive_maximum`), and mosquitto 2.0 sends more all the same where many
+/// have waited.
+const MAX_UNACKNOWLEDGED: usize = u16::MAX as usize;
 /// Receipts that may be on their way beside the acknowledgements.
 const SPARE_REQUESTS: usize = 512;
 /// How long the next of them waits for room while the broker answers none.
@@ -98,7 +102,7 @@ impl MqttSource {
             receive_maximum: self.receive_maximum,
             session_expiry: self.session_expiry,
             max_packet: self.max_packet,
-            requests: usize::from(self.receive_maximum) + SPARE_REQUESTS,
+            requests: MAX_UNACKNOWLEDGED + SPARE_REQUESTS,
         };
         let (client, connection, server) = self.brokers.connect(&subscriber).await?;
         let shared = format!("$share/{}/{}", self.group, self.events);
@@ -299,7 +303,7 @@ impl MqttFeed {
     pub(super) async fn acknowledge(&mut self) -> Result<(), SinkError> {
         self.room.add_permits(std::mem::take(&mut self.held_units));
         for message in std::mem::take(&mut self.unacknowledged) {
-            // There is room for one for each message that the broker may have sent.
+            // There is room for as many as there can be.
             if let Err(error) = self.client.try_ack(&message) {
                 return Err(self.why(&error).await);
             }
@@ -341,7 +345,7 @@ impl MqttFeed {
         }
     }
 
-    /// Why nothing more can be said: what ended the connection, which stands behind what it brought.
+    /// Why nothing more can be said: what ended the connection stands behind what it brought.
     async fn why(&mut self, error: &ClientError) -> SinkError {
         self.room.add_permits(self.capacity);
         let over = async {
