@@ -9,8 +9,8 @@
 //!
 //! As it stands it takes about a minute. The whole of it, with the seed of the run to be repeated:
 //!
-//!     EDGE_OUTBOX_SEED=1 EDGE_OUTBOX_HUB_DEVICES=20 EDGE_OUTBOX_HUB_EVENTS=200000 \
-//!     EDGE_OUTBOX_HUB_KILLS=40 cargo test --features hub --test hub_kills -- --nocapture
+//!     EDGE_OUTBOX_SEED=20261122 EDGE_OUTBOX_HUB_DEVICES=20 EDGE_OUTBOX_HUB_EVENTS=200000 \
+//!     EDGE_OUTBOX_HUB_KILLS=20 cargo test --features hub --test hub_kills -- --nocapture
 
 #![cfg(all(feature = "hub", feature = "nats", feature = "mqtt", feature = "cli"))]
 mod support;
