@@ -356,6 +356,38 @@ fn a_broker_that_goes_away_is_waited_for_and_told_of_once() {
     }
 }
 
+/// A broker sends a session that comes back what waited for it, and some more at once than they were
+/// asked to.
+#[test]
+fn what_waited_at_a_broker_for_a_hub_is_taken_over_one_connection() {
+    const WAITING: u64 = 5_000;
+    let runtime = runtime();
+    let mosquitto = MosquittoServer::with(MOSQUITTO);
+    let server = runtime.block_on(database());
+    let sections = mqtt_source(&mosquitto, "hub-a") + "receive_maximum = 10\n";
+    let mut hub = HubHome::new("hub", &server, &sections);
+    hub.ok(&["key"]);
+    let mut process = hub.start();
+    process.wait_for_log("started");
+    wait_until(&runtime, "the shared subscription", || async {
+        mosquitto.log().contains("hub-a")
+    });
+    let mut kiosk = Kiosk::new("kiosk-1");
+    kiosk.append_some(10);
+    kiosk.forward(vec![to_mqtt(&mosquitto)]);
+    let client = runtime.block_on(server.connect());
+    wait_for_events(&runtime, &client, 11);
+    assert_eq!(process.stop().0, Some(0));
+    let tail = kiosk.append_some(WAITING);
+    kiosk.wait_until_delivered("mqtt", tail);
+    let process = hub.start();
+    wait_for_events(&runtime, &client, tail.get());
+    assert_clean(&runtime, &server, &[&kiosk]);
+    let (code, _, log) = process.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("source mqtt"), "{log}");
+}
+
 #[test]
 fn a_row_that_commits_after_later_ones_were_read_is_not_passed_over() {
     let runtime = runtime();

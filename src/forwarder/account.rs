@@ -359,6 +359,14 @@ impl Account {
         Some(Wanted { epoch, ranges })
     }
 
+    /// A session began. What did not arrive may have been lost with the one before, so it is no reason
+    /// to wait for ever longer.
+    pub(super) fn begin_session(&mut self) {
+        if let Some(again) = &mut self.again {
+            again.tries = 0;
+        }
+    }
+
     /// What was to be sent again is still on its way to the sink: the wait for it begins after that.
     pub(super) fn is_sent_until(&mut self, now: Duration) {
         if let Some(again) = &mut self.again {

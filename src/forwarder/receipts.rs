@@ -80,6 +80,7 @@ impl Receipts {
     pub(super) fn connected(&mut self) {
         self.told_at = None;
         self.tail_wait = soon(self.hub.resend_after);
+        self.account.begin_session();
     }
 
     /// When something is to be done although the hub said nothing.

@@ -170,7 +170,7 @@ impl Feed {
             #[cfg(feature = "nats")]
             Self::Nats(feed) => feed.acknowledge().await,
             #[cfg(feature = "mqtt")]
-            Self::Mqtt(feed) => feed.acknowledge(),
+            Self::Mqtt(feed) => feed.acknowledge().await,
             Self::Postgres(feed) => feed.acknowledge().await,
         }
     }

@@ -97,6 +97,15 @@ impl ChainedDevice {
         self.key.public_key()
     }
 
+    /// The line that a hub's operator registers it by.
+    pub(crate) fn identity(&self) -> String {
+        let public_key = self.public_key().to_string();
+        format!(
+            "{}\n",
+            json!({"device": self.name.as_str(), "public_key": public_key})
+        )
+    }
+
     /// The start of its epoch, in a fresh journal.
     pub(crate) fn start(&mut self) -> Sealed {
         self.start_with("fresh_journal", None)

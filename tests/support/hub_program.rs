@@ -49,6 +49,14 @@ impl HubHome {
         hub
     }
 
+    /// The same, where devices are known by registration alone.
+    pub(crate) fn without_first_use(self) -> Self {
+        let path = self.home.path("hub.toml");
+        let config = fs::read_to_string(&path).unwrap();
+        fs::write(path, config.replace("first_use = true\n", "")).unwrap();
+        self
+    }
+
     /// Takes over the keys of another, as all hubs of a database have to.
     pub(crate) fn with_keys_of(self, other: &Self) -> Self {
         for name in ["erasure.key", "hub.pem"] {
@@ -76,6 +84,24 @@ impl HubHome {
     /// Adds a variable to the environment of everything that is started from now on.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.home.set(name, value);
+    }
+
+    /// Makes the keys that are missing; gives the public one that devices pin.
+    #[track_caller]
+    pub(crate) fn public_key(&self) -> String {
+        let said = self.ok(&["key"]);
+        let mut lines = said.lines();
+        let key = lines.find_map(|line| line.strip_prefix("public key  "));
+        key.expect("a public key").to_owned()
+    }
+
+    /// Registers devices, as an operator does: lines of `identity --json`. The hub's user needs the
+    /// operator's role.
+    #[track_caller]
+    pub(crate) fn register(&self, identities: &str) {
+        let path = self.path("fleet.jsonl");
+        fs::write(&path, identities).unwrap();
+        self.ok(&["devices", "import", path.to_str().unwrap()]);
     }
 
     /// A file beside the configuration.
@@ -123,6 +149,15 @@ impl HubProcess {
             assert!(Instant::now() < deadline, "no {text:?} in {}", self.log());
             thread::sleep(POLL);
         }
+    }
+
+    /// The most memory that it had in use at a time, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kilobytes = line.split_whitespace().next().unwrap();
+        kilobytes.parse::<u64>().unwrap() * 1_024
     }
 
     /// SIGKILL.

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 pub(crate) mod acting_hub;
 #[cfg(feature = "cli")]
+pub(crate) mod board;
+#[cfg(feature = "cli")]
 pub(crate) mod broken_setup;
 pub(crate) mod certificates;
 #[cfg(feature = "hub")]

@@ -110,6 +110,23 @@ impl MosquittoServer {
         self.wait_until_gone();
     }
 
+    /// Has it write down what it holds (SIGUSR1), and waits until that is done.
+    pub(crate) fn save(&self) {
+        let saved = "Saving in-memory database";
+        let before = self.log().matches(saved).count();
+        self.signal(Signal::USR1);
+        let deadline = Instant::now() + PATIENCE;
+        while self.log().matches(saved).count() == before || !self.database().is_file() {
+            assert!(Instant::now() < deadline, "mosquitto saves nothing");
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Where it writes that.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.dir.path().join("mosquitto.db")
+    }
+
     /// Freezes it (SIGSTOP) and waits until it does not move. Connections stay.
     pub(crate) fn freeze(&mut self) {
         self.signal(Signal::STOP);

@@ -22,8 +22,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 const BINARY: &str = "EDGE_OUTBOX_NATS_SERVER";
-/// How long a server may take to start or to stop.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a server may take to start or to stop: on a busy machine one that was killed needs 16 s to
+/// look through 12,000 messages.
+const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(5);
 
 /// A running, or stopped, nats-server.

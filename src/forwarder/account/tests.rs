@@ -334,6 +334,30 @@ fn what_does_not_arrive_is_sent_ever_more_rarely() {
     assert_eq!(sent, [30, 60, 120, 240, 480, 960, 1_920, 3_840, 7_680]);
 }
 
+/// A broker that is killed again and again takes each time what was sent again with it.
+#[test]
+fn what_was_lost_with_a_session_is_sent_again_as_soon_as_at_first() {
+    let journal = Journal::of(&[(1, 5_000)]);
+    let mut account = account();
+    let named = |generation| receipt(1, generation, 0, &[(1, 5_000)]);
+    let mut sent = Vec::new();
+    for step in 0..200 {
+        if step == 100 {
+            account.begin_session();
+        }
+        journal.take(&mut account, &named(step), 5_000, step * 10);
+        if !due(&mut account, step * 10, true).is_empty() {
+            sent.push(step * 10);
+        }
+    }
+    assert_eq!(
+        sent,
+        [
+            30, 60, 120, 240, 480, 960, 1_000, 1_060, 1_180, 1_420, 1_900
+        ]
+    );
+}
+
 #[test]
 fn a_hub_that_has_fallen_silent_is_served_by_what_it_said_last() {
     let journal = Journal::of(&[(1, 100)]);

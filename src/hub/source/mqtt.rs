@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rumqttc::v5::{
-    AsyncClient, ConnectionError, Event, EventLoop, Incoming,
+    AsyncClient, ClientError, ConnectionError, Event, EventLoop, Incoming,
     mqttbytes::{
         QoS,
         v5::{Filter, Packet, Publish, SubAck, SubscribeReasonCode},
@@ -33,6 +33,10 @@ pub const DEFAULT_GROUP: &str = "edupulse-hub";
 const TAILS: &str = "edupulse/tails/";
 const RECEIPTS: &str = "edupulse/receipts/";
 
+/// Messages that a broker can have sent before the first is acknowledged, each with a number of its
+/// own. It is asked for fewer (`receive_maximum`), and mosquitto 2.0 sends more all the same where many
+/// have waited.
+const MAX_UNACKNOWLEDGED: usize = u16::MAX as usize;
 /// Receipts that may be on their way beside the acknowledgements.
 const SPARE_REQUESTS: usize = 512;
 /// How long the next of them waits for room while the broker answers none.
@@ -98,7 +102,7 @@ impl MqttSource {
             receive_maximum: self.receive_maximum,
             session_expiry: self.session_expiry,
             max_packet: self.max_packet,
-            requests: usize::from(self.receive_maximum) + SPARE_REQUESTS,
+            requests: MAX_UNACKNOWLEDGED + SPARE_REQUESTS,
         };
         let (client, connection, server) = self.brokers.connect(&subscriber).await?;
         let shared = format!("$share/{}/{}", self.group, self.events);
@@ -296,12 +300,13 @@ impl MqttFeed {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    pub(super) fn acknowledge(&mut self) -> Result<(), SinkError> {
+    pub(super) async fn acknowledge(&mut self) -> Result<(), SinkError> {
         self.room.add_permits(std::mem::take(&mut self.held_units));
         for message in std::mem::take(&mut self.unacknowledged) {
-            // There is room for one for each message that the broker may have sent.
-            let said = self.client.try_ack(&message);
-            said.map_err(|error| self.lost(&error))?;
+            // There is room for as many as there can be.
+            if let Err(error) = self.client.try_ack(&message) {
+                return Err(self.why(&error).await);
+            }
         }
         Ok(())
     }
@@ -320,7 +325,9 @@ impl MqttFeed {
             let sent = self
                 .client
                 .try_publish(topic, QoS::AtLeastOnce, true, message);
-            sent.map_err(|error| self.lost(&error))?;
+            if let Err(error) = sent {
+                return Err(self.why(&error).await);
+            }
             told += 1;
         }
         Ok(told)
@@ -336,6 +343,22 @@ impl MqttFeed {
                 async { while !matches!(self.news.recv().await, None | Some(News::Over(_))) {} };
             drop(timeout(ANSWER_LIMIT, ended).await);
         }
+    }
+
+    /// Why nothing more can be said: what ended the connection stands behind what it brought.
+    async fn why(&mut self, error: &ClientError) -> SinkError {
+        self.room.add_permits(self.capacity);
+        let over = async {
+            loop {
+                match self.news.recv().await {
+                    Some(News::Over(error)) => break Some(error),
+                    Some(_) => {}
+                    None => break None,
+                }
+            }
+        };
+        let over = timeout(ROOM_LIMIT, over).await.unwrap_or_default();
+        over.unwrap_or_else(|| self.lost(error))
     }
 
     fn lost(&self, why: &dyn std::fmt::Display) -> SinkError {

@@ -272,8 +272,8 @@ impl NatsFeed {
                     None => pending().await,
                 }
             };
+            // Not in this order: a backlog of events is no reason to answer no tail.
             let (message, is_tail) = tokio::select! {
-                biased;
                 error = self.connection.ended() => return Err(error),
                 message = self.events.next() => (message, false),
                 message = tails => (message, true),
