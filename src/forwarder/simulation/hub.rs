@@ -108,6 +108,8 @@ pub(super) struct Hub {
     archive: Vec<Vec<u8>>,
     /// The newest for each epoch, which the broker keeps.
     retained: Vec<(Epoch, Vec<u8>)>,
+    /// What the broker kept of the life before: it comes once more after each word of this one.
+    former: Vec<Vec<u8>>,
     /// On its way to the device.
     mail: VecDeque<Vec<u8>>,
 }
@@ -127,6 +129,7 @@ impl Hub {
             covered: HashMap::new(),
             archive: Vec::new(),
             retained: Vec::new(),
+            former: Vec::new(),
             mail: VecDeque::new(),
         }
     }
@@ -213,6 +216,8 @@ impl Hub {
             _ => Books::default(),
         };
         self.life += NEXT_LIFE;
+        let kept = std::mem::take(&mut self.retained).into_iter();
+        self.former = kept.map(|(_, message)| message).collect();
         // A life may begin to count anew, or go on.
         if dice.one_in(2) {
             self.books.generation = generation;
@@ -244,6 +249,7 @@ impl Hub {
             self.archive.push(message.clone());
             self.mail.push_back(message);
         }
+        self.mail.extend(self.former.iter().cloned());
     }
 
     fn receipt(&mut self, epoch: Epoch) -> Receipt {
