@@ -14,6 +14,7 @@
 //! | `edge_outbox.meta` | `format` | version of the file |
 //! | `edge_outbox.meta` | `dead_letter_row_bytes` | a sum |
 //! | `edge_outbox.meta` | `dropped_since`, `dropped_newest` | seqs of the ledger's events on what was dropped, once there is one |
+//! | `edge_outbox.meta` | `life.SINK` | the life of the hub whose receipts this sink has believed last |
 //! | `edge_outbox.meta` | `scrub` | there while free pages may hold what was erased |
 //! | `edge_outbox.erasing` | who, upto | somebody who is to be erased (`erasure`) |
 //! | `edge_outbox.fillers` | number | nothing: takes free pages, so that they are written over |

@@ -5,7 +5,8 @@
 //! [`crate::journal::tests::storage::FaultyStorage`], whose module says what a disk may do, and
 //! [`super::delivery::Delivery`] for each sink. What is made up is what surrounds them: the
 //! programs and the order in which everything happens (`run`), the other side of each sink
-//! (`far_side`), and the shell of each task (`port`). `truth` is what the world was told.
+//! (`far_side`), the hub behind some of them (`hub`), and the shell of each task (`port`, `listener`).
+//! `truth` is what the world was told.
 //!
 //! # What is tried
 //!
@@ -15,12 +16,17 @@
 //! once more or taken off the list; persons that are erased, by order or by an event that asks for
 //! it, and a file that is compacted; sinks that come, go and are forgotten; lines that are cut with
 //! parcels and answers on them, answers in any order, refusals of one event, for now and for good;
-//! streams that are made anew; clean ends, kills, power cuts, and every fault of the disk.
+//! streams that are made anew; a key that is changed, which begins an epoch; clean ends, kills, power
+//! cuts, and every fault of the disk.
+//!
+//! Two of the sinks lead to a hub, and its receipts alone confirm what they have. Their broker loses
+//! its storage at times, the hub loses some of what it is brought, sets some aside, and is restored
+//! from a copy of itself or begins anew. Its receipts are late and come again long after; others are
+//! forged, of another device, of an epoch that never was, or of another history. What follows from
+//! them is decided by the real [`super::account::Account`].
 //!
 //! In scenarios of their own (`set_back`), a card is set back to an earlier image of itself, and
 //! what it has appended since is taken into a new epoch.
-//!
-//! Receipts are not drawn: nothing sends them yet.
 //!
 //! At every call that could change the disk, the power is also cut in a copy of it; of the
 //! hundreds that an erasure or a compaction makes, at some. The copy recovers, at some of the
@@ -43,10 +49,15 @@
 //! - `confirmed ≤ acked ≤ claimed ≤ tail`, and a claim is within its window; no cursor goes back;
 //!   nothing left beyond a claim.
 //! - Everything held is one signed chain, and no two events have one epoch and seq.
+//! - With a hub, `confirmed` never passes what its receipts cover in the life that is believed, and
+//!   nothing is trimmed that they did not cover, unless the ledger says why.
+//! - What a hub misses is sent again, marked, and not before it was asked for twice.
 //! - A repeat is marked, nothing else is, and nothing is sent again that was settled. A stream that
 //!   can be read back holds nothing twice.
-//! - Nothing that the disk did is taken for damage, or for a reason to begin an epoch.
-//! - When faults stop, everything is delivered in a bounded number of steps.
+//! - Nothing that the disk did is taken for damage, or for a reason to begin an epoch; another key is
+//!   one.
+//! - When faults stop, everything is delivered in a bounded number of steps, and every hub has it,
+//!   but for what the ledger names.
 //!
 //! # Running it
 //!
@@ -57,6 +68,8 @@
 mod dice;
 mod far_side;
 mod history;
+mod hub;
+mod listener;
 mod operation;
 mod port;
 mod run;
@@ -184,6 +197,7 @@ fn whatever_fails_nothing_acknowledged_is_lost_and_everything_is_delivered() {
     assert!(tally.sent_late > 0 && tally.delivered_late > 0, "{tally:?}");
     assert!(tally.erased > 0 && tally.scrubbed > 0, "{tally:?}");
     assert!(tally.compacted > 0 && tally.taken_back > 0, "{tally:?}");
+    assert!(tally.lives > 3 && tally.sent_again > 0, "{tally:?}");
 }
 
 #[test]

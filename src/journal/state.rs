@@ -92,6 +92,11 @@ impl State {
         };
         let first_held = Seq::new(first.0.value());
         let last_row = Seq::new(last.0.value());
+        if first_held > last_row {
+            return Err(Fault::Damaged(format!(
+                "its first group is that of seq {first_held}, and its last that of seq {last_row}"
+            )));
+        }
         let bytes = last.1.value();
         let in_row = |source| Fault::Row {
             seq: last_row,

@@ -6,6 +6,7 @@ mod cost;
 mod crash;
 mod damage;
 mod erase;
+mod every_table;
 mod full;
 mod left_behind;
 mod letters;

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use super::{
     super::delivery::{Footing, Refusal},
     dice::Dice,
+    hub::Hub,
 };
 use crate::{
     envelope::{Digest, Epoch},
@@ -38,16 +39,6 @@ pub(super) enum Kind {
     Table,
 }
 
-/// An event on its way.
-#[derive(Clone, Debug)]
-struct Letter {
-    epoch: Epoch,
-    seq: Seq,
-    digest: Digest,
-    /// Of a program's event.
-    number: Option<u64>,
-}
-
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
     Stored(Seq, Position),
@@ -66,10 +57,12 @@ pub(super) enum Line {
 pub(super) struct FarSide {
     pub(super) kind: Kind,
     pub(super) line: Line,
-    uplink: VecDeque<Letter>,
+    /// Who takes what comes here, and says so, where somebody does.
+    pub(super) hub: Option<Hub>,
+    uplink: VecDeque<Entry>,
     downlink: Vec<Answer>,
     /// Sent over a line that is gone, and still to arrive.
-    late: VecDeque<Letter>,
+    late: VecDeque<Entry>,
     /// What is stored, and where.
     stored: HashMap<Digest, Position>,
     /// Whatever was stored at any time, though the stream was made anew since.
@@ -89,10 +82,11 @@ pub(super) struct FarSide {
 }
 
 impl FarSide {
-    pub(super) fn new(kind: Kind, salt: u64) -> Self {
+    pub(super) fn new(kind: Kind, hub: Option<Hub>, salt: u64) -> Self {
         Self {
             kind,
             line: Line::Down,
+            hub,
             uplink: VecDeque::new(),
             downlink: Vec::new(),
             late: VecDeque::new(),
@@ -135,6 +129,9 @@ impl FarSide {
     pub(super) fn accept(&mut self) -> Footing {
         assert_eq!(self.line, Line::Calling);
         self.line = Line::Up;
+        if let Some(hub) = &mut self.hub {
+            hub.subscribed();
+        }
         let (incarnation, head) = match self.kind {
             Kind::Stream { .. } => (Incarnation(self.incarnation), Position(self.last)),
             Kind::Topic | Kind::Table => Default::default(),
@@ -179,12 +176,7 @@ impl FarSide {
 
     /// An event is put on its way.
     pub(super) fn send(&mut self, entry: &Entry) {
-        self.uplink.push_back(Letter {
-            epoch: entry.epoch,
-            seq: entry.seq,
-            digest: entry.digest,
-            number: entry.number,
-        });
+        self.uplink.push_back(entry.clone());
         assert!(
             self.uplink.len() <= self.max_in_flight,
             "more than the client bears"
@@ -204,7 +196,7 @@ impl FarSide {
         self.downlink.push(answer);
     }
 
-    fn refusal(&self, letter: &Letter, dice: &mut Dice, trouble: bool) -> Option<Refusal> {
+    fn refusal(&self, letter: &Entry, dice: &mut Dice, trouble: bool) -> Option<Refusal> {
         if self.is_poison(letter.number) {
             let limit = letter.number.is_some_and(|number| number.is_multiple_of(2));
             let code = if limit { LIMIT_CODE } else { CODE };
@@ -231,7 +223,7 @@ impl FarSide {
         })
     }
 
-    fn store(&mut self, letter: &Letter) -> Position {
+    fn store(&mut self, letter: &Entry) -> Position {
         let key = (letter.epoch, letter.seq);
         let before = *self.keys.entry(key).or_insert(letter.digest);
         assert_eq!(before, letter.digest, "two events under {key:?}");
@@ -253,6 +245,9 @@ impl FarSide {
             Kind::Topic | Kind::Table => Position::default(),
         };
         self.stored.insert(letter.digest, position);
+        if let Some(hub) = &mut self.hub {
+            hub.arrives(letter.clone());
+        }
         position
     }
 
@@ -283,6 +278,9 @@ impl FarSide {
         self.uplink.clear();
         self.downlink.clear();
         self.line = Line::Down;
+        if let Some(hub) = &mut self.hub {
+            hub.hang_up();
+        }
     }
 
     /// Something that was sent over a line that is gone arrives after all.
@@ -306,6 +304,9 @@ impl FarSide {
         self.cut(dice);
         self.stored.clear();
         self.late.clear();
+        if let Some(hub) = &mut self.hub {
+            hub.wipe_broker();
+        }
         self.last = 0;
         self.incarnation += 1;
     }

@@ -47,6 +47,20 @@ pub(super) enum Operation {
     ArriveLate,
     /// A stream is deleted and made again.
     MakeAnew,
+    /// A hub takes in what waits for it, or some of that.
+    HubTakes,
+    /// A hub says how it stands.
+    HubSays,
+    /// Somebody says in its name what is not true, or not new.
+    Lie,
+    /// The broker before a hub loses all that it holds.
+    WipeBroker,
+    /// A hub is restored from a copy.
+    RestoreHub,
+    /// Nothing happens for a while.
+    Wait,
+    /// The process ends as it should, and the next one signs with another key.
+    ChangeKey,
     /// The process ends as it should, and begins again.
     Restart,
     /// The process is killed between two calls.
@@ -59,7 +73,7 @@ pub(super) enum Operation {
 
 /// Each as often as it is to be drawn.
 const OPERATIONS: &[(Operation, u64)] = &[
-    (Operation::Append, 24),
+    (Operation::Append, 30),
     (Operation::Retry, 6),
     (Operation::Repeat, 3),
     (Operation::Conflict, 2),
@@ -70,16 +84,23 @@ const OPERATIONS: &[(Operation, u64)] = &[
     (Operation::Erase, 1),
     (Operation::EraseOn, 4),
     (Operation::Compact, 1),
-    (Operation::Flush, 12),
+    (Operation::Flush, 14),
     (Operation::Settle, 3),
     (Operation::Attach, 5),
     (Operation::Detach, 1),
     (Operation::Forget, 1),
-    (Operation::Deliver, 40),
+    (Operation::Deliver, 64),
     (Operation::Cut, 3),
     (Operation::Bustle, 2),
     (Operation::ArriveLate, 2),
     (Operation::MakeAnew, 1),
+    (Operation::HubTakes, 4),
+    (Operation::HubSays, 4),
+    (Operation::Lie, 5),
+    (Operation::WipeBroker, 2),
+    (Operation::RestoreHub, 2),
+    (Operation::Wait, 3),
+    (Operation::ChangeKey, 2),
     (Operation::Restart, 1),
     (Operation::Kill, 1),
     (Operation::PowerCut, 3),

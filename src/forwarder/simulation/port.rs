@@ -7,6 +7,7 @@ use super::{
     super::delivery::{Breakage, Delivery, Effect, LOSSES_CODE, LateEffect, Terms},
     dice::Dice,
     far_side::{Answer, FarSide, Kind, Line},
+    listener::Listener,
     truth::Truth,
 };
 use crate::{
@@ -44,6 +45,8 @@ enum Question {
 pub(super) struct Port {
     pub(super) name: SinkName,
     pub(super) delivery: Delivery,
+    /// Where a hub says what it has.
+    pub(super) listener: Option<Listener>,
     /// For the next commit.
     pub(super) noted: Option<Progress>,
     pub(super) request: Option<Request>,
@@ -65,6 +68,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) far_side: &'a mut FarSide,
     pub(super) dice: &'a mut Dice,
     pub(super) now: Duration,
+    /// The hub is to be told how far the journal goes.
+    pub(super) wants_tail: bool,
 }
 
 impl Port {
@@ -74,11 +79,12 @@ impl Port {
         cursor: Cursor,
         horizon: Horizon,
         now: Duration,
-        seed: u64,
+        (seed, listener): (u64, Option<Listener>),
     ) -> Self {
         Self {
             name,
             delivery: Delivery::new(terms, cursor, horizon, now, seed),
+            listener,
             noted: None,
             request: None,
             turn: 0,
@@ -126,7 +132,7 @@ impl Port {
             Effect::Claim(upto) => self.ask(Request::Claim(upto)),
             Effect::Reject { seq, code } => {
                 assert!(
-                    !self.resolved.contains(&seq),
+                    !self.resolved.contains(&seq) || seq <= self.delivery.acked(),
                     "{seq} is given up, and is resolved"
                 );
                 self.ask(Request::Reject(seq, code));
@@ -140,8 +146,12 @@ impl Port {
                     self.handed.extend(run.map(Seq::new));
                     return self.fail(Breakage::Retry, around.now);
                 };
+                let is_again = run.last() <= self.delivery.acked();
                 for entry in &entries {
-                    self.hand_over(entry, redelivered, around);
+                    match is_again {
+                        true => self.hand_over_again(entry, redelivered, around),
+                        false => self.hand_over(entry, redelivered, around),
+                    }
                 }
                 self.report_missing(run, &entries);
             }
@@ -172,6 +182,76 @@ impl Port {
                 self.ask(Request::SettleLate(seq, settled));
             }
         }
+    }
+
+    /// What the hub misses leaves once more.
+    fn hand_over_again(&mut self, entry: &Entry, redelivered: bool, around: &mut Surroundings<'_>) {
+        let (seq, name) = (entry.seq, &self.name);
+        around.truth.leaves(entry.epoch, seq, entry.digest);
+        let listener = self.listener.as_ref();
+        let listener = listener.unwrap_or_else(|| panic!("{seq} was settled at {name}"));
+        listener.check_again(seq);
+        assert!(redelivered, "{seq} is a repeat for {name}, and not marked");
+        let place = &around.truth.places[name];
+        assert!(
+            place.handed.contains_key(&seq) || around.far_side.has_taken(entry.digest),
+            "{seq} never left for {name}, and is sent again"
+        );
+        around.truth.sent_again += 1;
+        // The stream may have it after all.
+        around.far_side.may_come_twice(entry.digest);
+        around.far_side.send(entry);
+        self.delivery.handed_over(entry.payload.len(), around.now);
+    }
+
+    /// Looks at what the hub said, tells it how far the journal goes, and orders what it misses, as
+    /// long as the journal's writer is not asked for anything about that.
+    pub(super) fn listen(&mut self, around: &mut Surroundings<'_>) {
+        let acked = self.delivery.acked();
+        let Some(listener) = &mut self.listener else {
+            return;
+        };
+        let is_up = around.far_side.line == Line::Up;
+        if !is_up || listener.asked.is_some() || !self.delivery.has_session() {
+            return;
+        }
+        let hub = around.far_side.hub.as_mut().expect("a hub speaks");
+        let heard = hub.hear();
+        let fresh = heard.is_some();
+        if let Some(message) = heard
+            && listener.take(&message, acked, around).is_err()
+        {
+            return self.fail(Breakage::Retry, around.now);
+        }
+        if listener.asked.is_some() || !self.delivery.is_sending() {
+            return;
+        }
+        if self.delivery.is_sending_again() {
+            listener.is_sent_until(around.now);
+        } else {
+            let rejected = |range| around.scribe.rejected(&self.name, range);
+            match listener.missing((acked, fresh), rejected, around) {
+                Ok(runs) => {
+                    for run in runs {
+                        self.delivery.send_again(run);
+                    }
+                }
+                Err(_) => return self.fail(Breakage::Retry, around.now),
+            }
+        }
+        if listener.tells(acked, around.now) {
+            around.wants_tail = true;
+        }
+    }
+
+    /// When something is to be done at the latest.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        let listener = self
+            .listener
+            .as_ref()
+            .filter(|_| self.delivery.is_sending());
+        let of_hub = listener.map(|it| it.deadline(self.delivery.acked()));
+        self.delivery.deadline().into_iter().chain(of_hub).min()
     }
 
     /// A dead letter leaves once more. It was with a session before, so it is marked always; what
@@ -263,6 +343,9 @@ impl Port {
         self.request = None;
         self.question = Question::None;
         self.turn += 1;
+        if let Some(listener) = &mut self.listener {
+            listener.broken();
+        }
     }
 
     /// The session, the attempt to have one, or the journal failed.

@@ -16,9 +16,10 @@ use super::{
     dice::Dice,
     far_side::FarSide,
     history::{note, take_history},
+    hub::Hub,
     operation::Operation,
     port::Port,
-    site::SITES,
+    site::{SITES, Site},
     tally::Tally,
     truth::{Batch, Truth},
 };
@@ -102,6 +103,7 @@ impl Run {
                 max_bytes: if small { SMALL_QUOTA } else { LARGE_QUOTA },
                 when_full: *dice.pick(&[WhenFull::Reject, WhenFull::DropOldest]),
                 erases_on_request,
+                has_other_key: false,
             },
             window,
             strict_order: dice.one_in(6),
@@ -130,6 +132,11 @@ impl Run {
             self.storage.fail_after(call, Fault::PowerCut);
         }
         self.start(0);
+        if self.dice.one_in(2) {
+            let with_hubs: Vec<Site> = SITES.into_iter().filter(|site| site.has_hub).collect();
+            let site = *self.dice.pick(&with_hubs);
+            self.attach(site);
+        }
         for _ in 0..self.effort.operations {
             let operation = Operation::draw(&mut self.dice);
             self.operate(operation);
@@ -138,6 +145,7 @@ impl Run {
         self.tally.handed = self.handed();
         self.tally.trimmed = self.truth.first_held.prev().get();
         self.tally.sent_late = self.truth.sent_late;
+        self.tally.sent_again = self.truth.sent_again;
         self.truth.ledger.count(&mut self.tally);
         self.tally
     }
@@ -219,6 +227,13 @@ impl Run {
                     self.lose(&name, Breakage::Retry);
                 }
             }
+            Operation::HubTakes => self.any_hub(|hub, dice| hub.take(dice, false)),
+            Operation::HubSays => self.any_hub(|hub, _| hub.say()),
+            Operation::Lie => self.lie(),
+            Operation::WipeBroker => self.any_hub(|hub, _| hub.wipe_broker()),
+            Operation::RestoreHub => self.any_hub(Hub::restore),
+            Operation::Wait => self.now += Duration::from_secs(5 + self.dice.below(60)),
+            Operation::ChangeKey => self.change_key(),
             Operation::Restart => self.restart(),
             Operation::Kill => {
                 self.storage.kill();
@@ -241,6 +256,34 @@ impl Run {
     fn any_port(&mut self) -> Option<SinkName> {
         let index = self.dice.index(self.ports.len())?;
         self.ports.keys().nth(index).cloned()
+    }
+
+    fn any_hub(&mut self, act: impl FnOnce(&mut Hub, &mut Dice)) {
+        let mut hubs: Vec<&mut Hub> = self
+            .far_sides
+            .values_mut()
+            .filter_map(|it| it.hub.as_mut())
+            .collect();
+        if let Some(index) = self.dice.index(hubs.len()) {
+            act(hubs[index], &mut self.dice);
+        }
+    }
+
+    /// Somebody says of an event that is held that it is safe, and all before it.
+    fn lie(&mut self) {
+        let held = self.truth.events.range(self.truth.first_held..);
+        let Some(index) = self.dice.index(held.clone().count()) else {
+            return;
+        };
+        // Most of all of the last one.
+        let held = match self.dice.one_in(2) {
+            true => held.clone().next_back(),
+            false => held.clone().nth(index),
+        };
+        if let Some((seq, known)) = held {
+            let said = (known.epoch, *seq, known.digest);
+            self.any_hub(|hub, dice| hub.lie(dice, said));
+        }
     }
 
     fn any_far_side(&mut self, act: impl FnOnce(&mut FarSide, &mut Dice)) {

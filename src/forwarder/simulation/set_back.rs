@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{dice::Dice, history::note, run::Effort, tally::Tally, truth::MARK};
 use crate::{
-    envelope::{Digest, Epoch},
+    envelope::{Digest, EPOCH_STARTED, Epoch},
     journal::{
         SinkName, Wanted, WhenFull,
         tests::{
@@ -35,9 +35,6 @@ const WINDOW: u64 = 12;
 
 /// Ids that the journal packs together.
 const IDS_PER_ROW: u64 = 1_024;
-
-/// What the new epoch begins with.
-const EPOCH_STARTED: &str = "outbox.epoch_started.v1";
 
 /// See the module.
 pub(super) struct SetBack {
@@ -71,6 +68,7 @@ impl SetBack {
                 max_bytes: 64 << 20,
                 when_full: WhenFull::Reject,
                 erases_on_request: dice.one_in(4),
+                has_other_key: false,
             },
             dice,
             name: SinkName::new("stream").unwrap(),
@@ -161,7 +159,7 @@ impl SetBack {
                 start: Start::Oldest,
             },
         );
-        self.scribe().register(&name, wanted);
+        self.scribe().register(&name, wanted, false);
         self.scribe().flush().unwrap();
     }
 

@@ -29,6 +29,11 @@ pub(super) struct Tally {
     pub(super) scrubbed: u64,
     /// Compactions.
     pub(super) compacted: u64,
+    /// Events that a hub missed and was sent again, and its lives that were believed.
+    pub(super) sent_again: u64,
+    pub(super) lives: u64,
+    /// Epochs that began under another key.
+    pub(super) keys_changed: u64,
     /// Events that a card which was set back took into a new epoch.
     pub(super) taken_back: u64,
 }
@@ -49,6 +54,9 @@ impl std::ops::AddAssign for Tally {
         self.erased += other.erased;
         self.scrubbed += other.scrubbed;
         self.compacted += other.compacted;
+        self.sent_again += other.sent_again;
+        self.lives += other.lives;
+        self.keys_changed += other.keys_changed;
         self.taken_back += other.taken_back;
     }
 }

@@ -8,9 +8,9 @@ use std::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{far_side::FarSide, tally::Tally};
+use super::{far_side::FarSide, hub::Hub, tally::Tally};
 use crate::{
-    envelope::{Digest, Epoch},
+    envelope::{Digest, EPOCH_STARTED, Epoch},
     journal::{
         DeadLetter, SinkName,
         tests::scribe::{Draft, ERASE_REQUEST, Entry, Scribe, Seen, person_of},
@@ -185,6 +185,13 @@ impl Ledger {
             .contains_key(&(sink.as_str().to_owned(), seq))
     }
 
+    /// Whether this was a dead letter of the sink's and was taken after all. Its hub had it declared
+    /// lost by then, and asks for it no more.
+    fn is_delivered_late(&self, sink: &SinkName, seq: Seq) -> bool {
+        let letter = (sink.as_str().to_owned(), seq);
+        self.delivered.contains_key(&letter)
+    }
+
     /// What it came to.
     pub(super) fn count(&self, tally: &mut Tally) {
         let dropped: BTreeSet<u64> = self
@@ -212,6 +219,8 @@ pub(super) struct Truth {
     /// Whether a request to erase somebody is fulfilled.
     erases_on_request: bool,
     pub(super) epoch: Option<Epoch>,
+    /// The process that begins signs with another key than the journal's: that begins an epoch.
+    pub(super) has_other_key: bool,
     pub(super) tail: Seq,
     pub(super) first_held: Seq,
     /// Everything durable, from the first event on.
@@ -233,6 +242,10 @@ pub(super) struct Truth {
     pub(super) gone: Vec<(Uuid, Seq)>,
     /// Dead letters that were sent once more.
     pub(super) sent_late: u64,
+    /// Events that were sent once more because a hub missed them.
+    pub(super) sent_again: u64,
+    /// Of each hub, the life whose word counts.
+    pub(super) lives: BTreeMap<SinkName, u64>,
     /// Which digest left under an epoch and seq.
     left: HashMap<(Epoch, Seq), Digest>,
 }
@@ -261,8 +274,9 @@ impl Truth {
     ) {
         if let Some(epoch) = self.epoch {
             assert_eq!(
-                seen.epoch, epoch,
-                "another epoch, and nothing was rolled back"
+                seen.epoch != epoch,
+                self.has_other_key,
+                "an epoch begins where, and only where, the key is another"
             );
         }
         assert!(
@@ -296,6 +310,7 @@ impl Truth {
             );
         }
         self.check_cursors(seen, &ledger, far_sides);
+        self.check_hubs(seen, &ledger, far_sides);
         self.check_dead_letters(seen, &ledger);
     }
 
@@ -307,7 +322,9 @@ impl Truth {
             assert_eq!(entry.seq, expected, "a hole");
             let before = expected.prev();
             let digest = prev.or_else(|| self.events.get(&before).map(|known| known.digest));
-            if let Some(digest) = digest {
+            if entry.event_type == EPOCH_STARTED {
+                assert_eq!(entry.prev, Digest::ZERO);
+            } else if let Some(digest) = digest {
                 assert_eq!(entry.prev, digest, "{expected} does not follow {before}");
             }
             prev = Some(entry.digest);
@@ -565,8 +582,10 @@ impl Truth {
                     "{last} left for {name}, which claims no more"
                 );
             }
-            // Trimming waits for it, so the ledger has nothing to excuse.
-            let may_be_moved = !place.is_sure || !place.required;
+            // Trimming waits for it, so the ledger has nothing to excuse; but a hub that lost what
+            // it had confirmed is told that it is trimmed.
+            let has_hub = far_sides[name].hub.is_some();
+            let may_be_moved = !place.is_sure || !place.required || has_hub;
             assert!(
                 may_be_moved || !ledger.skips_beyond(name, place.begins_after),
                 "{name} is required, and was moved past events"
@@ -591,6 +610,45 @@ impl Truth {
                 seen.first_held <= cursor.confirmed.next(),
                 "trimmed before {name} had it"
             );
+        }
+    }
+
+    /// What a hub's receipts confirm is what they cover, in the life that is believed; and what is
+    /// trimmed is, or was when it was trimmed.
+    fn check_hubs(&self, seen: &Seen, ledger: &Ledger, far_sides: &BTreeMap<SinkName, FarSide>) {
+        for (name, place) in &self.places {
+            let hub = far_sides[name].hub.as_ref();
+            let (Some(hub), Some(cursor)) = (hub, seen.cursors.get(name)) else {
+                continue;
+            };
+            let life = seen.lives.get(name).copied();
+            let lives = [life, self.lives.get(name).copied()];
+            let covers = |life: Option<u64>, epoch, seq| {
+                life.is_some_and(|life| seq <= hub.covered(life, epoch))
+            };
+            let confirmed = seen
+                .entries
+                .iter()
+                .take_while(|it| it.seq <= cursor.confirmed);
+            for entry in confirmed.filter(|it| it.seq > place.begins_after) {
+                assert!(
+                    covers(life, entry.epoch, entry.seq) || ledger.excuses(name, entry.seq),
+                    "{} is confirmed at {name}, and no receipt of life {life:x?} covers it",
+                    entry.seq
+                );
+            }
+            let from = self.first_held.max(place.begins_after.next());
+            let is_owed = place.is_sure && place.required && from < seen.first_held;
+            for (seq, known) in self.events.range(from..).filter(|_| is_owed) {
+                if *seq >= seen.first_held {
+                    break;
+                }
+                let is_covered = lives.iter().any(|life| covers(*life, known.epoch, *seq));
+                assert!(
+                    is_covered || ledger.excuses(name, *seq),
+                    "{seq} is trimmed, and no receipt for {name} covers it"
+                );
+            }
         }
     }
 
@@ -649,6 +707,8 @@ impl Truth {
     /// that were open.
     pub(super) fn learn(&mut self, seen: &Seen) -> Vec<Batch> {
         self.epoch = Some(seen.epoch);
+        self.has_other_key = false;
+        self.lives.clone_from(&seen.lives);
         let new = self.new_wishes(seen);
         self.promised.extend(new.iter().map(Wish::key));
         self.wishes.extend(new);
@@ -708,6 +768,20 @@ impl Truth {
             assert!(
                 far_side.has_taken(known.digest) || self.ledger.excuses(name, *seq),
                 "{seq} never reached {name}, and the ledger does not say why"
+            );
+        }
+    }
+
+    /// Whether everything that this sink was to get is at the hub behind it, or is excused by the
+    /// ledger.
+    pub(super) fn check_at_hub(&self, name: &SinkName, hub: &Hub) {
+        let after = self.places[name].begins_after;
+        for (seq, known) in self.events.range(after.next()..) {
+            assert!(
+                hub.holds(*seq, known.digest)
+                    || self.ledger.excuses(name, *seq)
+                    || self.ledger.is_delivered_late(name, *seq),
+                "{seq} is not at the hub of {name}, and the ledger does not say why"
             );
         }
     }

@@ -32,6 +32,7 @@ use crate::{
     },
     ledger::EpochReason,
     seq::{Seq, SeqRange},
+    tail::Tail,
 };
 
 /// The program's own table: how many events each of its transactions appended.
@@ -65,6 +66,21 @@ pub(crate) struct Boot {
     pub(crate) when_full: WhenFull,
     /// Whether a request to erase somebody is fulfilled.
     pub(crate) erases_on_request: bool,
+    /// Whether the device signs with its other key: each change of that begins an epoch.
+    pub(crate) has_other_key: bool,
+}
+
+/// Who writes, in a process that begins so.
+fn identity_at(boot: Boot) -> Identity {
+    let key = |other| match other {
+        true => DeviceKey::from_pkcs8_base64(OTHER_KEY).unwrap(),
+        false => DeviceKey::from_pkcs8_base64(KEY).unwrap(),
+    };
+    Identity {
+        key: key(boot.has_other_key),
+        previous_key: Some(key(!boot.has_other_key)),
+        ..identity()
+    }
 }
 
 /// An event as a program hands it over.
@@ -172,6 +188,8 @@ pub(crate) struct Seen {
     pub(crate) tally: BTreeMap<u64, u64>,
     /// Who is still to be erased, and up to which seq.
     pub(crate) wishes: BTreeSet<(Uuid, Seq)>,
+    /// Of each sink's hub, the life that was believed last.
+    pub(crate) lives: BTreeMap<SinkName, u64>,
 }
 
 /// Why a program's transaction left nothing, or may have left something.
@@ -204,7 +222,7 @@ impl Scribe {
         };
         let opened = Core::open(
             storage.clone(),
-            identity(),
+            identity_at(boot),
             limits,
             CACHE_BYTES,
             entropy(boot.seed),
@@ -268,9 +286,49 @@ impl Scribe {
         core.reject(staging, name, seq, code)
     }
 
-    pub(crate) fn register(&mut self, name: &SinkName, wanted: Wanted) -> Cursor {
+    /// Gives a sink its place; what it has may be confirmed by receipts alone.
+    pub(crate) fn register(
+        &mut self,
+        name: &SinkName,
+        wanted: Wanted,
+        by_receipts: bool,
+    ) -> Cursor {
         let (core, staging) = self.staging();
-        core.register(staging, name, wanted)
+        let cursor = core.register(staging, name, wanted);
+        if by_receipts {
+            core.await_receipts(name, cursor);
+        }
+        cursor
+    }
+
+    /// The life of the hub that the sink has believed last.
+    pub(crate) fn life_of(&self, name: &SinkName) -> Result<Option<u64>, ()> {
+        self.core.life_of(name).map_err(not_damaged)
+    }
+
+    /// A later life of the hub begins.
+    pub(crate) fn begin_life(&mut self, name: &SinkName, life: u64) {
+        let (core, staging) = self.staging();
+        core.begin_life(staging, name, life);
+    }
+
+    /// The ledger is to say that these are trimmed.
+    pub(crate) fn skip_trimmed(&mut self, name: &SinkName, range: SeqRange) {
+        let (core, staging) = self.staging();
+        core.skip_trimmed(staging, name, range);
+    }
+
+    /// Receipts have confirmed up to here.
+    pub(crate) fn note_confirmed(&mut self, name: &SinkName, upto: Seq) {
+        self.core.note_confirmed(name, upto);
+    }
+
+    /// How far the journal goes, as it is told to a hub.
+    pub(crate) fn tail(&mut self) -> Tail {
+        let stamp = self.stamp();
+        let message = self.core.tail_message(stamp);
+        let key = identity_at(self.boot).key.public_key();
+        Tail::verify(&message, &key).unwrap()
     }
 
     pub(crate) fn note_progress(&mut self, name: &SinkName, progress: Progress) {
@@ -464,6 +522,13 @@ impl Scribe {
         Ok(entries)
     }
 
+    /// The first event held from a seq on.
+    pub(crate) fn first_entry(&self, from: Seq) -> Result<Option<Entry>, ReadError> {
+        let batch = Reader::new(self.core.store().clone()).batch(from, 1, 1)?;
+        let record = batch.records().next().transpose()?;
+        Ok(record.map(|record| Entry::of(&record)))
+    }
+
     /// The event of a dead letter; `None` where it is not held any more.
     pub(crate) fn dead_letter(&self, seq: Seq) -> Result<Option<Entry>, ReadError> {
         let batch = Reader::new(self.core.store().clone()).dead_letter(seq)?;
@@ -505,6 +570,12 @@ impl Scribe {
             Ok((letters, tally, wishes.into_iter().map(wish).collect()))
         });
         let (dead_letters, tally, wishes) = beside.expect("a disk that is well is read");
+        let names = self.core.cursors().keys();
+        let lives = names.filter_map(|name| {
+            let life = self.core.life_of(name).expect("a disk that is well");
+            Some((name.clone(), life?))
+        });
+        let lives = lives.collect();
         Seen {
             epoch: self.core.epoch(),
             first_held: self.core.first_held(),
@@ -515,13 +586,20 @@ impl Scribe {
             dead_letters,
             tally,
             wishes,
+            lives,
         }
     }
 
     /// Checks every signature and the chain, as a hub would.
     pub(crate) fn verify(&self) {
         let mut verifier = Verifier::new();
-        verifier.trust(identity().key.public_key());
+        for has_other_key in [false, true] {
+            let boot = Boot {
+                has_other_key,
+                ..self.boot
+            };
+            verifier.trust(identity_at(boot).key.public_key());
+        }
         let reader = Reader::new(self.core.store().clone());
         let batch = reader.batch(self.core.first_held(), usize::MAX, usize::MAX);
         let (mut chain, mut line) = (Chain::new(), Vec::new());

@@ -8,6 +8,7 @@ use super::{
             MaxRate,
             delivery::{Breakage, Terms},
         },
+        listener::{Asked, Listener},
         port::Port,
         truth::Batch,
     },
@@ -54,6 +55,13 @@ pub(super) enum Waiting {
     Register {
         sink: SinkName,
         cursor: Cursor,
+        /// Where receipts confirm what it has: the hub's life that was believed last.
+        life: Option<Option<u64>>,
+    },
+    /// What the task asked for about the hub's word.
+    Hub {
+        sink: SinkName,
+        turn: u64,
     },
 }
 
@@ -67,6 +75,10 @@ impl Run {
         for (name, port) in &mut self.ports {
             if let Some(progress) = port.noted.take() {
                 scribe.note_progress(name, progress);
+            }
+            let listener = port.listener.as_mut();
+            if let Some(confirmed) = listener.and_then(|listener| listener.noted.take()) {
+                scribe.note_confirmed(name, confirmed);
             }
         }
     }
@@ -169,7 +181,21 @@ impl Run {
                     assert!(!is_there, "{seq} was discarded, and is a dead letter");
                 }
             }
-            Waiting::Register { sink, cursor } => {
+            Waiting::Hub { sink, turn } => {
+                let now = self.now;
+                let port = self.ports.get_mut(&sink).filter(|port| port.turn == turn);
+                let Some(port) = port else { return };
+                let listener = port.listener.as_mut().expect("it has asked");
+                match listener.asked {
+                    Some(Asked::Life(..)) => listener.life_has_begun(now),
+                    _ => {
+                        for run in listener.skipped() {
+                            port.delivery.send_again(run);
+                        }
+                    }
+                }
+            }
+            Waiting::Register { sink, cursor, life } => {
                 let horizon = self.horizon(&sink, true);
                 let terms = Terms {
                     window: self.window,
@@ -179,7 +205,9 @@ impl Run {
                     start_jitter: Duration::from_secs(1),
                 };
                 let seed = self.dice.roll();
-                let port = Port::new(sink.clone(), terms, cursor, horizon, self.now, seed);
+                let listener = life.map(|life| Listener::new(cursor.confirmed, life));
+                let with = (seed, listener);
+                let port = Port::new(sink.clone(), terms, cursor, horizon, self.now, with);
                 self.ports.insert(sink, port);
             }
         }
@@ -197,7 +225,10 @@ impl Run {
             self.storage.undisturbed(|| scribe.verify());
         }
         self.truth.check(scribe, &seen, &self.far_sides);
+        let lives = self.truth.lives.clone();
         let open = self.truth.learn(&seen);
+        let begun = |(name, life): &(&SinkName, &u64)| lives.get(name) != Some(life);
+        self.tally.lives += self.truth.lives.iter().filter(begun).count() as u64;
         self.far_sides
             .retain(|name, _| self.truth.places.contains_key(name));
         open

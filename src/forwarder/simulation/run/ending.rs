@@ -57,6 +57,14 @@ impl Run {
         }
         for (name, far_side) in &self.far_sides {
             self.truth.check_delivered(name, far_side);
+            if let Some(hub) = &far_side.hub {
+                self.truth.check_at_hub(name, hub);
+                let confirmed = self.scribe.as_ref().unwrap().cursors()[name].confirmed;
+                assert_eq!(
+                    confirmed, self.truth.tail,
+                    "{name} waits for its hub's word"
+                );
+            }
         }
         for (letter, state) in &self.truth.letters {
             assert_eq!(*state, RetryState::None, "{letter:?} is still to be sent");
@@ -81,8 +89,12 @@ impl Run {
     }
 
     pub(super) fn is_done(&self, name: &SinkName) -> bool {
-        let delivery = &self.ports[name].delivery;
-        delivery.acked() == self.truth.tail && !delivery.has_late()
+        let port = &self.ports[name];
+        let delivery = &port.delivery;
+        let confirmed = self.scribe.as_ref().map(|it| it.cursors()[name].confirmed);
+        delivery.acked() == self.truth.tail
+            && !delivery.has_late()
+            && (port.listener.is_none() || confirmed == Some(self.truth.tail))
     }
 
     pub(super) fn standing(&self) -> String {

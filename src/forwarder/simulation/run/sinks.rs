@@ -5,6 +5,8 @@ use super::{
         super::delivery::Breakage,
         far_side::{FarSide, Line},
         history::note,
+        hub::Hub,
+        listener::Asked,
         port::{Port, Request, Surroundings},
         site::Site,
         truth::Place,
@@ -25,9 +27,10 @@ impl Run {
             return;
         }
         let salt = self.dice.roll();
-        self.far_sides
-            .entry(name.clone())
-            .or_insert_with(|| FarSide::new(site.kind, salt));
+        self.far_sides.entry(name.clone()).or_insert_with(|| {
+            let hub = site.has_hub.then(|| Hub::new(name.clone()));
+            FarSide::new(site.kind, hub, salt)
+        });
         self.truth
             .places
             .entry(name.clone())
@@ -41,8 +44,15 @@ impl Run {
             start: site.start,
         };
         self.collect();
-        let cursor = self.scribe().register(&name, wanted);
-        self.waiting.push(Waiting::Register { sink: name, cursor });
+        let Ok(life) = self.scribe().life_of(&name) else {
+            return;
+        };
+        let cursor = self.scribe().register(&name, wanted, site.has_hub);
+        self.waiting.push(Waiting::Register {
+            sink: name,
+            cursor,
+            life: site.has_hub.then_some(life),
+        });
         self.flush();
     }
 
@@ -112,8 +122,65 @@ impl Run {
             far_side: self.far_sides.get_mut(name).unwrap(),
             dice: &mut self.dice,
             now: self.now,
+            wants_tail: false,
         };
-        act(self.ports.get_mut(name).unwrap(), &mut around)
+        let value = act(self.ports.get_mut(name).unwrap(), &mut around);
+        if around.wants_tail {
+            self.tell(name);
+        }
+        value
+    }
+
+    /// The hub is told how far the journal goes, where the broker brings it that.
+    fn tell(&mut self, name: &SinkName) {
+        let tail = self.scribe().tail();
+        let hub = self.far_sides.get_mut(name).and_then(|it| it.hub.as_mut());
+        if let Some(hub) = hub.filter(|_| self.calm || self.dice.below(4) > 0) {
+            hub.take_tail(&tail);
+        }
+    }
+
+    /// The hub takes in what waits for it, and the task looks at what it says. False where nothing
+    /// came of it.
+    fn listen(&mut self, name: &SinkName) -> bool {
+        let far_side = self.far_sides.get_mut(name).unwrap();
+        let Some(hub) = &mut far_side.hub else {
+            return false;
+        };
+        if self.calm || self.dice.one_in(4) {
+            hub.take(&mut self.dice, self.calm);
+        }
+        self.with_port(name, Port::listen);
+        let listener = self.ports[name].listener.as_ref();
+        let is_asking = listener.is_some_and(|it| it.asked.is_some());
+        if is_asking {
+            self.ask_for_hub(name);
+        }
+        is_asking
+    }
+
+    /// The journal's writer takes up what is asked about the hub's word.
+    fn ask_for_hub(&mut self, name: &SinkName) {
+        let port = &self.ports[name];
+        let turn = port.turn;
+        let is_staged = |it: &Waiting| matches!(it, Waiting::Hub { sink, turn: at } if sink == name && *at == turn);
+        if self.waiting.iter().any(is_staged) {
+            return self.flush();
+        }
+        let Some(asked) = port.listener.as_ref().and_then(|it| it.asked.clone()) else {
+            return;
+        };
+        self.collect();
+        match asked {
+            Asked::Life(life, ..) => {
+                note(format!("  {name}: life {life:x}"));
+                self.scribe().begin_life(name, life);
+            }
+            Asked::Skip(range, _) => self.scribe().skip_trimmed(name, range),
+        }
+        let sink = name.clone();
+        self.waiting.push(Waiting::Hub { sink, turn });
+        self.flush_perhaps();
     }
 
     /// One step of a sink: of its task, of the line, or of the other side. False where nothing
@@ -123,6 +190,10 @@ impl Run {
             let horizon = self.horizon(name, true);
             let port = self.ports.get_mut(name).unwrap();
             port.delivery.horizon(horizon, self.now);
+        }
+        self.with_port(name, Port::pump);
+        if self.listen(name) {
+            return true;
         }
         self.with_port(name, Port::pump);
         let trouble = !self.calm;
@@ -140,6 +211,9 @@ impl Run {
                 let footing = far_side.accept();
                 let port = self.ports.get_mut(name).unwrap();
                 port.delivery.connected(footing);
+                if let Some(listener) = &mut port.listener {
+                    listener.connected();
+                }
             }
             Line::Asking => self.with_port(name, Port::read_back),
             Line::Up if !far_side.is_quiet() => match self.dice.one_in(2) {
@@ -148,7 +222,7 @@ impl Run {
             },
             Line::Up | Line::Down => {
                 let port = &self.ports[name];
-                if let Some(deadline) = port.delivery.deadline() {
+                if let Some(deadline) = port.deadline() {
                     self.now = self.now.max(deadline);
                 }
                 return port.request.is_some();

@@ -67,7 +67,8 @@ impl Run {
                 Waiting::Claim { sink, turn, .. }
                 | Waiting::Reject { sink, turn, .. }
                 | Waiting::ClaimLate { sink, turn, .. }
-                | Waiting::SettleLate { sink, turn } => {
+                | Waiting::SettleLate { sink, turn }
+                | Waiting::Hub { sink, turn } => {
                     if let Some(port) = self.ports.get_mut(&sink).filter(|it| it.turn == turn) {
                         port.fail(Breakage::Retry, now);
                     }
@@ -113,6 +114,26 @@ impl Run {
             self.tally.crash_points += 1;
             self.boot.number += 1;
         }
+        self.start(1);
+    }
+
+    /// The process ends as it should, and the next one has another key: an epoch begins.
+    pub(super) fn change_key(&mut self) {
+        self.flush();
+        self.end_tasks();
+        if let Some(scribe) = self.scribe.take() {
+            self.storage.record();
+            scribe.close();
+            self.probe_recorded();
+        }
+        if self.storage.is_dead() {
+            self.storage.crash();
+            self.tally.crash_points += 1;
+            self.boot.number += 1;
+        }
+        self.boot.has_other_key = !self.boot.has_other_key;
+        self.truth.has_other_key = true;
+        self.tally.keys_changed += 1;
         self.start(1);
     }
 

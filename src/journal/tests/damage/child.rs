@@ -187,6 +187,21 @@ pub(super) fn bits_of_keys(bytes: &[u8]) -> Vec<usize> {
     bits
 }
 
+/// Where in these pages the places of two children stand, each with each.
+pub(super) fn pairs_of_places(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    for page in branches(bytes) {
+        let start = page.start / 8;
+        let keys = u16::from_le_bytes([bytes[start + 2], bytes[start + 3]]);
+        let children = usize::from(keys) + 1;
+        let place = |child: usize| start + 8 + children * 16 + child * 8;
+        for one in 0..children {
+            pairs.extend((one + 1..children).map(|other| (place(one), place(other))));
+        }
+    }
+    pairs
+}
+
 impl Change {
     /// The bytes with it, and where they are other than before.
     fn of(&self, sample: &Sample) -> (Bytes, Range<usize>) {
