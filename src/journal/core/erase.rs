@@ -35,8 +35,8 @@ const SCAN_ROWS: usize = 4_096;
 /// One commit inserts no more fillers: 1 MiB of pages.
 const FILLERS_AT_ONCE: u64 = 256;
 
-/// Two of them do not fit on a page of 4 KiB, and one does.
-const FILLER: [u8; 3_000] = [0; 3_000];
+/// Two fillers of so many bytes do not fit on a page of 4 KiB, and one does.
+const FILLER_BYTES: usize = 3_000;
 
 /// Fillers inserted in each commit after the file grew, more than redb leaves pages free by itself.
 const SETTLING_FILLERS: u64 = 64;
@@ -338,6 +338,7 @@ impl<S: Storage> Core<S> {
     /// Takes free pages; gives what is to be done next.
     fn fill(&self, settling: Option<u8>) -> Result<Scrub, Fault> {
         let growth = self.store.growth();
+        let filler = vec![0; FILLER_BYTES];
         let grew = self.store.write(|transaction| {
             let mut table = transaction.open_table(FILLERS).map_err(fault)?;
             let last = table.last().map_err(fault)?;
@@ -349,7 +350,7 @@ impl<S: Storage> Core<S> {
             let before = growth.get();
             let mut grew = false;
             while left > 0 {
-                table.insert(next, FILLER.as_slice()).map_err(fault)?;
+                table.insert(next, filler.as_slice()).map_err(fault)?;
                 next += 1;
                 left -= 1;
                 if !grew && growth.get() != before {

@@ -234,13 +234,13 @@ fn check_pages(database: &mut Database) -> Result<(), Fault> {
 /// What redb keeps for itself can be damaged, too: free pages, the state of its allocator. That shows
 /// when it writes. What it writes here goes nowhere.
 fn commit_on_trial(database: &Database) -> Result<(), Fault> {
-    for trial in [&[0_u8; 9_000][..], &[1; 64]] {
+    for trial in [vec![0; 9_000], vec![1; 64]] {
         let transaction = store::begin(database)?;
         let mut table = transaction.open_table(GROUPS).map_err(fault)?;
-        table.insert(u64::MAX, trial).map_err(fault)?;
+        table.insert(u64::MAX, trial.as_slice()).map_err(fault)?;
         drop(table);
         let mut table = transaction.open_table(CHECKPOINT).map_err(fault)?;
-        table.insert((), trial).map_err(fault)?;
+        table.insert((), trial.as_slice()).map_err(fault)?;
         drop(table);
         transaction.commit().map_err(fault)?;
     }
