@@ -194,6 +194,8 @@ impl Receipts {
         }
         if self.status.confirms {
             if let (true, Some(life)) = (new_life, account.life()) {
+                // Where it fails it may be durable all the same.
+                self.account.doubt(life);
                 self.handle.begin_life(life).await?;
             }
             if account.confirmed() != self.account.confirmed() {
