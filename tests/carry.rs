@@ -4,7 +4,7 @@
 #![cfg(all(feature = "carry", feature = "cli", feature = "http"))]
 mod support;
 
-use std::{fs, os::unix::fs::symlink};
+use std::{fs, os::unix::fs::symlink, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use edge_outbox::{DeviceKey, PublicKey, envelope::Digest, receipt::Receipt, tail::Tail};
@@ -175,15 +175,25 @@ fn a_file_is_under_its_name_as_a_whole_or_not_at_all() {
     assert!(ended.stderr.contains("--force"), "{ended:?}");
     assert_eq!(fs::read_to_string(home.path("taken")).unwrap(), "precious");
 
-    // A medium that is full: whatever was there stays, and no half file has the name.
+    // A medium that takes no more: whatever was there stays, and no half file has the name.
+    let daemon = home.daemon();
     for name in ["taken", "new"] {
-        symlink("/dev/full", home.path(&format!("{name}.part"))).unwrap();
-        let ended = home.run(&["export", name, "--force"]);
-        assert_eq!(ended.code, 1, "{ended:?}");
-        assert!(ended.stderr.contains("No space left"), "{ended:?}");
-        assert!(ended.stderr.contains("hint: make room"), "{ended:?}");
+        let program = env!("CARGO_BIN_EXE_edge-outbox");
+        let script = format!("trap '' XFSZ; ulimit -f 1; exec {program} export {name} --force");
+        let own = home.command(&[]);
+        let mut limited = Command::new("bash");
+        limited.current_dir(own.get_current_dir().unwrap());
+        for (name, value) in own.get_envs() {
+            value.map(|value| limited.env(name, value));
+        }
+        let ended = limited.args(["-c", &script]).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("File too large"), "{said}");
+        assert!(said.contains("try another one"), "{said}");
         assert!(!exists(&home.path(&format!("{name}.part"))));
     }
+    drop(daemon);
     assert_eq!(fs::read_to_string(home.path("taken")).unwrap(), "precious");
     assert!(!exists(&home.path("new")));
 
@@ -201,6 +211,28 @@ fn a_file_is_under_its_name_as_a_whole_or_not_at_all() {
             .len(),
         6
     );
+}
+
+#[test]
+fn a_stick_with_links_on_it_leads_the_export_nowhere_else() {
+    let classroom = Classroom::new();
+    classroom.append(0..5);
+    let home = &classroom.home;
+    let precious = home.path("precious");
+    fs::write(&precious, "precious").unwrap();
+    symlink(&precious, home.path("out.part")).unwrap();
+    home.ok(&["export", "out"]);
+    assert!(home.path("out").symlink_metadata().unwrap().is_file());
+    // Nor is a link or a device under the name itself replaced.
+    symlink(&precious, home.path("link")).unwrap();
+    symlink("/dev/null", home.path("device")).unwrap();
+    for name in ["link", "device", "/dev/null"] {
+        let ended = home.run(&["export", name, "--force"]);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(ended.stderr.contains("and no file"), "{ended:?}");
+    }
+    assert!(home.path("link").is_symlink());
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
 }
 
 #[test]
@@ -347,6 +379,57 @@ fn a_hub_that_was_restored_takes_back_what_it_lacks_and_an_earlier_one_is_not_be
     });
 }
 
+/// How often the ledger says that something was trimmed.
+fn words(classroom: &Classroom) -> usize {
+    let text = classroom.home.ok(&["export", "-"]);
+    let events = text.lines();
+    events.filter(|it| it.contains("sink_skipped")).count()
+}
+
+#[test]
+fn what_a_restored_hub_misses_only_later_is_declared_too_and_trimming_goes_on() {
+    let mut classroom = Classroom::new();
+    let _daemon = classroom.home.daemon();
+    classroom.append(0..MANY);
+    classroom.carry_there();
+    let good = classroom.hub.receipt();
+    brought(&classroom.carry_back(&[good]));
+    assert!(classroom.first_held() > 1_000);
+    // An old stick is imported first: what the hub was told of, it has.
+    classroom.hub.life = 2;
+    classroom.hub.events.retain(|seq, _| *seq <= 700);
+    classroom.hub.tail = 700;
+    let receipt = classroom.hub.receipt();
+    assert!(receipt.missing.is_empty());
+    brought(&classroom.carry_back(&[receipt]));
+    assert_eq!(words(&classroom), 0);
+    for round in 0..3 {
+        classroom.append(MANY + round..MANY + round + 1);
+        classroom.carry_there();
+        let receipt = classroom.hub.receipt();
+        assert_eq!(receipt.missing.first().unwrap().first().get(), 701);
+        brought(&classroom.carry_back(&[receipt]));
+        assert_eq!(words(&classroom), 1, "said once");
+    }
+}
+
+#[test]
+fn the_same_receipts_again_are_no_failure() {
+    both_ways(|classroom, start| {
+        let _daemon = start(&classroom.home);
+        classroom.append(0..9);
+        classroom.carry_there();
+        let receipt = classroom.hub.receipt();
+        for _ in 0..2 {
+            let said = brought(&classroom.carry_back(std::slice::from_ref(&receipt)));
+            assert_eq!(
+                (&said["counted"], &said["confirmed"]),
+                (&1.into(), &10.into())
+            );
+        }
+    });
+}
+
 #[test]
 fn what_was_exported_counts_as_having_left_even_if_the_power_goes() {
     both_ways(|classroom, start| {
@@ -383,6 +466,32 @@ fn a_copied_card_finds_out_from_the_receipt_and_goes_on_in_a_new_epoch() {
         classroom.append(9..12);
         let text = classroom.home.ok(&["export", "-"]);
         assert_eq!(parts(&text).1.len(), 14);
+    });
+}
+
+#[test]
+fn a_copied_card_is_told_even_where_events_have_not_left() {
+    both_ways(|classroom, start| {
+        let _daemon = start(&classroom.home);
+        classroom.append(0..9);
+        classroom.carry_there();
+        classroom.append(9..12);
+        let mut receipt = classroom.hub.receipt();
+        receipt.digest = Digest::from_bytes([7; 32]);
+        let before = classroom.home.status()["epoch"].clone();
+        let ended = classroom.carry_back(&[receipt]);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        let told = "a card was copied or set back";
+        assert!(ended.stderr.contains(told), "{ended:?}");
+        let status = classroom.home.status();
+        assert_ne!(status["epoch"], before);
+        if let Some(said) = status["sinks"]["stick"]["hub"]["tampering"].as_str() {
+            assert!(said.contains(told), "{said}");
+        }
+        // And the sink goes on.
+        classroom.append(12..13);
+        let text = classroom.home.ok(&["export", "-"]);
+        assert!(parts(&text).1.len() > 13, "{text}");
     });
 }
 

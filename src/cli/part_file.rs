@@ -38,15 +38,24 @@ impl PartFile {
                 let message = format!("{} is a directory", path.display());
                 return Err(Failure::new(message).hint(hint));
             }
-            if !force && path.symlink_metadata().is_ok() {
-                let message = format!("{} is there already", path.display());
-                return Err(Failure::new(message)
-                    .hint("choose another name, or overwrite it with --force".to_owned()));
+            if let Ok(there) = path.symlink_metadata() {
+                let what = match there.is_file() {
+                    true if force => None,
+                    true => Some(("is there already", ", or overwrite it with --force")),
+                    // A link may lead anywhere, and a device is nothing to be replaced.
+                    false => Some(("is there already, and no file", "")),
+                };
+                if let Some((what, or)) = what {
+                    let message = format!("{} {what}", path.display());
+                    return Err(Failure::new(message).hint(format!("choose another name{or}")));
+                }
             }
             let mut part = path.as_os_str().to_owned();
             part.push(".part");
             let part = PathBuf::from(part);
-            let file = File::create(&part).map_err(|error| failed(&part, &error))?;
+            // What was left of another time, or a link that whoever had the stick has put there.
+            drop(fs::remove_file(&part));
+            let file = File::create_new(&part).map_err(|error| failed(&part, &error))?;
             To::File {
                 writer: BufWriter::with_capacity(BUFFER_BYTES, file),
                 part,

@@ -180,6 +180,13 @@ impl Account {
         self.life = Some(life.saturating_sub(1));
     }
 
+    /// Whether this receipt, or a newer one in its place, was taken in.
+    #[cfg(feature = "carry")]
+    pub(super) fn knows(&self, receipt: &Receipt) -> bool {
+        self.life == Some(life_of(receipt.hub))
+            && self.generation(receipt.epoch) >= receipt.generation
+    }
+
     /// Takes in a receipt that a pinned key signed for this device.
     pub(super) fn take<E>(
         &mut self,

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     encoding::base64_of,
+    envelope::Digest,
     outbox::{Outbox, Progress, ReadError, RegisterError, Registration, SinkHandle, Start},
     receipt::Receipt,
     seq::{Seq, SeqRange},
@@ -51,6 +52,10 @@ pub struct Carried {
 struct AtSink {
     handle: SinkHandle,
     account: Account,
+    /// What is trimmed up to here is in the ledger, as far as this life of the hub misses it.
+    declared: Seq,
+    /// From where on the hub has another history of this epoch.
+    foreign: Option<(Seq, Digest)>,
 }
 
 /// What somebody is about to carry away.
@@ -67,9 +72,9 @@ pub struct Outgoing {
 /// What became of receipts that were brought.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Brought {
-    /// How many counted.
+    /// How many counted, or had counted before.
     pub counted: u64,
-    /// How many did not: of another device or key, or known already.
+    /// How many did not: of another device or key, or of an earlier life of the hub.
     pub passed_over: u64,
     /// Everything up to here is safe at the hub, or it knows why not.
     pub confirmed: Seq,
@@ -108,7 +113,12 @@ impl AtSink {
             });
         });
         let account = Account::new(DEFAULT_RESEND_AFTER, confirmed, handle.life());
-        Ok(Self { handle, account })
+        Ok(Self {
+            handle,
+            account,
+            declared: Seq::NONE,
+            foreign: None,
+        })
     }
 }
 
@@ -126,16 +136,21 @@ impl Carried {
         })
     }
 
-    /// The place; taken anew where events were taken back into a new epoch, as a sink's task does.
     async fn place(&self) -> Result<MutexGuard<'_, AtSink>, ReadError> {
         let mut place = self.place.lock().await;
+        self.renew(&mut place).await?;
+        Ok(place)
+    }
+
+    /// Takes the place anew where events were taken back into a new epoch, as a sink's task does.
+    async fn renew(&self, place: &mut AtSink) -> Result<(), ReadError> {
         if place.handle.horizon().has_changed().is_err() {
             *place = match AtSink::take(&self.outbox, &self.spec).await {
                 Err(RegisterError::Journal(error)) => return Err(error),
                 taken => taken.map_err(|_| ReadError::Closed)?,
             };
         }
-        Ok(place)
+        Ok(())
     }
 
     /// Takes in what somebody brought back. What counted is durable when this returns.
@@ -144,11 +159,10 @@ impl Carried {
     /// The journal cannot be read or written. What was brought says nothing until it is brought again.
     pub async fn take(&self, messages: &[Vec<u8>]) -> Result<Brought, ReadError> {
         let mut place = self.place().await?;
-        let AtSink { handle, account } = &mut *place;
         let mut brought = Brought::default();
         for message in messages {
             let counts = match self.verified(message) {
-                Some(receipt) => count(handle, account, receipt, &mut brought).await?,
+                Some(receipt) => place.count(receipt, &mut brought).await?,
                 None => false,
             };
             match counts {
@@ -156,6 +170,9 @@ impl Carried {
                 false => brought.passed_over += 1,
             }
         }
+        let AtSink {
+            handle, account, ..
+        } = &*place;
         let confirmed = account.confirmed();
         handle.claim(confirmed).await?;
         let cursor = handle.cursor();
@@ -179,6 +196,11 @@ impl Carried {
                 hub.tampering.clone_from(&brought.tampering);
             }
         });
+        // At the end, when all of it is told: the place goes with what is taken back.
+        if let Some((from, digest)) = place.foreign.take() {
+            place.handle.foreign(from, digest).await?;
+            self.renew(&mut place).await?;
+        }
         Ok(brought)
     }
 
@@ -191,68 +213,74 @@ impl Carried {
     }
 }
 
-/// Whether a receipt counts.
-async fn count(
-    handle: &SinkHandle,
-    known: &mut Account,
-    receipt: Receipt,
-    brought: &mut Brought,
-) -> Result<bool, ReadError> {
-    let tail = handle.horizon().borrow().tail;
-    let reads = handle.reads();
-    let mut account = known.clone();
-    let looked = blocking(move || {
-        let mut at = |from| place(&reads, from);
-        let (Some(first), Some(last)) = (at(Seq::FIRST)?, at(tail)?) else {
-            return Ok(None);
+impl AtSink {
+    /// Whether a receipt counts, or is known already.
+    async fn count(&mut self, receipt: Receipt, brought: &mut Brought) -> Result<bool, ReadError> {
+        let handle = &self.handle;
+        let tail = handle.horizon().borrow().tail;
+        let reads = handle.reads();
+        let mut account = self.account.clone();
+        let looked = blocking(move || {
+            let mut at = |from| place(&reads, from);
+            let (Some(first), Some(last)) = (at(Seq::FIRST)?, at(tail)?) else {
+                return Ok(None);
+            };
+            let own = Own {
+                epoch: last.epoch,
+                first_held: first.seq,
+                tail,
+                // Whatever is there may have been carried.
+                acked: tail,
+                now: Duration::ZERO,
+            };
+            let taken = account.take(&receipt, own, &mut at)?;
+            Ok(Some((account, receipt, taken, first)))
+        });
+        let Some((account, receipt, taken, first)) = looked.await? else {
+            return Ok(false);
         };
-        let own = Own {
-            epoch: last.epoch,
-            first_held: first.seq,
-            tail,
-            // Whatever is there may have been carried.
-            acked: tail,
-            now: Duration::ZERO,
-        };
-        let taken = account.take(&receipt, own, &mut at)?;
-        Ok(Some((account, receipt, taken, first)))
-    });
-    let Some((account, receipt, taken, first)) = looked.await? else {
-        return Ok(false);
-    };
-    match taken {
-        Taken::Nothing => return Ok(false),
-        Taken::Counted { new_life } => {
-            if let (true, Some(life)) = (new_life, account.life()) {
+        match taken {
+            Taken::Nothing => return Ok(self.account.knows(&receipt)),
+            Taken::Counted { new_life } => {
+                if new_life {
+                    // What was said to the life before, this one may lack.
+                    self.declared = Seq::NONE;
+                }
                 // Before the life is: a crash between the two says it once more.
                 for range in trimmed(&receipt, first) {
-                    handle.skip_trimmed(range).await?;
+                    let from = range.first().max(self.declared.next());
+                    if let Some(range) = SeqRange::new(from, range.last()) {
+                        handle.skip_trimmed(range).await?;
+                        self.declared = range.last();
+                    }
                 }
-                handle.begin_life(life).await?;
+                if let (true, Some(life)) = (new_life, account.life()) {
+                    handle.begin_life(life).await?;
+                }
+                self.account = account;
             }
-            *known = account;
-        }
-        Taken::Tampering {
-            seq,
-            digest,
-            current,
-        } => {
-            brought.tampering = Some(format!(
-                "the hub has another event than this journal at seq {seq} of epoch {}: a card was \
-                 copied or set back",
-                receipt.epoch
-            ));
-            if current {
-                // Beyond our end nothing says where the histories part.
-                let from = match seq > tail {
-                    true => known.confirmed().next(),
-                    false => seq,
-                };
-                handle.foreign(from, digest).await?;
+            Taken::Tampering {
+                seq,
+                digest,
+                current,
+            } => {
+                brought.tampering = Some(format!(
+                    "the hub has another event than this journal at seq {seq} of epoch {}: a card \
+                     was copied or set back",
+                    receipt.epoch
+                ));
+                if current {
+                    // Beyond our end nothing says where the histories part.
+                    let from = match seq > tail {
+                        true => self.account.confirmed().next(),
+                        false => seq,
+                    };
+                    self.foreign = Some((from, digest));
+                }
             }
         }
+        Ok(true)
     }
-    Ok(true)
 }
 
 /// What the hub misses and the journal does not hold any more, where that is of this very epoch.

@@ -134,6 +134,7 @@ function answer(status, now) {
   if (halted.length) return ["bad", "halted", wait && wait + " " + say("wait_mend"), halted.map(hint).join("\n")];
   if (waiting) {
     if (sinks.some(([, sink]) => sink.pending && isApart(sink))) return ["warn", "offline", wait + " " + say("wait_safe")];
+    if (sinks.every(([, sink]) => !sink.pending || sink.state === "by_hand")) return ["quiet", "by_hand", wait + " " + say("wait_by_hand")];
     return ["busy", "draining", wait + " " + say("wait_to_go")];
   }
   const arrived = last ? " " + say("last_delivery_was", { time: moment(last, now) }) : "";
