@@ -16,7 +16,7 @@ mod row;
 mod standing;
 mod table;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, watch},
@@ -68,6 +68,11 @@ pub const DEFAULT_KEEP: Duration = Duration::from_secs(600);
 
 /// How long it takes to be told of sinks that take nothing: at the start they have to connect.
 const TELL_AFTER: Duration = Duration::from_secs(5);
+/// The most dead letters of one's own that are kept from other relays: each has a place in the server's
+/// table of locks.
+const MAX_LETTERS: usize = 256;
+/// After how long rows are looked at again that are confirmed, and locked by somebody.
+const SETTLE_AGAIN: Duration = Duration::from_millis(100);
 /// After how long a row that another relay keeps is looked at again.
 const ELSEWHERE: Duration = Duration::from_secs(5);
 /// After how long it is looked at what became of a row that a sink was asked to take after all.
@@ -130,6 +135,10 @@ pub struct Relay {
     carried: Vec<Uuid>,
     /// Until when they are kept from others.
     keep_until: Instant,
+    /// Rows that are dead letters of the journal, which other relays would only send again.
+    letters: BTreeSet<Uuid>,
+    /// Whether it was told that there are rows without an id.
+    has_told_nameless: bool,
     /// Behind which place of the table the next rows are looked for.
     after: Option<(String, Uuid)>,
     trouble: Trouble,
@@ -182,6 +191,8 @@ impl Relay {
             notified: Arc::default(),
             carried: Vec::new(),
             keep_until: Instant::now(),
+            letters: BTreeSet::new(),
+            has_told_nameless: false,
             after: None,
         }
     }
@@ -222,9 +233,8 @@ impl Relay {
     }
 
     async fn work(&mut self, session: &mut Session) -> Result<std::convert::Infallible, Ended> {
-        if !self.carried.is_empty() {
-            session.keep(&self.carried).await?;
-        }
+        session.keep(&self.carried).await?;
+        session.keep(&self.letters()).await?;
         loop {
             self.sweep(session).await?;
             let now = Instant::now();
@@ -261,6 +271,15 @@ impl Relay {
             }
         }
         self.refused.forget_gone(began);
+        let letters = self.letters.len();
+        self.letters.retain(|id| self.refused.contains(id));
+        if self.letters.len() < letters {
+            session.let_go_but(&self.letters()).await?;
+        }
+        if !self.has_told_nameless && session.has_nameless().await? {
+            self.has_told_nameless = true;
+            tracing::warn!("rows without an id are not sent, and stay as they are");
+        }
         self.gauges.set_refused(self.refused.len());
         Ok(())
     }
@@ -312,6 +331,18 @@ impl Relay {
                 if let Outcome::Done { .. } = self.take(session, Wanted::These(carried)).await? {
                     self.away.ends();
                 }
+                // What somebody has locked, who may not have it, is this one's until it is marked.
+                if !self.carried.is_empty() {
+                    self.carried = session.unsent(&self.carried).await?;
+                }
+                if !self.carried.is_empty() && Instant::now() < self.keep_until {
+                    tokio::select! {
+                        () = sleep(SETTLE_AGAIN) => {}
+                        () = stopped(&mut self.stopping) => return Err(Ended::Stopped),
+                    }
+                    return Ok(());
+                }
+                self.carried.clear();
             }
             () = sleep_until(self.keep_until) => {
                 let rows = self.carried.len();
@@ -321,39 +352,51 @@ impl Relay {
             () = stopped(&mut self.stopping) => return Err(Ended::Stopped),
         }
         if self.carried.is_empty() {
-            session.let_go().await?;
+            session.let_go_but(&self.letters()).await?;
         }
         Ok(())
+    }
+
+    fn letters(&self) -> Vec<Uuid> {
+        self.letters.iter().copied().collect()
     }
 
     /// Takes rows, in one transaction.
     async fn take(&mut self, session: &mut Session, wanted: Wanted) -> Result<Outcome, Ended> {
         let max_payload = self.outbox.max_payload_bytes();
+        let is_next = matches!(wanted, Wanted::Next { .. });
         let mut taken = session.take(&self.options, wanted, max_payload).await?;
-        let (more, last) = (taken.more, taken.last.clone());
+        let (mut more, last) = (taken.more, taken.last.clone());
         let now = Instant::now();
         let mut events = Vec::with_capacity(taken.rows.len());
         for row in taken.rows.drain(..) {
             let Row { id, .. } = row;
-            if !row.is_free {
-                self.refused.put_off(id, now + ELSEWHERE);
-                continue;
-            }
+            // What is refused, or another relay's, is carried no more.
+            self.carried.retain(|carried| *carried != id);
             match row.event() {
                 Ok(event) => events.push((id, event)),
                 Err(why) => self.refuse(id, &why, now),
             }
         }
         for (id, why) in taken.refused.drain(..) {
+            self.carried.retain(|carried| *carried != id);
             self.refuse(id, &why, now);
         }
-        if self.carried.is_empty() {
+        for id in taken.elsewhere.drain(..) {
+            self.carried.retain(|carried| *carried != id);
+            self.refused.put_off(id, now + ELSEWHERE);
+        }
+        if is_next {
             self.keep_until = now + self.options.keep;
         }
+        let not_obtained = std::mem::take(&mut self.carried);
         // From here on they may be in the journal, whatever happens.
         self.carried = events.iter().map(|(id, _)| *id).collect();
-        let places = self.append(events).await?;
+        self.carried.extend(&not_obtained);
+        let (places, is_cut) = self.append(events).await?;
+        more |= is_cut;
         self.carried = places.iter().map(|place| place.id).collect();
+        self.carried.extend(&not_obtained);
         if let Some(last) = places.iter().map(|place| place.seq).max() {
             self.gauges.set(Activity::Sends);
             let has = Standing::confirmed(&self.outbox, &self.sinks, last);
@@ -371,9 +414,16 @@ impl Relay {
                 () = hurry => return Err(Ended::Stopped),
             }
         }
+        let letters = self.letters.len();
         let confirmed = self.sort(&places, now).await?;
+        if self.letters.len() > letters {
+            taken.keep(&self.letters()).await?;
+        }
         taken.mark(&confirmed).await?;
-        self.carried.clear();
+        self.carried = not_obtained;
+        if is_next {
+            tell_known(&places, &confirmed);
+        }
         self.after = last.filter(|_| self.refused.is_full());
         self.gauges.add_sent(confirmed.len());
         self.gauges.set_refused(self.refused.len());
@@ -403,13 +453,14 @@ impl Relay {
         Ok(Outcome::NotConfirmed)
     }
 
-    /// Appends events; those that cannot be are refused, one by one.
-    async fn append(&mut self, events: Vec<(Uuid, Event)>) -> Result<Vec<Appended>, Ended> {
-        let mut events = events;
+    /// Appends events; those that cannot be are refused, one by one. Also whether some were left out,
+    /// for there was no room for all of them at a time.
+    async fn append(&mut self, events: Vec<(Uuid, Event)>) -> Result<(Vec<Appended>, bool), Ended> {
+        let (mut events, mut is_cut) = (events, false);
         loop {
             let batch = events.iter().map(|(_, event)| event.clone()).collect();
             let error = match self.outbox.append_batch(batch).await {
-                Ok(places) => return Ok(places),
+                Ok(places) => return Ok((places, is_cut)),
                 Err(error) => error,
             };
             let index = match &error {
@@ -417,6 +468,7 @@ impl Relay {
                 AppendError::LargerThanQuota { .. } | AppendError::BatchTooLarge { .. } => {
                     if events.len() > 1 {
                         // The rest is taken the next time.
+                        is_cut = true;
                         events.truncate(events.len() / 2);
                         continue;
                     }
@@ -481,6 +533,9 @@ impl Relay {
                     Err(error) => tracing::debug!(id = %place.id, %error, "it is not tried again"),
                 }
             }
+            if self.letters.len() < MAX_LETTERS {
+                self.letters.insert(place.id);
+            }
             let why = format!("sink {sink} rejected it for good: {code}");
             self.refuse(place.id, &why, now);
         }
@@ -501,6 +556,21 @@ impl Relay {
             ),
             Why::Known => {}
         }
+    }
+}
+
+/// Says how many rows were marked because the journal knew them.
+fn tell_known(places: &[Appended], marked: &[Uuid]) {
+    let marked: BTreeSet<&Uuid> = marked.iter().collect();
+    let known = places
+        .iter()
+        .filter(|place| place.repeated && marked.contains(&place.id));
+    let rows = known.count();
+    if rows > 0 {
+        tracing::info!(
+            rows,
+            "rows that were sent before are marked, and not sent again"
+        );
     }
 }
 

@@ -780,3 +780,272 @@ fn the_script_for_the_table_is_printed() {
     let home = Home::new();
     assert_eq!(home.ok(&["config", "sql", "--relay"]), TABLE_SQL);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_another_relay_keeps_are_not_kept_locked_by_one_that_has_others_in_hand() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    let far_proxy = FaultProxy::to_port(nats.port());
+    let near_proxy = FaultProxy::to_port(nats.port());
+    server
+        .execute("drop trigger event_outbox_notify on event_outbox")
+        .await;
+    let keys = "confirm_timeout = \"1 s\"";
+    let mut far = relay("far", &server, keys, &to_nats_at(far_proxy.port()));
+    let keys = "confirm_timeout = \"60 s\"\npoll = \"1 h\"";
+    let mut near = relay("near", &server, keys, &to_nats_at(near_proxy.port()));
+    client.batch_execute(&rows(1, 20)).await.unwrap();
+    let mut far_process = far.start();
+    wait_for_sent(&client, 20, &far_process).await;
+    far_proxy.suffer(Fault::Blackhole);
+    client.batch_execute(&rows(21, 30)).await.unwrap();
+    far_process.wait_for_log("30 rows were not confirmed within 1s");
+    let near_process = near.start();
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(number(&client, UNSENT).await, 30);
+    near_proxy.suffer(Fault::Blackhole);
+    sleep(Duration::from_millis(1_500)).await;
+    // Inserted when near is about to look at the 30 again, so that it finds all of them at once.
+    let kept = "select count(distinct (classid, objid)) from pg_locks where locktype = 'advisory'";
+    assert_eq!(number(&client, kept).await, 30);
+    client.batch_execute(&rows(1, 5)).await.unwrap();
+    wait_until("near has five in hand", || async {
+        number(&client, kept).await == 35
+    })
+    .await;
+    sleep(Duration::from_millis(300)).await;
+    let free = "select count(*) from (select id from event_outbox where sent_at is null \
+                for update skip locked) as free";
+    assert_eq!(number(&client, free).await, 30, "{}", near_process.log());
+    far_proxy.mend();
+    wait_for_sent(&client, 50, &far_process).await;
+    near_proxy.mend();
+    wait_for_sent(&client, 55, &near_process).await;
+    sleep(A_WHILE).await;
+    assert_once_each(&arrived(&nats).await, 55);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_somebody_has_locked_when_they_are_confirmed_are_kept_until_they_are_marked() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    let proxy = FaultProxy::to_port(nats.port());
+    let keys = "confirm_timeout = \"1 s\"\npoll = \"1 h\"";
+    let mut far = relay("far", &server, keys, &to_nats_at(proxy.port()));
+    let keys = "poll = \"200 ms\"";
+    let mut near = relay("near", &server, keys, &to_nats(&nats));
+    let mut far_process = far.start();
+    client.batch_execute(&rows(1, 20)).await.unwrap();
+    wait_for_sent(&client, 20, &far_process).await;
+    proxy.suffer(Fault::Blackhole);
+    client.batch_execute(&rows(21, 30)).await.unwrap();
+    far_process.wait_for_log("30 rows were not confirmed within 1s");
+    let guard = server.connect().await;
+    guard
+        .batch_execute("begin; select from event_outbox where sent_at is null for update")
+        .await
+        .unwrap();
+    proxy.mend();
+    wait_until("what was in hand", || async {
+        arrived(&nats).await.len() == 50
+    })
+    .await;
+    sleep(A_WHILE).await;
+    let near_process = near.start();
+    sleep(A_WHILE).await;
+    assert_eq!(number(&client, UNSENT).await, 30);
+    guard.batch_execute("rollback").await.unwrap();
+    wait_for_sent(&client, 50, &near_process).await;
+    sleep(A_WHILE).await;
+    assert_once_each(&arrived(&nats).await, 50);
+    // What is kept no more is not locked either.
+    let kept = "select count(*) from pg_locks where locktype = 'advisory'";
+    wait_until("no locks", || async { number(&client, kept).await == 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_at_the_last_time_there_is_or_without_an_id_holds_up_nothing() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "alter table event_outbox drop constraint event_outbox_pkey; \
+             alter table event_outbox alter id drop not null; \
+             insert into event_outbox (id, aggregate_id, event_type, payload, occurred_at) values \
+             (null, gen_random_uuid(), 'lesson.v1', '{}', '2020-01-01'), \
+             ('0192f0c1-2345-7000-8000-000000000bad', gen_random_uuid(), 'lesson.v1', '{}', \
+             '294276-12-31 23:59:59+00'), \
+             (gen_random_uuid(), gen_random_uuid(), 'lesson.v1', '{}', '4713-01-01 BC')",
+        )
+        .await
+        .unwrap();
+    client.batch_execute(&rows(1, 5)).await.unwrap();
+    let mut home = relay("relay-1", &server, "poll = \"200 ms\"", &to_nats(&nats));
+    let mut process = home.start();
+    wait_for_sent(&client, 5, &process).await;
+    process.wait_for_log("rows without an id are not sent, and stay as they are");
+    sleep(A_WHILE).await;
+    let log = process.log();
+    for (text, times) in [
+        ("it has no time that could be sent", 2),
+        ("id=0192f0c1-2345-7000-8000-000000000bad", 1),
+        ("rows without an id", 1),
+    ] {
+        assert_eq!(log.matches(text).count(), times, "{text} in {log}");
+    }
+    assert!(!log.contains("ERROR"), "{log}");
+    assert_once_each(&arrived(&nats).await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_the_server_cannot_read_is_refused_by_its_id_and_holds_up_nothing() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "create view lessons as select id, aggregate_id, \
+             case version when 77 then (1 / (version - 77))::text else event_type end as event_type, \
+             case version when 78 then (1 / (version - 78))::text else payload::text end as payload, \
+             occurred_at, version, sent_at from event_outbox; \
+             grant select, update on lessons to relay; \
+             insert into event_outbox (id, aggregate_id, event_type, payload, occurred_at, version) \
+             select ('0192f0c1-2345-7000-8000-0000000000' || n)::uuid, gen_random_uuid(), \
+             'lesson.v1', '{}', '2026-03-01 08:00:00.003+00', n from generate_series(77, 78) as n",
+        )
+        .await
+        .unwrap();
+    client.batch_execute(&rows(1, 5)).await.unwrap();
+    let keys = "table = \"lessons\"\npoll = \"200 ms\"";
+    let mut home = relay("relay-1", &server, keys, &to_nats(&nats));
+    let process = home.start();
+    wait_for_sent(&client, 5, &process).await;
+    sleep(A_WHILE).await;
+    let log = process.log();
+    for id in [77, 78] {
+        let id = format!("id=0192f0c1-2345-7000-8000-0000000000{id}");
+        assert_eq!(log.matches(&id).count(), 1, "{log}");
+    }
+    assert_eq!(
+        log.matches("the server says SQLSTATE 22012").count(),
+        2,
+        "{log}"
+    );
+    assert!(!log.contains("trouble"), "{log}");
+    assert_once_each(&arrived(&nats).await, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_one_of_two_sinks_rejects_reaches_the_other_once_however_many_relays_there_are()
+{
+    const LARGE: &str = "jetstream { store_dir: \"$DIR/store\" }\nmax_payload: 1048576";
+    const SMALL: &str = "jetstream { store_dir: \"$DIR/store\" }\nmax_payload: 65536";
+    let server = database().await;
+    let (nats, small) = (NatsServer::with(LARGE), NatsServer::with(SMALL));
+    nats.create_stream(|_| {}).await;
+    small.create_stream(|_| {}).await;
+    let client = server.connect().await;
+    let to_small = to_nats(&small).replace("[sinks.nats]", "[sinks.small]");
+    let sinks = format!("{}{to_small}", to_nats(&nats));
+    let keys = "poll = \"500 ms\"";
+    let mut one = relay("relay-1", &server, keys, &sinks);
+    let mut two = relay("relay-2", &server, keys, &sinks);
+    let one_process = one.start();
+    let two_process = two.start();
+    client
+        .batch_execute(
+            "insert into event_outbox (aggregate_id, event_type, payload, occurred_at) values \
+             (gen_random_uuid(), 'lesson.v1', to_jsonb(repeat('x', 100000)), '2020-01-01')",
+        )
+        .await
+        .unwrap();
+    client.batch_execute(&rows(1, 5)).await.unwrap();
+    wait_for_sent(&client, 5, &one_process).await;
+    // Each looks again after five seconds at what another keeps.
+    sleep(Duration::from_secs(8)).await;
+    assert_once_each(&arrived(&nats).await, 6);
+    drop(two_process);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rows_without_a_time_than_are_kept_in_mind_hold_up_nothing_either() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "alter table event_outbox alter occurred_at drop not null; \
+             insert into event_outbox (id, aggregate_id, event_type, payload, occurred_at) \
+             select lpad(to_hex(n), 32, '0')::uuid, gen_random_uuid(), 'no type', '{}', null \
+             from generate_series(1, 4500) as n; \
+             insert into event_outbox (id, aggregate_id, event_type, payload, occurred_at) \
+             values ('f192f0c1-2345-7000-8000-000000000001', gen_random_uuid(), 'lesson.v1', '{}', \
+             null)",
+        )
+        .await
+        .unwrap();
+    let mut home = relay("relay-1", &server, "poll = \"1 s\"", &to_nats(&nats));
+    let process = home.start();
+    wait_for_sent(&client, 1, &process).await;
+    assert_once_each(&arrived(&nats).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_asks_soon_whether_a_relay_that_says_nothing_is_there() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    client.batch_execute(&rows(1, 1)).await.unwrap();
+    let mut home = relay("relay-1", &server, "", &to_nats(&nats));
+    let process = home.start();
+    wait_for_sent(&client, 1, &process).await;
+    let port: u16 = lines(&client, "show port").await[0].parse().unwrap();
+    // The server's ends of connections, and in how many hundredths of a second it asks on each.
+    let asks = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let ends = table.lines().filter_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let is_end = fields[1].ends_with(&format!(":{port:04X}")) && fields[3] == "01";
+            let (timer, when) = fields[5].split_once(':')?;
+            (is_end && timer == "02").then(|| u64::from_str_radix(when, 16).unwrap())
+        });
+        ends.collect::<Vec<u64>>()
+    };
+    wait_until("the server to ask within 30 s", || async {
+        asks().iter().any(|when| *when <= 3_000)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_larger_together_than_the_journal_may_be_are_sent_in_parts_at_once() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    client
+        .batch_execute(
+            "insert into event_outbox (aggregate_id, event_type, payload) \
+             select gen_random_uuid(), 'lesson.v1', to_jsonb(repeat('x', 100000)) \
+             from generate_series(1, 30)",
+        )
+        .await
+        .unwrap();
+    let keys = "poll = \"1 h\"\nbatch_bytes = \"8 MiB\"\n[journal]\nmax_bytes = \"2 MiB\"";
+    let mut home = relay("relay-1", &server, keys, &to_nats(&nats));
+    let process = home.start();
+    wait_for_sent(&client, 30, &process).await;
+    assert_once_each(&arrived(&nats).await, 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_is_marked_without_being_sent_again_and_the_log_counts_it() {
+    let (server, nats) = (database().await, broker().await);
+    let client = server.connect().await;
+    client.batch_execute(&rows(1, 5)).await.unwrap();
+    let mut home = relay("relay-1", &server, "poll = \"200 ms\"", &to_nats(&nats));
+    let mut process = home.start();
+    wait_for_sent(&client, 5, &process).await;
+    client
+        .batch_execute("update event_outbox set sent_at = null")
+        .await
+        .unwrap();
+    wait_for_sent(&client, 5, &process).await;
+    process.wait_for_log("rows that were sent before are marked, and not sent again rows=5");
+    assert_once_each(&arrived(&nats).await, 5);
+}

@@ -95,6 +95,11 @@ impl Refused {
         }
     }
 
+    /// Whether it is in mind.
+    pub(super) fn contains(&self, id: &Uuid) -> bool {
+        self.rows.contains_key(id)
+    }
+
     /// It was sent after all.
     pub(super) fn remove(&mut self, id: &Uuid) {
         self.rows.remove(id);

@@ -16,11 +16,9 @@ pub(super) struct Row {
     pub(super) payload: Option<String>,
     /// In microseconds since 1970.
     pub(super) occurred_at: Option<i64>,
-    /// Whether it is at no time at all.
+    /// Whether it is at no time that an event can have.
     pub(super) is_never: bool,
     pub(super) version: Option<i64>,
-    /// Whether no other relay keeps it.
-    pub(super) is_free: bool,
 }
 
 impl Row {
@@ -63,7 +61,6 @@ mod tests {
             occurred_at: Some(1_700_000_000_123_456),
             is_never: false,
             version: Some(2),
-            is_free: true,
         }
     }
 

@@ -23,6 +23,10 @@ pub const MAX_NAME_BYTES: usize = 63;
 const STATEMENT_LIMIT: Duration = Duration::from_secs(60);
 /// The salt of the advisory locks, so that they are not those of another program.
 const KEEP_SALT: i64 = 0x6564_6765_6f75_7462;
+/// What is set in the session for the server to find within a minute that a relay is gone whose machine
+/// lost its power: until then what it keeps is kept.
+const ALIVE: &str = "set tcp_keepalives_idle = 30; set tcp_keepalives_interval = 10; \
+                     set tcp_keepalives_count = 3; set tcp_user_timeout = 60000";
 /// What the names of the columns and the table are.
 const NAMES_HINT: &str = "`edge-outbox config sql --relay` shows the table and the grants that it needs; \
                           `table` and `[relay.columns]` say what yours are called, and `url` and \
@@ -87,6 +91,8 @@ pub(super) struct Taken<'a> {
     pub(super) rows: Vec<Row>,
     /// What can be said to be no event without having been read.
     pub(super) refused: Vec<(Uuid, String)>,
+    /// What another relay keeps.
+    pub(super) elsewhere: Vec<Uuid>,
     /// Whether there may be more rows.
     pub(super) more: bool,
     /// Time and id of the last one.
@@ -100,9 +106,17 @@ struct Statements {
     lock: String,
     lock_after: String,
     lock_these: String,
+    /// Places alone, without a look into the rows.
+    first: String,
+    first_after: String,
+    claim: &'static str,
     read: String,
+    /// Whether rows can be read, without fetching them.
+    probe: String,
     mark: String,
     may_mark: String,
+    unsent: String,
+    nameless: String,
 }
 
 /// A name as SQL has it, whatever it is.
@@ -133,36 +147,49 @@ impl Statements {
             sent_at,
         ]
         .map(|name| quoted(name));
-        let places = format!(
-            "select {id}, octet_length({payload}::text)::int8, {at}::text from {table} \
-             where {sent_at} is null"
-        );
+        let unsent = format!("from {table} where {sent_at} is null and {id} is not null");
+        // A row without a time comes last.
+        let place = format!("{id}, coalesce({at}, 'infinity')::text");
+        let places = format!("select {place}, octet_length({payload}::text)::int8 {unsent}");
+        let next = format!("and {id} <> all($1)");
+        let behind =
+            format!("{next} and (coalesce({at}, 'infinity'), {id}) > ($3::text::timestamptz, $4)");
         let order = format!("order by {at}, {id}");
+        let locked = format!("{order} limit $2 for update skip locked");
+        let is_sendable = format!("({at} >= '0001-01-01' and {at} < '9999-01-01')");
         Self {
             look: format!(
                 "select {id}, {aggregate_id}, {event_type}, {payload}, {at}, {version}, {sent_at} \
                  from {table}"
             ),
-            lock: format!("{places} and {id} <> all($1) {order} limit $2 for update skip locked"),
-            lock_after: format!(
-                "{places} and {id} <> all($1) and ({at}, {id}) > ($3::text::timestamptz, $4) \
-                 {order} limit $2 for update skip locked"
-            ),
-            lock_these: format!(
-                "{places} and {id} = any($1) {order} limit $2 for update skip locked"
-            ),
+            lock: format!("{places} {next} {locked}"),
+            lock_after: format!("{places} {behind} {locked}"),
+            lock_these: format!("{places} and {id} = any($1) {locked}"),
+            first: format!("select {place} {unsent} {next} {order} limit $2"),
+            first_after: format!("select {place} {unsent} {behind} {order} limit $2"),
+            claim: "select id from unnest($1) as id \
+                    where pg_try_advisory_xact_lock(hashtextextended(id::text, $2))",
             read: format!(
                 "select {id}, {aggregate_id}, {event_type}::text, {payload}::text, \
-                 case when isfinite({at}) then (extract(epoch from {at}) * 1000000)::int8 end, \
-                 {at} is not null and not isfinite({at}), {version}::int8, \
-                 pg_try_advisory_xact_lock(hashtextextended({id}::text, $2)) \
+                 case when {is_sendable} then (extract(epoch from {at}) * 1000000)::int8 end, \
+                 {at} is not null and not {is_sendable}, {version}::int8 \
                  from {table} where {id} = any($1) and {sent_at} is null {order}"
+            ),
+            probe: format!(
+                "select octet_length({event_type}::text), octet_length({payload}::text), \
+                 {aggregate_id}, {version}::int8, \
+                 case when {is_sendable} then (extract(epoch from {at}) * 1000000)::int8 end \
+                 from {table} where {id} = any($1) and {sent_at} is null"
             ),
             mark: format!(
                 "update {table} set {sent_at} = clock_timestamp() \
                  where {id} = any($1) and {sent_at} is null"
             ),
             may_mark: format!("update {table} set {sent_at} = {sent_at} where false"),
+            unsent: format!("select {id} {unsent} and {id} = any($1)"),
+            nameless: format!(
+                "select exists (select from {table} where {sent_at} is null and {id} is null)"
+            ),
         }
     }
 }
@@ -183,7 +210,7 @@ impl Session {
         let ready = format!(
             "set statement_timeout = {}; set idle_in_transaction_session_timeout = {}; \
              set client_min_messages = warning; set datestyle = 'ISO'; set timezone = 'UTC'; \
-             set default_transaction_isolation = 'read committed'; listen {}",
+             set default_transaction_isolation = 'read committed'; {ALIVE}; listen {}",
             STATEMENT_LIMIT.as_millis(),
             idle.as_millis(),
             quoted(&options.channel)
@@ -208,89 +235,57 @@ impl Session {
     ) -> Result<Taken<'_>, SinkError> {
         let statements = &self.statements;
         let tried = |error: Error| failed("taking rows", &error);
-        let mut transaction = self.connection.client.transaction().await.map_err(tried)?;
-        let limit = i64::try_from(options.batch).unwrap_or(i64::MAX);
-        let is_next = matches!(wanted, Wanted::Next { .. });
-        let savepoint = transaction.savepoint("rows").await.map_err(tried)?;
-        let found = match &wanted {
-            Wanted::Next {
-                except,
-                after: None,
-            } => {
-                let given = [(except as _, Type::UUID_ARRAY), (&limit as _, Type::INT8)];
-                savepoint.query_typed(&statements.lock, &given).await
-            }
-            Wanted::Next {
-                except,
-                after: Some((at, id)),
-            } => {
-                let given = [
-                    (except as _, Type::UUID_ARRAY),
-                    (&limit as _, Type::INT8),
-                    (at as _, Type::TEXT),
-                    (id as _, Type::UUID),
-                ];
-                savepoint.query_typed(&statements.lock_after, &given).await
-            }
-            Wanted::These(these) => {
-                let given = [(these as _, Type::UUID_ARRAY), (&limit as _, Type::INT8)];
-                savepoint.query_typed(&statements.lock_these, &given).await
-            }
-        };
-        let found = found.map_err(tried)?;
-        let (mut ids, mut refused, mut last) = (Vec::new(), Vec::new(), None);
-        let (mut bytes, mut seen) = (0, 0);
-        for row in &found {
-            let id: Uuid = row.try_get(0).map_err(tried)?;
-            let size: Option<i64> = row.try_get(1).map_err(tried)?;
-            let size = usize::try_from(size.unwrap_or_default()).unwrap_or(usize::MAX);
-            if size > max_payload {
-                // Not a byte of it is fetched.
-                let why = format!("its payload has {size} bytes, the limit is {max_payload}");
-                refused.push((id, why));
-            } else {
-                bytes += size;
-                if bytes > options.batch_bytes && !ids.is_empty() {
-                    break;
-                }
-                ids.push(id);
-            }
-            seen += 1;
-            let at: Option<String> = row.try_get(2).map_err(tried)?;
-            last = at.filter(|_| is_next).map(|at| (at, id));
-        }
-        let is_cut = seen < found.len();
-        if is_cut {
-            // Others may have the rest.
-            savepoint.rollback().await.map_err(tried)?;
-            let count = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-            let given = [(&ids as _, Type::UUID_ARRAY), (&count as _, Type::INT8)];
-            let locked = transaction
-                .query_typed(&statements.lock_these, &given)
-                .await;
-            let locked = locked.map_err(tried)?;
-            let locked = locked.iter().map(|row| row.try_get(0));
-            ids = locked.collect::<Result<_, _>>().map_err(tried)?;
-        } else {
-            savepoint.commit().await.map_err(tried)?;
-        }
-        let mut rows = Vec::with_capacity(ids.len());
-        if !ids.is_empty() {
-            let given = [(&ids as _, Type::UUID_ARRAY), (&KEEP_SALT as _, Type::INT8)];
-            let answer = transaction.query_typed(&statements.read, &given).await;
-            for row in answer.map_err(tried)? {
-                rows.push(read(&row).map_err(tried)?);
-            }
-        }
-        let more = is_cut || found.len() >= options.batch;
-        Ok(Taken {
+        let transaction = self.connection.client.transaction().await.map_err(tried)?;
+        let mut taken = Taken {
             transaction,
             statements,
-            rows,
-            refused,
-            more: more && is_next,
-            last,
-        })
+            rows: Vec::new(),
+            refused: Vec::new(),
+            elsewhere: Vec::new(),
+            more: false,
+            last: None,
+        };
+        let limits = Limits {
+            rows: options.batch,
+            bytes: options.batch_bytes,
+            payload: max_payload,
+        };
+        let Err(error) = taken.fill(&wanted, &limits).await else {
+            return Ok(taken);
+        };
+        let is_of_a_row = error.code().is_some_and(|it| {
+            // Data that do not fit, and what is beyond the server's limits.
+            matches!(it.code().get(..2), Some("22" | "54"))
+        });
+        if !is_of_a_row {
+            return Err(tried(error));
+        }
+        taken.blame(&wanted, &limits).await.map_err(tried)?;
+        if taken.refused.is_empty() {
+            return Err(tried(error));
+        }
+        Ok(taken)
+    }
+
+    /// Those of these rows that are unsent, whoever has them locked.
+    pub(super) async fn unsent(&self, rows: &[Uuid]) -> Result<Vec<Uuid>, SinkError> {
+        let rows = rows.to_vec();
+        let given = [(&rows as _, Type::UUID_ARRAY)];
+        let client = &self.connection.client;
+        let found = client.query_typed(&self.statements.unsent, &given).await;
+        let ids = found.and_then(|found| found.iter().map(|row| row.try_get(0)).collect());
+        ids.map_err(|error| failed("looking at rows", &error))
+    }
+
+    /// Whether there is an unsent row without an id.
+    pub(super) async fn has_nameless(&self) -> Result<bool, SinkError> {
+        let client = &self.connection.client;
+        let found = client.query_typed(&self.statements.nameless, &[]).await;
+        let any = found.and_then(|found| match found.first() {
+            Some(row) => row.try_get(0),
+            None => Ok(false),
+        });
+        any.map_err(|error| failed("looking at rows", &error))
     }
 
     /// Keeps these rows from other relays until [`Self::let_go`], as far as none has them.
@@ -298,17 +293,134 @@ impl Session {
         keep(&self.connection.client, rows).await
     }
 
-    /// Keeps no rows any more.
-    pub(super) async fn let_go(&self) -> Result<(), SinkError> {
+    /// Keeps no rows any more but these.
+    pub(super) async fn let_go_but(&self, rows: &[Uuid]) -> Result<(), SinkError> {
         let client = &self.connection.client;
         let done = client
             .batch_execute("select pg_advisory_unlock_all()")
             .await;
-        done.map_err(|error| failed("letting go of rows", &error))
+        done.map_err(|error| failed("letting go of rows", &error))?;
+        keep(client, rows).await
+    }
+}
+
+/// How much is taken at a time.
+struct Limits {
+    rows: usize,
+    bytes: usize,
+    /// Bytes of one payload.
+    payload: usize,
+}
+
+impl Limits {
+    fn rows(&self) -> i64 {
+        i64::try_from(self.rows).unwrap_or(i64::MAX)
     }
 }
 
 impl Taken<'_> {
+    /// Locks rows and reads them. Only what is read stays locked: whatever is found to be too much, or
+    /// to be kept by another relay, is let go of, for its relay may be about to mark it.
+    async fn fill(&mut self, wanted: &Wanted, limits: &Limits) -> Result<(), Error> {
+        let is_next = matches!(wanted, Wanted::Next { .. });
+        let mut these: Option<Vec<Uuid>> = None;
+        let ids = loop {
+            let savepoint = self.transaction.savepoint("rows").await?;
+            let found = match &these {
+                Some(these) => lock(&savepoint, self.statements, these, limits).await?,
+                None => find(&savepoint, self.statements, wanted, limits, true).await?,
+            };
+            let (mut ids, mut bytes, mut seen) = (Vec::new(), 0, 0);
+            for row in &found {
+                let id: Uuid = row.try_get(0)?;
+                let size: Option<i64> = row.try_get(2)?;
+                let size = usize::try_from(size.unwrap_or_default()).unwrap_or(usize::MAX);
+                if size > limits.payload {
+                    // Not a byte of it is fetched.
+                    let most = limits.payload;
+                    let why = format!("its payload has {size} bytes, the limit is {most}");
+                    self.refused.push((id, why));
+                } else {
+                    bytes += size;
+                    if bytes > limits.bytes && !ids.is_empty() {
+                        break;
+                    }
+                    ids.push(id);
+                }
+                seen += 1;
+                if is_next && these.is_none() {
+                    self.last = Some((row.try_get(1)?, id));
+                }
+            }
+            let is_cut = seen < found.len();
+            self.more |= is_next && (is_cut || found.len() >= limits.rows);
+            let given = [(&ids as _, Type::UUID_ARRAY), (&KEEP_SALT as _, Type::INT8)];
+            let claimed = savepoint.query_typed(self.statements.claim, &given).await?;
+            let claimed = claimed.iter().map(|row| row.try_get(0));
+            let claimed: Vec<Uuid> = claimed.collect::<Result<_, _>>()?;
+            if !is_cut && claimed.len() == ids.len() {
+                savepoint.commit().await?;
+                break ids;
+            }
+            savepoint.rollback().await?;
+            ids.retain(|id| !claimed.contains(id));
+            self.elsewhere.append(&mut ids);
+            if claimed.is_empty() {
+                return Ok(());
+            }
+            these = Some(claimed);
+        };
+        if !ids.is_empty() {
+            let given = [(&ids as _, Type::UUID_ARRAY)];
+            let answer = self.transaction.query_typed(&self.statements.read, &given);
+            let rows = answer.await?;
+            self.rows = rows.iter().map(read).collect::<Result<_, _>>()?;
+        }
+        Ok(())
+    }
+
+    /// After a failure that was a row's: finds whose by reading them one by one, refuses those, and
+    /// takes none.
+    async fn blame(&mut self, wanted: &Wanted, limits: &Limits) -> Result<(), Error> {
+        // Out of the transaction that failed.
+        self.transaction.batch_execute("rollback; begin").await?;
+        self.rows.clear();
+        self.refused.clear();
+        self.elsewhere.clear();
+        let places: Vec<(Uuid, Option<String>)> = match wanted {
+            Wanted::These(these) => these.iter().map(|id| (*id, None)).collect(),
+            Wanted::Next { .. } => {
+                let found = find(&self.transaction, self.statements, wanted, limits, false).await?;
+                let places = found
+                    .iter()
+                    .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+                places.collect::<Result<_, Error>>()?
+            }
+        };
+        for (id, at) in places {
+            let one = self.transaction.savepoint("row").await?;
+            let given = [(&vec![id] as _, Type::UUID_ARRAY)];
+            let Err(error) = one.query_typed(&self.statements.probe, &given).await else {
+                one.commit().await?;
+                continue;
+            };
+            let Some(server) = error.as_db_error() else {
+                return Err(error);
+            };
+            self.refused
+                .push((id, format!("the server says {}", said(server))));
+            one.rollback().await?;
+            self.more |= at.is_some();
+            self.last = at.map(|at| (at, id));
+        }
+        Ok(())
+    }
+
+    /// Keeps these rows from other relays, longer than the transaction.
+    pub(super) async fn keep(&self, rows: &[Uuid]) -> Result<(), SinkError> {
+        keep(self.transaction.client(), rows).await
+    }
+
     /// Marks these as sent, and ends the transaction.
     pub(super) async fn mark(self, sent: &[Uuid]) -> Result<(), SinkError> {
         let tried = |error: Error| failed("marking rows as sent", &error);
@@ -343,7 +455,51 @@ impl Taken<'_> {
     }
 }
 
+/// The rows that are wanted, in their order; `locked`, and with their sizes, or as they are.
+async fn find(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    wanted: &Wanted,
+    limits: &Limits,
+    locked: bool,
+) -> Result<Vec<tokio_postgres::Row>, Error> {
+    let (except, after) = match wanted {
+        Wanted::Next { except, after } => (except, after),
+        Wanted::These(these) => return lock(transaction, statements, these, limits).await,
+    };
+    let limit = limits.rows();
+    let given = [(except as _, Type::UUID_ARRAY), (&limit as _, Type::INT8)];
+    let (first, behind) = if locked {
+        (&statements.lock, &statements.lock_after)
+    } else {
+        (&statements.first, &statements.first_after)
+    };
+    let Some((at, id)) = after else {
+        return transaction.query_typed(first, &given).await;
+    };
+    let [except, limit] = given;
+    let given = [except, limit, (at as _, Type::TEXT), (id as _, Type::UUID)];
+    transaction.query_typed(behind, &given).await
+}
+
+/// Those of these rows that are unsent and not locked by others, locked, with their sizes.
+async fn lock(
+    transaction: &Transaction<'_>,
+    statements: &Statements,
+    these: &Vec<Uuid>,
+    limits: &Limits,
+) -> Result<Vec<tokio_postgres::Row>, Error> {
+    let limit = limits.rows();
+    let given = [(these as _, Type::UUID_ARRAY), (&limit as _, Type::INT8)];
+    transaction
+        .query_typed(&statements.lock_these, &given)
+        .await
+}
+
 async fn keep(client: &Client, rows: &[Uuid]) -> Result<(), SinkError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let rows = rows.to_vec();
     let kept = client
         .query_typed(
@@ -387,7 +543,6 @@ fn read(row: &tokio_postgres::Row) -> Result<Row, Error> {
         occurred_at: row.try_get(4)?,
         is_never: row.try_get(5)?,
         version: row.try_get(6)?,
-        is_free: row.try_get(7)?,
     })
 }
 
