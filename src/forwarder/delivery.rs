@@ -753,7 +753,7 @@ impl Delivery {
     /// It takes its turn like every other: with room at the client, and as the rate allows.
     fn send_late(&mut self, max_in_flight: usize, now: Duration) -> Option<Effect> {
         self.late.wake(now);
-        let has_room = self.window.count(Standing::InFlight) < max_in_flight;
+        let has_room = self.in_flight() < max_in_flight;
         let may_go = self.late.is_due() && has_room;
         if !may_go || (self.has_rate() && !self.may_hand_over(now)) {
             return None;
@@ -774,8 +774,7 @@ impl Delivery {
     }
 
     fn next_run(&mut self, max_in_flight: usize, now: Duration) -> Option<Effect> {
-        let beside = self.late.in_flight() + self.again_in_flight;
-        let in_flight = self.window.count(Standing::InFlight) + beside;
+        let in_flight = self.in_flight();
         let room = if self.terms.strict_order {
             // What was resolved has left the front, so anything due or new but there has to wait.
             let front = self.window.standing(self.acked().next());
@@ -844,6 +843,12 @@ impl Delivery {
         self.caught_up = caught_up;
         self.journal_busy = true;
         Some(Effect::CaughtUp(caught_up))
+    }
+
+    /// How many parcels the session has not answered for: the window's, and what goes beside it.
+    fn in_flight(&self) -> usize {
+        let beside = self.late.in_flight() + self.again_in_flight;
+        self.window.count(Standing::InFlight) + beside
     }
 
     /// Where the window ends.

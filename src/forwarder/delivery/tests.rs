@@ -972,3 +972,42 @@ fn by_a_rate_what_a_hub_misses_and_what_is_new_take_turns() {
     assert_eq!(repeats[..8], in_turn);
     assert_eq!(repeats[8..], [true; 4]);
 }
+
+#[test]
+fn a_dead_letter_finds_no_room_where_what_a_hub_misses_has_taken_it() {
+    let (mut world, poison) = world_with_a_dead_letter(TERMS);
+    world.moods.clear();
+    world.max_in_flight = 4;
+    world.lose(Breakage::Retry);
+    world.run_out();
+    world.retry(poison);
+    world.append(8);
+    world.notify();
+    let (now, core) = (world.now, &mut world.core);
+    core.send_again(SeqRange::new(Seq::new(4), Seq::new(9)).unwrap());
+    let (mut on_the_way, mut most) = (VecDeque::new(), 0);
+    let mut wants_claim = false;
+    while core.has_late() || core.is_sending_again() || core.acked() < world.tail {
+        match core.next(now) {
+            Some(Effect::Send { run, .. }) => {
+                on_the_way.extend((run.first().get()..=run.last().get()).map(Seq::new));
+                core.handed_over(1, now);
+            }
+            Some(Effect::Late(LateEffect::Send(seq))) => {
+                on_the_way.push_back(seq);
+                core.late_handed_over(1, now);
+            }
+            Some(Effect::Late(LateEffect::Claim { .. })) => wants_claim = true,
+            Some(Effect::Late(LateEffect::Settle { .. })) => core.late_settled(None),
+            Some(Effect::Claim(upto)) => core.claimed(upto),
+            Some(Effect::CaughtUp(_)) => core.told(),
+            Some(_) => {}
+            // The journal answers once the client has all that it bears.
+            None if std::mem::take(&mut wants_claim) => core.late_claimed(true),
+            None => core.stored(on_the_way.pop_front().unwrap(), Position(1_000)),
+        }
+        most = most.max(on_the_way.len());
+        assert!(most <= world.max_in_flight, "more than the client bears");
+    }
+    assert_eq!(most, world.max_in_flight);
+}
