@@ -174,6 +174,12 @@ impl Account {
         self.life
     }
 
+    /// A later life is about to begin, and what becomes of that may stay unknown: from now on no
+    /// earlier one counts, and this one begins when it is heard again.
+    pub(super) const fn doubt(&mut self, life: u64) {
+        self.life = Some(life.saturating_sub(1));
+    }
+
     /// Takes in a receipt that a pinned key signed for this device.
     pub(super) fn take<E>(
         &mut self,

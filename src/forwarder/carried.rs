@@ -243,11 +243,8 @@ async fn count(
                 receipt.epoch
             ));
             if current {
-                // Beyond our end nothing says where the histories part.
-                let from = match seq > tail {
-                    true => known.confirmed().next(),
-                    false => seq,
-                };
+                // The histories may have parted long before.
+                let from = seq.min(known.confirmed().next());
                 handle.foreign(from, digest).await?;
             }
         }

@@ -171,9 +171,9 @@ impl Receipts {
                     receipt.epoch
                 ));
                 if current {
-                    // Beyond our end nothing says where the histories part, so what has not left
-                    // is not to leave in this epoch.
-                    let from = if seq > tail { acked.next() } else { seq };
+                    // The histories may have parted long before, so what has not left is not to
+                    // leave in this epoch.
+                    let from = seq.min(acked.next());
                     self.handle.foreign(from, digest).await?;
                 }
             }
@@ -194,6 +194,8 @@ impl Receipts {
         }
         if self.status.confirms {
             if let (true, Some(life)) = (new_life, account.life()) {
+                // Where it fails it may be durable all the same.
+                self.account.doubt(life);
                 self.handle.begin_life(life).await?;
             }
             if account.confirmed() != self.account.confirmed() {

@@ -456,6 +456,8 @@ impl<S: Storage> Core<S> {
                 sink: name.as_str(),
                 range,
                 reason,
+                kept_for_hub: start == Start::Now
+                    && self.is_kept_for_hub(staging, name, &[]).unwrap_or(true),
             };
             staging.add_ledger(&LedgerEvent::SinkSkipped(skipped), &mut self.entropy);
         }

@@ -233,6 +233,27 @@ fn what_a_recovery_has_lost_holds_up_nothing() {
 }
 
 #[test]
+fn a_life_whose_beginning_is_in_doubt_ends_the_one_before() {
+    let journal = Journal::of(&[(1, 100)]);
+    let mut account = account();
+    assert_eq!(
+        journal.take(&mut account, &receipt(1, 1, 40, &[]), 100, 0),
+        COUNTED
+    );
+    account.doubt(9);
+    let of_old = receipt(1, 2, 90, &[]);
+    assert_eq!(journal.take(&mut account, &of_old, 100, 1), Taken::Nothing);
+    assert_eq!(account.confirmed(), seq(40));
+    let of_new = Receipt {
+        hub: hub(9),
+        ..receipt(1, 3, 10, &[])
+    };
+    let new_life = Taken::Counted { new_life: true };
+    assert_eq!(journal.take(&mut account, &of_new, 100, 2), new_life);
+    assert_eq!((account.confirmed(), account.life()), (seq(10), Some(9)));
+}
+
+#[test]
 fn a_later_life_goes_back_to_what_is_trimmed_and_an_earlier_one_never_counts_again() {
     let mut journal = Journal::of(&[(1, 100)]);
     let mut account = account();

@@ -63,11 +63,15 @@ impl<S: Storage> Core<S> {
         if count >= MAX_DEAD_LETTERS {
             self.discard_oldest(staging, name).map_err(in_journal)?;
         }
+        let kept_for_hub = self
+            .is_kept_for_hub(staging, name, &[seq])
+            .map_err(in_journal)?;
         let event = EventRejected {
             sink: name.as_str(),
             seq,
             digest,
             reason: code,
+            kept_for_hub,
         };
         staging.add_ledger(&LedgerEvent::EventRejected(event), &mut self.entropy);
         staging.dead_letters.push(LetterChange {
@@ -249,6 +253,8 @@ impl<S: Storage> Core<S> {
                 sink: name.as_str(),
                 seqs,
                 reason,
+                // What cannot be read closes no gap.
+                kept_for_hub: self.is_kept_for_hub(staging, name, seqs).unwrap_or(true),
             };
             staging.add_ledger(&LedgerEvent::DeadLettersDiscarded(event), &mut self.entropy);
         }
@@ -313,7 +319,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// The dead letter as it is with what is staged.
-    fn letter(
+    pub(super) fn letter(
         &self,
         staging: &Staging,
         name: &SinkName,

@@ -73,6 +73,37 @@ impl<S: Storage> Core<S> {
         staging.lives.push((name.clone(), life));
     }
 
+    /// Whether another sink than this one keeps something until the hub says that it has it: one
+    /// that trimming waits for and that has not rejected all of these. An event that only one sink
+    /// does not get is then no loss to the hub.
+    pub(super) fn is_kept_for_hub(
+        &self,
+        staging: &Staging,
+        name: &SinkName,
+        rejected: &[Seq],
+    ) -> Result<bool, Fault> {
+        for (other, cursor) in &staging.cursors {
+            let by_receipts = match self.sinks.get(other) {
+                _ if other == name || !cursor.required => false,
+                Some(attachment) => attachment.receipts.is_some(),
+                // Its turn has not come yet.
+                None => self.life_of(other)?.is_some(),
+            };
+            if !by_receipts {
+                continue;
+            }
+            if rejected.is_empty() {
+                return Ok(true);
+            }
+            for seq in rejected {
+                if self.letter(staging, other, *seq)?.is_none() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     /// Says in the ledger that the hub will not get these from this sink: they are trimmed.
     pub(in crate::journal) fn skip_trimmed(
         &mut self,
@@ -86,6 +117,7 @@ impl<S: Storage> Core<S> {
                 sink: name.as_str(),
                 range,
                 reason: SkipReason::Trimmed,
+                kept_for_hub: false,
             };
             staging.add_ledger(&LedgerEvent::SinkSkipped(skipped), &mut self.entropy);
         }

@@ -264,3 +264,79 @@ fn a_power_cut_at_every_call_leaves_nothing_trimmed_that_no_receipt_covers() {
     }
     assert!(lives.iter().all(|count| *count > 10), "{lives:?}");
 }
+
+/// What the newest event says.
+fn newest(core: &Core<FaultyStorage>) -> String {
+    let reader = Reader::new(core.store().clone());
+    let batch = reader.batch(core.tail(), 1, usize::MAX).unwrap();
+    let record = batch.records().next().unwrap().unwrap();
+    String::from_utf8(record.private.unwrap().payload.to_vec()).unwrap()
+}
+
+#[test]
+fn what_one_sink_does_not_get_is_no_loss_to_the_hub_while_another_keeps_it_for_it() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    let (lab, late) = (
+        SinkName::new("lab").unwrap(),
+        SinkName::new("late").unwrap(),
+    );
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &lab, wanted(true, WINDOW));
+    core.commit(staging).unwrap();
+    append_some(&mut core, 20);
+    let reject = |core: &mut Core<FaultyStorage>, name: &SinkName, seq: u64| {
+        let mut staging = core.stage(stamp());
+        core.reject(&mut staging, name, Seq::new(seq), "constraint")
+            .unwrap();
+        core.commit(staging).unwrap();
+        newest(core)
+    };
+    let kept = r#""kept_for_hub":true"#;
+    // Alone it says what the hub will not get.
+    assert!(!reject(&mut core, &lab, 5).contains(kept));
+    attach(&mut core).unwrap();
+    assert!(reject(&mut core, &lab, 6).contains(kept));
+    let mut staging = core.stage(stamp());
+    let start = Start::Now;
+    core.register(
+        &mut staging,
+        &late,
+        Wanted {
+            start,
+            ..wanted(true, WINDOW)
+        },
+    );
+    core.commit(staging).unwrap();
+    let said = newest(&core);
+    assert!(said.contains("start_now") && said.contains(kept), "{said}");
+    // The last one that could bring it gives it up.
+    let said = reject(&mut core, &nats(), 6);
+    assert!(
+        said.contains(r#""sink":"nats""#) && !said.contains(kept),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_has_not_left_of_this_epoch_is_taken_back_also_where_older_epochs_wait() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    attach(&mut core).unwrap();
+    append_some(&mut core, 5);
+    let reason = crate::ledger::EpochReason::RolledBack;
+    let beyond = core.tail().next();
+    assert!(!core.begin_epoch(reason, beyond, stamp()).unwrap());
+    let started = core.tail();
+    append_some(&mut core, 5);
+    assert!(core.begin_epoch(reason, Seq::new(3), stamp()).unwrap());
+    // Five events left their places, and stand behind the start of the epoch after.
+    let reader = Reader::new(core.store().clone());
+    let batch = reader.batch(started.next(), 10, usize::MAX).unwrap();
+    let seqs: Vec<u64> = batch
+        .records()
+        .map(|record| record.unwrap().statement.seq.get())
+        .collect();
+    let first = started.get() + 6;
+    assert_eq!(seqs, (first..first + 6).collect::<Vec<_>>());
+}
