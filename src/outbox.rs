@@ -109,9 +109,9 @@ pub enum TransactError<E> {
     /// A write failed under the commit: it may be there or not.
     #[error("the write failed, so the outcome is unknown")]
     OutcomeUnknown,
-    /// The journal is being reopened after a failed write. The closure did not run, or what it
+    /// The journal is being reopened after a failed read or write. The closure did not run, or what it
     /// wrote is gone.
-    #[error("the journal is being reopened after a failed write")]
+    #[error("the journal is being reopened after a failed read or write")]
     Unavailable,
     /// The outbox is closed. The closure did not run.
     #[error("the outbox is closed")]

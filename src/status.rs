@@ -53,7 +53,7 @@ pub struct JournalStatus {
     pub state: JournalState,
     /// Durable commits since the start of the process.
     pub commits: u64,
-    /// Times the journal had to be reopened after a failed write, since the start of the process.
+    /// Times the journal had to be reopened after a failed read or write, since the start of the process.
     pub reopened: u64,
     /// Events that were given up to make room, before every required sink had them, since the
     /// start of the process. The loss ledger says which, and those before.
@@ -281,7 +281,7 @@ impl fmt::Display for JournalState {
         f.write_str(match self {
             Self::Open => "takes events",
             Self::Full => "full",
-            Self::Reopening => "being reopened after a failed write",
+            Self::Reopening => "being reopened after a failed read or write",
             Self::Closed => "closed",
         })
     }

@@ -3,7 +3,7 @@
 //!
 //! It counts as alive while the thread that writes the journal answers: a process whose listeners
 //! still accept while nothing becomes durable any more has to be restarted. A journal that is being
-//! reopened after a failed write answers, for a restart would not mend the disk.
+//! reopened after a failed read or write answers, for a restart would not mend the disk.
 
 use std::{
     convert::Infallible,

@@ -115,6 +115,10 @@ impl Task {
         if let RejectError::Journal(damage @ ReadError::Damaged { .. }) = &error {
             self.handle.outbox().note_damage(&damage.to_string());
         }
+        if let RejectError::Journal(ReadError::Io(_)) = &error {
+            // Where nothing else asks for the writer, it is to find out.
+            self.handle.tell_noted();
+        }
         self.fail(&journal_trouble(error)?);
         Ok(())
     }

@@ -184,7 +184,7 @@ fn write_journal(page: &mut Page, status: &Status, meter: &Meter, dir: &Path) {
     .sample(&[], meter.syncs.get());
     page.counter(
         "edge_outbox_journal_reopened",
-        "Times that the journal was opened anew after a failed write.",
+        "Times that the journal was opened anew after a failed read or write.",
     )
     .sample(&[], journal.reopened);
 }

@@ -81,9 +81,9 @@ pub enum AppendError {
     /// id.
     #[error("the write failed, so the outcome is unknown; a retry with the same id is safe")]
     OutcomeUnknown,
-    /// The journal is being reopened after a failed write, or the event that is known under the
+    /// The journal is being reopened after a failed read or write, or the event that is known under the
     /// same id could not be read just now. Nothing was taken.
-    #[error("the journal is being reopened after a failed write")]
+    #[error("the journal is being reopened after a failed read or write")]
     Unavailable,
     /// The outbox is closed. Nothing was taken.
     #[error("the outbox is closed")]
@@ -126,8 +126,8 @@ impl AppendError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The journal is being reopened after a failed write.
-    #[error("the journal is being reopened after a failed write")]
+    /// The journal is being reopened after a failed read or write.
+    #[error("the journal is being reopened after a failed read or write")]
     Unavailable,
     /// What is stored does not decode or does not match its checksum.
     #[error("the journal is damaged at seq {seq}: {what}")]
@@ -282,7 +282,7 @@ pub(crate) enum Fault {
     Newer(u8),
     #[error("signed by key {journal}, and the key given is {given}")]
     OtherKey { journal: KeyId, given: KeyId },
-    #[error("the journal is being reopened after a failed write")]
+    #[error("the journal is being reopened after a failed read or write")]
     Unavailable,
 }
 

@@ -4,8 +4,9 @@
 //! short reads. That is what makes closing, reopening and compacting possible at any time.
 
 use std::{
+    io,
     path::Path,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering},
     time::Instant,
 };
 
@@ -49,6 +50,9 @@ pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("ed
 #[derive(Clone)]
 pub(crate) struct Store {
     slot: Arc<RwLock<Option<Database>>>,
+    /// The first read that the disk failed, since the database was opened. redb reads nothing from the
+    /// disk after it.
+    failed_read: Arc<Mutex<Option<io::Error>>>,
     meter: Arc<Meter>,
     growth: Growth,
     holes: Arc<Holes>,
@@ -62,6 +66,7 @@ impl Store {
     pub(super) fn new(cache_bytes: usize, dir: Option<Arc<Path>>) -> Self {
         Self {
             slot: Arc::default(),
+            failed_read: Arc::default(),
             meter: Arc::default(),
             growth: Growth::default(),
             holes: Arc::default(),
@@ -121,6 +126,7 @@ impl Store {
 
     /// Lets readers and the writer at the database.
     pub(super) fn show(&self, database: Database) {
+        *self.failed_read() = None;
         *self.slot.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
     }
 
@@ -176,7 +182,28 @@ impl Store {
     ) -> Result<T, Fault> {
         let slot = self.slot();
         let database = slot.as_ref().ok_or(Fault::Unavailable)?;
-        guarded_in(self.dir(), || read(&database.begin_read().map_err(fault)?))
+        let read = guarded_in(self.dir(), || read(&database.begin_read().map_err(fault)?));
+        if let Err(Fault::Io(error)) = &read {
+            let error = || io::Error::new(error.kind(), error.to_string());
+            self.failed_read().get_or_insert_with(error);
+        }
+        read
+    }
+
+    /// Whether the disk failed a read, so that the journal has to be opened afresh.
+    pub(super) fn is_unread(&self) -> bool {
+        self.failed_read().is_some()
+    }
+
+    /// That read's error, once.
+    pub(super) fn take_failed_read(&self) -> Option<io::Error> {
+        self.failed_read().take()
+    }
+
+    fn failed_read(&self) -> MutexGuard<'_, Option<io::Error>> {
+        self.failed_read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One durable commit: when this returns `Ok`, a power cut cannot take it back. Dropped

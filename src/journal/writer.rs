@@ -25,7 +25,7 @@ use self::{
     command::News,
     erasing::Erasing,
     shown::absent_sink,
-    trouble::{Health, Trouble, WELL_AFTER},
+    trouble::{Health, Reread, Trouble, WELL_AFTER},
     waiting::Waiting,
 };
 pub(crate) use self::{
@@ -83,6 +83,7 @@ pub(crate) struct Writer<S, C> {
     intake: Intake,
     health: Health,
     trouble: Option<Trouble>,
+    reread: Reread,
     /// When the oldest progress that is not durable was noted.
     noted_since: Option<Instant>,
     reopened: u64,
@@ -115,6 +116,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             board,
             health: Health::Open,
             trouble: None,
+            reread: Reread::default(),
             noted_since: None,
             reopened: 0,
             full_at: None,
@@ -184,7 +186,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 let over_since = self.trouble.as_ref().and_then(|trouble| trouble.over_since);
                 let well = over_since.map(|since| since + WELL_AFTER);
                 let erasing = self.next_erasing();
-                let others = [well, erasing, self.look_again, self.quiet_at];
+                let reread = self.reread_at();
+                let others = [well, erasing, reread, self.look_again, self.quiet_at];
                 alone.into_iter().chain(others.into_iter().flatten()).min()
             }
         }
@@ -192,6 +195,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
 
     /// Takes this command and whatever waits behind it into one commit; true when closing.
     fn serve(&mut self, command: Command, waiting: &mut Vec<Waiting>) -> bool {
+        self.reopen_unread();
         self.try_reopen();
         self.end_trouble(WELL_AFTER);
         self.look_again_at_disk();

@@ -129,7 +129,7 @@ impl SinkHandle {
         }
     }
 
-    fn tell_noted(&self) {
+    pub(crate) fn tell_noted(&self) {
         // A full queue means that the writer is about to look anyway.
         drop(self.outbox.shared.commands.try_send(Command::Noted));
     }

@@ -492,6 +492,43 @@ fn after_a_call_that_fails_the_writer_goes_on() {
     }
 }
 
+/// A read fails once, after which redb reads nothing more, and nobody appends: whoever could not read has the
+/// writer open the journal afresh.
+#[test]
+fn a_read_that_failed_is_mended_without_a_write() {
+    let (storage, mut core) = fresh();
+    let payload = format!("\"{}\"", "x".repeat(2_000));
+    let mut staging = core.stage(stamp());
+    for number in 1..=200 {
+        let one = vec![sealed(number, &payload)];
+        core.append(&mut staging, one).unwrap();
+    }
+    core.commit(staging).unwrap();
+    drop(core);
+    // Hardly anything of it is in memory.
+    let cache = 16 << 10;
+    let seed = entropy(2);
+    let core = Core::open(storage.clone(), identity(), LIMITS, cache, seed, stamp()).unwrap();
+    let reader = Reader::new(core.store().clone());
+    let read = || reader.batch(Seq::FIRST, 1, usize::MAX);
+    let (commands, writer) = serving(core);
+    storage.fail_after(1, storage::Fault::Once);
+    assert!(read().is_err());
+    storage.mend();
+    assert!(
+        read().is_err(),
+        "redb reads on, and all of this is needless"
+    );
+    assert!(commands.blocking_send(Command::Noted).is_ok());
+    let begin = Instant::now();
+    while let Err(error) = read() {
+        assert!(begin.elapsed() < Duration::from_secs(5), "{error}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    drop(commands);
+    writer.join().unwrap();
+}
+
 /// Nothing should make the writer panic; where something does, nobody takes it for alive.
 #[test]
 fn a_writer_that_panics_closes_the_journal() {

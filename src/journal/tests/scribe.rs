@@ -489,6 +489,11 @@ impl Scribe {
         self.core.reopen(stamp).map_err(not_damaged).is_ok()
     }
 
+    /// Whether the disk failed a read, so that the journal has to be reopened.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.core.store().is_unread()
+    }
+
     /// The process ends as it should.
     pub(crate) fn close(self) {
         self.core.store().close();

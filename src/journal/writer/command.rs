@@ -30,7 +30,7 @@ pub struct Horizon {
     pub claimed: Seq,
     /// The dead letter that the sink is to be sent again next.
     pub retry: Option<Retry>,
-    /// Whether the journal can be read; false while it is being reopened after a failed write.
+    /// Whether the journal can be read; false while it is being reopened after a failed read or write.
     pub available: bool,
     /// How often something was erased since the outbox was opened: what was read before the last
     /// time may hold what is held no longer.

@@ -12,6 +12,11 @@ use crate::{clock::Clock, lasted::Lasted};
 const REOPEN_FIRST: Duration = Duration::from_millis(100);
 const REOPEN_MOST: Duration = Duration::from_secs(5);
 
+/// Between times that the journal is reopened because it could not be read, at first and at most: a bad
+/// block stays bad, and each time takes a commit.
+const REREAD_FIRST: Duration = Duration::from_secs(1);
+const REREAD_MOST: Duration = Duration::from_secs(60);
+
 /// A journal that could be written to for so long after it was reopened is well again. Before, the
 /// next failure is the same trouble: a full disk takes a small commit and refuses the large ones.
 pub(super) const WELL_AFTER: Duration = Duration::from_secs(5);
@@ -35,9 +40,62 @@ pub(super) struct Trouble {
     committed_before: u64,
 }
 
+/// When the journal may be reopened because it could not be read.
+pub(super) struct Reread {
+    not_before: Instant,
+    pause: Duration,
+}
+
+impl Default for Reread {
+    fn default() -> Self {
+        Self {
+            not_before: Instant::now(),
+            pause: REREAD_FIRST,
+        }
+    }
+}
+
+impl Reread {
+    fn next(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.not_before) > REREAD_MOST {
+            self.pause = REREAD_FIRST;
+        }
+        self.not_before = now + self.pause;
+        self.pause = (self.pause * 2).min(REREAD_MOST);
+    }
+}
+
 impl<S: Storage, C: Clock> Writer<S, C> {
+    /// When the journal is to be reopened because it could not be read.
+    pub(super) fn reread_at(&self) -> Option<Instant> {
+        let is_unread = self.core.store().is_unread();
+        is_unread.then_some(self.reread.not_before)
+    }
+
+    /// Opens the journal afresh where somebody could not read it and that is due: after such a failure redb
+    /// reads nothing more, and where nothing is appended no write would find out.
+    pub(super) fn reopen_unread(&mut self) {
+        let now = Instant::now();
+        if matches!(self.health, Health::Broken { .. })
+            || self.reread_at().is_none_or(|at| now < at)
+        {
+            return;
+        }
+        if let Some(error) = self.core.store().take_failed_read() {
+            self.reread.next(now);
+            self.failed(
+                &Fault::Io(error),
+                "the journal could not be read; reopening it",
+            );
+        }
+    }
+
     /// A write failed: says so once, and opens the journal afresh.
     pub(super) fn broken(&mut self, fault: &Fault) {
+        self.failed(fault, "a write to the journal failed; reopening it");
+    }
+
+    fn failed(&mut self, fault: &Fault, what: &str) {
         self.note_damage(fault);
         if let Some(guard) = &mut self.guard {
             guard.write_failed(fault);
@@ -45,7 +103,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         match &mut self.trouble {
             Some(trouble) => trouble.over_since = None,
             None => {
-                tracing::error!(%fault, "a write to the journal failed; reopening it");
+                tracing::error!(%fault, "{what}");
                 self.trouble = Some(Trouble {
                     since: Instant::now(),
                     over_since: None,

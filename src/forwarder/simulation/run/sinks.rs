@@ -186,6 +186,10 @@ impl Run {
     /// One step of a sink: of its task, of the line, or of the other side. False where nothing
     /// could be done but to wait.
     pub(super) fn deliver(&mut self, name: &SinkName) -> bool {
+        if self.scribe().is_unread() {
+            self.broken();
+            return true;
+        }
         if self.dice.one_in(2) || self.calm {
             let horizon = self.horizon(name, true);
             let port = self.ports.get_mut(name).unwrap();

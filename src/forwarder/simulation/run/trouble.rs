@@ -10,15 +10,9 @@ use crate::journal::{
 };
 
 impl Run {
-    /// Whether the process can still read the journal.
-    pub(super) fn is_readable(&mut self) -> bool {
-        let tail = self.truth.tail;
-        self.scribe().entries(tail, tail).is_ok()
-    }
-
-    /// A write failed: everybody hears that the outcome is unknown, and the journal is reopened.
+    /// A read or write failed: everybody hears that the outcome is unknown, and the journal is reopened.
     pub(super) fn broken(&mut self) {
-        note("  a commit failed");
+        note("  the journal failed");
         self.fail_waiting();
         if self.storage.is_dead() {
             return self.lose_process(false);
