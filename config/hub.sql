@@ -287,14 +287,24 @@ create table if not exists device_erasures (
 
 create index if not exists device_erasures_digest on device_erasures (digest);
 
+-- Which key signed that which one comes after it, whether or not somebody has registered that one by
+-- hand as well.
+create table if not exists key_handovers (
+    key_id      bytea not null,
+    predecessor bytea not null,
+    primary key (key_id, predecessor)
+);
+
+create index if not exists key_handovers_predecessor on key_handovers (predecessor);
+
 -- A key and those that handed over to it, one after the other, under whatever names: what it says was
--- erased, it says of their events. Of a key that was revoked nothing is read but what it is good for.
+-- erased, it says of their events.
 create or replace function line_of_key(key bytea) returns setof bytea
-language sql stable set search_path = edge_outbox_hub, pg_temp as $$
+language sql stable rows 2 set search_path = edge_outbox_hub, pg_temp as $$
     with recursive line (key_id) as (
         select key
         union
-        select k.predecessor from line join device_keys k using (key_id) where k.predecessor is not null
+        select h.predecessor from line join key_handovers h using (key_id)
     )
     select key_id from line
 $$;
@@ -568,7 +578,7 @@ begin
         to edge_outbox_hub_intake, edge_outbox_hub_operator;
     grant update (erasure_key) on schema_version to edge_outbox_hub_intake;
     grant insert on devices, device_keys, epochs, positions, event_rows, boots, gap_rows, declarations,
-        device_erasures, tampering, quarantine, quarantine_totals, erased, audit
+        device_erasures, key_handovers, tampering, quarantine, quarantine_totals, erased, audit
         to edge_outbox_hub_intake;
     -- Of `devices` it changes nothing, but has to lock rows.
     grant update (added_by) on devices to edge_outbox_hub_intake;

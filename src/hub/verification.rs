@@ -238,7 +238,7 @@ async fn look_for_positions(client: &Client, found: &mut Verification) -> Result
             gone @ 1.. => {
                 found.find_in(
                     &place,
-                    &format!("{gone} events are gone with their positions"),
+                    &format!("{gone} seqs have neither a position nor a gap"),
                 );
             }
             _ => found.find_in(&place, "something is both held and missing"),

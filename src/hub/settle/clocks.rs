@@ -1,6 +1,7 @@
 //! What clocks say of boots. For each boot of a device: the moment at which it began, as its wall clock
-//! has it while that is set, and the latest that it can have begun by what had arrived. Merging is the same in any order, so it does not matter which hub has what first. The view
-//! `events` makes of it when things occurred; no event is touched.
+//! has it while that is set, and the latest that it can have begun by what had arrived. Merging is the
+//! same in any order, so it does not matter which hub has what first. The view `events` makes of it when
+//! things occurred; no event is touched.
 
 use std::collections::BTreeMap;
 
@@ -195,7 +196,8 @@ insert into edge_outbox_hub.boots as b (device, boot_id, epoch, first_seq, first
 set_first_seq, set_first_us, set_last_seq, set_last_us, set_earliest, set_latest, arrived_us, \
 arrived_latest, is_reused) \
 select device, boot_id, epoch, first_seq, first_us, last_seq, last_us, set_first_seq, set_first_us, \
-set_last_seq, set_last_us, set_earliest, set_latest, arrived_us, case when $16 >= $17 then $16 - arrived_us end, is_reused \
+set_last_seq, set_last_us, set_earliest, set_latest, arrived_us, \
+case when $16 >= $17 then $16 - arrived_us end, is_reused \
 from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as batch \
 (device, boot_id, epoch, first_seq, first_us, last_seq, last_us, set_first_seq, set_first_us, \
 set_last_seq, set_last_us, set_earliest, set_latest, arrived_us, is_reused) \

@@ -36,8 +36,12 @@ pub(super) fn erases(event: &Proven, options: &Options) -> bool {
 }
 
 fn hands_over(event: &Proven) -> bool {
-    let introduced = event.introduced.as_ref();
-    introduced.is_some_and(|it| it.predecessor.is_some())
+    predecessor(event).is_some()
+}
+
+/// The key that signed for this event's own.
+fn predecessor(event: &Proven) -> Option<&KeyId> {
+    event.introduced.as_ref()?.predecessor.as_ref()
 }
 
 /// Whom an event asks to erase.
@@ -64,19 +68,19 @@ pub(super) async fn note_erased(
     erasing: &HashSet<Place>,
 ) -> Result<ErasedByKeys, HubError> {
     let mut erased = ErasedByKeys::new();
-    let mut handed_over: Vec<&[u8]> = Vec::new();
-    let statements: Vec<(&Proven, KeyId)> = trusted
+    let mut handovers: Vec<(KeyId, &KeyId, &str)> = Vec::new();
+    for event in trusted
         .iter()
         .filter(|event| erasing.contains(&rows::place(event)))
-        .map(|event| (event, event.envelope.statement().key_id))
-        .collect();
-    for (event, key_id) in &statements {
+    {
+        let statement = event.envelope.statement();
         let words = ledger::read(&event.envelope);
         if !words.erased.is_empty() {
-            erased.entry(*key_id).or_default().extend(words.erased);
+            let of_key = erased.entry(statement.key_id).or_default();
+            of_key.extend(words.erased);
         }
-        if hands_over(event) {
-            handed_over.push(key_id.as_bytes());
+        if let Some(predecessor) = predecessor(event) {
+            handovers.push((statement.key_id, predecessor, statement.device));
         }
     }
     if !erased.is_empty() {
@@ -95,27 +99,64 @@ pub(super) async fn note_erased(
             .await
             .tried("noting what devices have erased")?;
     }
-    if !handed_over.is_empty() {
-        let answer = transaction
-            .query_typed(
-                "with recursive line (key_id) as (select unnest($1) \
-                 union select k.key_id from line \
-                 join edge_outbox_hub.device_keys k on k.predecessor = line.key_id) \
-                 select e.key_id, e.seq, e.digest \
-                 from line join edge_outbox_hub.device_erasures e using (key_id)",
-                &[(&handed_over, Type::BYTEA_ARRAY)],
-            )
-            .await
-            .tried("looking up what devices have erased")?;
-        for row in &answer {
-            let seq: i64 = get(row, 1)?;
-            let seq = Seq::new(seq.try_into().unwrap_or(0));
-            let key_id = KeyId(digest_at(row, 0)?.0);
-            let named = (seq, digest_at(row, 2)?);
-            erased.entry(key_id).or_default().push(named);
-        }
+    if !handovers.is_empty() {
+        note_handovers(transaction, &handovers, &mut erased).await?;
     }
     Ok(erased)
+}
+
+/// Notes which keys handed over to which, and adds what is known already of the keys after them. A key
+/// that was revoked ties nobody else's to it: whoever stole it can sign that, too.
+async fn note_handovers(
+    transaction: &Transaction<'_>,
+    handovers: &[(KeyId, &KeyId, &str)],
+    erased: &mut ErasedByKeys,
+) -> Result<(), HubError> {
+    let key_id: Vec<&[u8]> = handovers
+        .iter()
+        .map(|(id, ..)| &id.as_bytes()[..])
+        .collect();
+    let predecessor: Vec<&[u8]> = handovers
+        .iter()
+        .map(|(_, id, _)| &id.as_bytes()[..])
+        .collect();
+    let device: Vec<&str> = handovers.iter().map(|(.., device)| *device).collect();
+    transaction
+        .query_typed(
+            "insert into edge_outbox_hub.key_handovers (key_id, predecessor) \
+             select key_id, predecessor \
+             from unnest($1, $2, $3) as batch (key_id, predecessor, device) \
+             where exists (select from edge_outbox_hub.device_keys k \
+             where k.key_id = batch.predecessor \
+             and (k.revoked_at is null or k.device = batch.device)) \
+             on conflict do nothing",
+            &[
+                (&key_id, Type::BYTEA_ARRAY),
+                (&predecessor, Type::BYTEA_ARRAY),
+                (&device, Type::TEXT_ARRAY),
+            ],
+        )
+        .await
+        .tried("noting which keys handed over")?;
+    let answer = transaction
+        .query_typed(
+            "with recursive line (key_id) as (select unnest($1) \
+             union select h.key_id from line \
+             join edge_outbox_hub.key_handovers h on h.predecessor = line.key_id) \
+             select e.key_id, e.seq, e.digest \
+             from line join edge_outbox_hub.device_erasures e using (key_id)",
+            &[(&key_id, Type::BYTEA_ARRAY)],
+        )
+        .await
+        .tried("looking up what devices have erased")?;
+    for row in &answer {
+        let seq: i64 = get(row, 1)?;
+        let seq = Seq::new(seq.try_into().unwrap_or(0));
+        let key_id = KeyId(digest_at(row, 0)?.0);
+        let named = (seq, digest_at(row, 2)?);
+        erased.entry(key_id).or_default().push(named);
+    }
+    Ok(())
 }
 
 fn digest_at(row: &SqlRow, at: usize) -> Result<Digest, HubError> {
