@@ -1265,15 +1265,20 @@ async fn what_is_erased_is_erased_over_two_names_and_a_new_key_between_in_any_or
     let client = server.connect().await;
     let left = "select device, seq from edge_outbox_hub.events \
                 where kind = 'program' and not is_erased order by 1, 2";
-    for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1], [2, 1, 0]] {
-        let [a, b, c] = ["a", "b", "c"]
-            .map(|name| format!("{name}-{order:?}").replace(['[', ']', ',', ' '], ""));
+    let orders = [[0, 1, 2], [0, 2, 1], [2, 0, 1], [2, 1, 0]];
+    // The new key is one of the second name's by the old one's word, or by hand before that came.
+    let all = orders.map(|order| [(order, false), (order, true)]);
+    for (n, (order, by_hand)) in all.into_iter().flatten().enumerate() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| format!("{name}-{n}"));
         let mut device = ChainedDevice::new(&a);
         register(&server, &device).await;
         let first = device.journal(2);
         device.name = b.parse().unwrap();
         register(&server, &device).await;
         let second = [device.new_epoch("device_renamed", 0), device.rotate()];
+        if by_hand {
+            register(&server, &device).await;
+        }
         device.name = c.parse().unwrap();
         register(&server, &device).await;
         let named: Vec<_> = first[1..]
@@ -1288,7 +1293,39 @@ async fn what_is_erased_is_erased_over_two_names_and_a_new_key_between_in_any_or
         for at in order {
             hub.take(parts[at].clone()).await.unwrap();
         }
-        assert_eq!(lines(&client, left).await, [""; 0], "{order:?}");
+        assert_eq!(lines(&client, left).await, [""; 0], "{order:?}, {by_hand}");
+        assert!(
+            quarantined(&client).await.is_empty(),
+            "{order:?}, {by_hand}"
+        );
+    }
+}
+
+/// Whoever stole a key can sign for another one with it.
+#[tokio::test]
+async fn a_key_that_was_revoked_hands_over_what_it_signed_under_its_own_name_alone() {
+    let server = database().await;
+    let mut hub = intake(&server).await;
+    let client = server.connect().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let events = device.journal(1);
+    hub.take(messages(&events)).await.unwrap();
+    let mut operator = intake_with_role(&server, "operator").await;
+    let id = device.public_key().id();
+    operator.revoke(&device.name, &id, None).await.unwrap();
+    let named = json!({"events": [{"seq": 2, "digest": events[1].digest.to_string()}]});
+    let left = "select device, seq from edge_outbox_hub.events \
+                where kind = 'program' and not is_erased";
+    for (name, expected) in [("kiosk-9", &["kiosk-1 2"][..]), ("kiosk-1", &[])] {
+        let mut next = device.clone();
+        next.name = name.parse().unwrap();
+        let start = next.rotate();
+        register(&server, &next).await;
+        let erased = next.ledger("outbox.events_erased.v1", &named);
+        let taken = hub.take(messages([&start, &erased])).await.unwrap();
+        assert_eq!(taken.stored, 2, "{name}: {taken:?}");
+        assert_eq!(lines(&client, left).await, expected, "{name}");
     }
 }
 

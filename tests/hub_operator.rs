@@ -301,6 +301,18 @@ fn who_is_erased_is_gone_and_the_tables_verify_until_somebody_changes_them() {
         "kiosk-1",
         &device.public_key().to_string(),
     ]);
+    // No hub has opened this database yet.
+    let ended = desk.ask(&["erase", "--id", "ada"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .starts_with("error: no hub has used this database yet")
+            && ended
+                .stderr
+                .contains("hint: start `edge-outbox hub run` once"),
+        "{ended:?}"
+    );
     let mut events = device.journal(3);
     let about: Vec<Draft> = vec![Draft::about("ada"); 4];
     events.extend(device.group(&about));
@@ -337,15 +349,19 @@ fn who_is_erased_is_gone_and_the_tables_verify_until_somebody_changes_them() {
     let ended = hub.ask(&["verify"]);
     assert_eq!(ended.code, 1);
     let findings: Vec<&str> = ended.stdout.lines().collect();
-    assert_eq!(findings.len(), 4, "{ended:?}");
+    assert_eq!(findings.len(), 5, "{ended:?}");
     assert!(findings[0].contains("seq 2: "), "{ended:?}");
     assert!(findings[1].contains("seq 3: "), "{ended:?}");
     assert!(
         findings[2].ends_with("seq 4: it has no position"),
         "{ended:?}"
     );
+    assert!(
+        findings[3].ends_with(": 1 seqs have neither a position nor a gap"),
+        "{ended:?}"
+    );
     let found = ended.stdout.lines().last().unwrap();
-    assert!(found.ends_with(": 3 findings"), "{found}");
+    assert!(found.ends_with(": 4 findings"), "{found}");
 }
 
 /// Each is held against the keys of its own device, as they were when it was stored, and each that was
@@ -445,7 +461,7 @@ fn a_verification_finds_what_is_gone_with_its_position() {
     assert_eq!(ended.code, 1);
     let first = ended.stdout.lines().next().unwrap();
     assert!(
-        first.ends_with(": 3 events are gone with their positions"),
+        first.ends_with(": 3 seqs have neither a position nor a gap"),
         "{ended:?}"
     );
     // Where the chain is whole its end is looked for by its digest.
