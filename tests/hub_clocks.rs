@@ -543,6 +543,39 @@ async fn a_backlog_of_a_clock_that_is_never_set_is_timed_by_what_arrives_at_once
     assert!((found[5].at - truth).abs() < 10 * SECOND, "{:?}", found[5]);
 }
 
+/// The database's clock was not set when this arrived.
+#[tokio::test]
+async fn an_arrival_before_there_was_an_edge_outbox_says_nothing() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let mut clocks = Clocks::boot(now() - 2 * HOUR);
+    device.stamp = Some(clocks.stamp());
+    let mut events = vec![device.start()];
+    clocks.pass(HOUR);
+    events.push(clocks.event(&mut device));
+    let truth = clocks.truth;
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events)).await.unwrap();
+    let then = "update edge_outbox_hub.event_rows set received_at = '1970-01-02 00:00Z'; \
+                update edge_outbox_hub.boots set arrived_us = null, arrived_latest = null";
+    server.execute(then).await;
+    let holds = |found: &Found| (found.at - truth).abs() <= found.uncertainty;
+    let early = of(&server, &device).await;
+    assert!(holds(&early[1]), "{early:?}");
+    assert_eq!(early[1].how, "arrival");
+    // What arrives afterwards counts.
+    clocks.pass(30 * MINUTE);
+    clocks.set(0);
+    hub.take(messages([&clocks.synced(&mut device)]))
+        .await
+        .unwrap();
+    let late = of(&server, &device).await;
+    assert!(holds(&late[1]), "{late:?}");
+    assert_eq!(late[1].how, "synced");
+    assert!(late[1].uncertainty < 10 * SECOND, "{late:?}");
+}
+
 #[tokio::test]
 async fn a_boot_whose_time_goes_back_is_several_and_ties_nothing_together() {
     let server = database().await;
