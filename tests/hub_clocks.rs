@@ -518,6 +518,49 @@ async fn between_two_boots_whose_clock_was_set_a_third_is_bounded_by_both() {
     assert_eq!(of(&server, &device).await[3].how, "arrival");
 }
 
+/// Its clock was set to a wrong time in one epoch, and right in another.
+#[tokio::test]
+async fn what_a_boot_says_in_another_epoch_bounds_its_neighbours_as_well() {
+    let server = database().await;
+    let mut hub = intake(&server).await;
+    let mut before = ChainedDevice::new("before");
+    register(&server, &before).await;
+    let mut clocks = Clocks::boot(now() - 3 * HOUR);
+    clocks.pass(10 * MINUTE);
+    clocks.set(0);
+    before.stamp = Some(clocks.stamp());
+    let mut events = vec![before.start()];
+    clocks.pass(10 * MINUTE);
+    clocks.set(7 * MINUTE);
+    before.stamp = Some(clocks.stamp());
+    events.push(before.new_epoch("recovered", 0));
+    let mut unset = Clocks::boot(clocks.truth + MINUTE);
+    unset.pass(MINUTE);
+    events.push(unset.event(&mut before));
+    hub.take(messages(&events)).await.unwrap();
+    let found = of(&server, &before).await;
+    assert!(found[1].holds(unset.truth), "{}, {found:?}", unset.truth);
+
+    let mut after = ChainedDevice::new("after");
+    register(&server, &after).await;
+    let mut unset = Clocks::boot(now() - HOUR);
+    unset.pass(MINUTE);
+    after.stamp = Some(unset.stamp());
+    let mut events = vec![after.start(), unset.event(&mut after)];
+    let mut clocks = Clocks::boot(unset.truth + MINUTE);
+    clocks.pass(MINUTE);
+    clocks.set(-7 * MINUTE);
+    events.push(clocks.event(&mut after));
+    let first = after.clone();
+    clocks.pass(10 * MINUTE);
+    clocks.set(0);
+    after.stamp = Some(clocks.stamp());
+    events.push(after.new_epoch("recovered", 0));
+    hub.take(messages(&events)).await.unwrap();
+    let found = of(&server, &first).await;
+    assert!(found[1].holds(unset.truth), "{}, {found:?}", unset.truth);
+}
+
 #[tokio::test]
 async fn a_backlog_of_a_clock_that_is_never_set_is_timed_by_what_arrives_at_once() {
     let server = database().await;
