@@ -8,6 +8,8 @@ mod command;
 mod erasing;
 mod letters;
 mod receipts;
+mod shown;
+mod trouble;
 mod waiting;
 
 use std::{
@@ -19,7 +21,13 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::command::{ForgetError, Horizon, RegisterError};
-use self::{command::News, erasing::Erasing, waiting::Waiting};
+use self::{
+    command::News,
+    erasing::Erasing,
+    shown::absent_sink,
+    trouble::{Health, Trouble, WELL_AFTER},
+    waiting::Waiting,
+};
 pub(crate) use self::{
     command::{Command, End, Finish, Job, Noted, Registered},
     letters::LetterCommand,
@@ -28,9 +36,8 @@ pub(crate) use self::{
 use super::{
     core::{Core, Interrupted, Wanted},
     cursor::{Forgotten, SinkName},
-    damage,
     disk_guard::{DiskGuard, LOOK_AGAIN_AFTER},
-    error::{AppendError, Fault, ReadError},
+    error::{AppendError, ReadError},
     intake::Intake,
     sealed::Sealed,
     staging::{Appended, Staging},
@@ -42,7 +49,7 @@ use crate::{
     lasted::Lasted,
     ledger::EpochReason,
     seq::Seq,
-    status::{ClockStatus, Guarantee, GuaranteeLevel, JournalState, SinkState, SinkStatus},
+    status::{JournalState, SinkState},
     status_board::StatusBoard,
 };
 
@@ -55,14 +62,6 @@ const COMMIT_COMMANDS: usize = 2_048;
 /// How long what a sink confirmed may wait for a commit that it can ride on.
 const PROGRESS_ALONE_AFTER: Duration = Duration::from_secs(60);
 
-/// Between attempts to reopen a journal, at first and at most.
-const REOPEN_FIRST: Duration = Duration::from_millis(100);
-const REOPEN_MOST: Duration = Duration::from_secs(5);
-
-/// A journal that could be written to for so long after it was reopened is well again. Before, the
-/// next failure is the same trouble: a full disk takes a small commit and refuses the large ones.
-const WELL_AFTER: Duration = Duration::from_secs(5);
-
 /// A journal that appended nothing for so long is quiet enough to be compacted.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -71,25 +70,6 @@ struct Port {
     horizon: watch::Sender<Horizon>,
     /// Gone when the task is.
     noted: Weak<Noted>,
-}
-
-/// Whether the journal can be used.
-enum Health {
-    Open,
-    /// A write failed; the next attempt to reopen is due.
-    Broken {
-        next: Instant,
-        pause: Duration,
-    },
-}
-
-/// Writes fail, as the log was told once.
-struct Trouble {
-    since: Instant,
-    /// When the journal was reopened after the last failure; none while it is not.
-    over_since: Option<Instant>,
-    /// Events that had become durable before.
-    committed_before: u64,
 }
 
 /// The writer: the core, and whoever talks to it.
@@ -618,202 +598,12 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         }
     }
 
-    fn broken(&mut self, fault: &Fault) {
-        self.note_damage(fault);
-        if let Some(guard) = &mut self.guard {
-            guard.write_failed(fault);
-        }
-        match &mut self.trouble {
-            Some(trouble) => trouble.over_since = None,
-            None => {
-                tracing::error!(%fault, "a write to the journal failed; reopening it");
-                self.trouble = Some(Trouble {
-                    since: Instant::now(),
-                    over_since: None,
-                    committed_before: self.core.store().meter().committed.get(),
-                });
-            }
-        }
-        self.health = Health::Broken {
-            next: Instant::now(),
-            pause: REOPEN_FIRST,
-        };
-        self.board
-            .send_modify(|status| status.journal.last_error = Some(fault.to_string()));
-        self.publish();
-        self.try_reopen();
-    }
-
-    /// Reopening mends no damage, and the next start may not come upon it.
-    fn note_damage(&self, fault: &Fault) {
-        if matches!(fault, Fault::Damaged(_) | Fault::Row { .. }) {
-            damage::remember(&self.board.borrow().journal.dir, &fault.to_string());
-        }
-    }
-
-    fn try_reopen(&mut self) {
-        let Health::Broken { next, pause } = self.health else {
-            return;
-        };
-        if Instant::now() < next {
-            return;
-        }
-        match self.core.reopen(self.clock.stamp()) {
-            Ok(()) => {
-                if let Some(trouble) = &mut self.trouble {
-                    trouble.over_since = Some(Instant::now());
-                }
-                self.start_over();
-                self.health = Health::Open;
-                self.reopened += 1;
-            }
-            Err(fault) => {
-                self.note_damage(&fault);
-                if let Some(guard) = &mut self.guard {
-                    guard.write_failed(&fault);
-                }
-                let pause = (pause * 2).min(REOPEN_MOST);
-                self.health = Health::Broken {
-                    next: Instant::now() + pause,
-                    pause,
-                };
-                self.board
-                    .send_modify(|status| status.journal.last_error = Some(fault.to_string()));
-            }
-        }
-        self.publish();
-    }
-
     /// After a rollback no task has its place any more; a horizon that ends says so.
     fn start_over(&mut self) {
         let core = &self.core;
         self.ports.retain(|name, _| core.is_attached(name));
         // Seqs may come again, with other events.
         self.intake = Intake::new(core.tail());
-    }
-
-    /// Says that the trouble is over where there was none for so long.
-    fn end_trouble(&mut self, quiet: Duration) {
-        let is_over = |trouble: &mut Trouble| {
-            let over_since = trouble.over_since;
-            over_since.is_some_and(|since| since.elapsed() >= quiet)
-        };
-        let Some(trouble) = self.trouble.take_if(is_over) else {
-            return;
-        };
-        let lasted = trouble.over_since.map(|end| end - trouble.since);
-        let committed = self.core.store().meter().committed.get();
-        tracing::info!(
-            lasted = %Lasted(lasted.unwrap_or_default()),
-            committed = committed - trouble.committed_before,
-            tail = %self.core.tail(),
-            "the journal is well again"
-        );
-    }
-
-    /// Tells the sinks' tasks and the board what is durable now.
-    fn publish(&mut self) {
-        let available = matches!(self.health, Health::Open);
-        let tail = self.core.tail();
-        self.find_oldest();
-        for (name, port) in &self.ports {
-            let claimed = self
-                .core
-                .cursors()
-                .get(name)
-                .map_or(Seq::NONE, |c| c.claimed);
-            let seen = Horizon {
-                tail,
-                claimed,
-                retry: self.core.next_retry(name),
-                available,
-                erasures: self.core.erasures(),
-            };
-            port.horizon
-                .send_if_modified(|before| std::mem::replace(before, seen) != seen);
-        }
-        let stamp = self.core.last_stamp();
-        self.board.send_modify(|status| {
-            status.tail = tail;
-            status.epoch = self.core.epoch().to_string();
-            status.clock = ClockStatus {
-                wall: stamp.wall,
-                sync: stamp.sync,
-            };
-            let journal = &mut status.journal;
-            journal.bytes = self.core.held_bytes();
-            journal.first_held = self.core.first_held();
-            journal.commits = self.core.commits();
-            journal.reopened = self.reopened;
-            journal.dropped = self.core.store().meter().dropped.get();
-            journal.erasing = self.core.erasing();
-            journal.state = match available {
-                true if self.is_full() => JournalState::Full,
-                true => JournalState::Open,
-                false => JournalState::Reopening,
-            };
-            let cursors = self.core.cursors();
-            if status.sinks.len() > cursors.len() {
-                // Forgotten; one that is about to have its place has a task already.
-                let has_place = |name: &str| {
-                    let mut names = cursors.keys().chain(self.ports.keys());
-                    names.any(|known| known.as_str() == name)
-                };
-                status.sinks.retain(|name, _| has_place(name));
-            }
-            for (name, cursor) in cursors {
-                let sink = match status.sinks.get_mut(name.as_str()) {
-                    Some(sink) => sink,
-                    None => status
-                        .sinks
-                        .entry(name.to_string())
-                        .or_insert_with(absent_sink),
-                };
-                sink.required = cursor.required;
-                sink.claimed = cursor.claimed;
-                sink.acked = sink.acked.max(cursor.acked);
-                sink.pending = tail.since(sink.acked);
-                sink.oldest_pending = (sink.pending > 0)
-                    .then(|| self.intake.oldest_of(name))
-                    .flatten();
-                sink.dead_letters = cursor.dead_letters;
-                (sink.dead_letter_reasons, sink.discarded) = self.core.letters_of(name);
-            }
-        });
-    }
-
-    /// Finds out since when each sink's oldest pending event waits. A sink's task has shown how far
-    /// it came before it asks for this.
-    fn find_oldest(&mut self) {
-        let cursors = self.core.cursors();
-        self.intake
-            .committed(self.core.tail(), self.core.last_stamp().wall);
-        self.intake.keep(|name| cursors.contains_key(name));
-        for (name, cursor) in cursors {
-            let shown = self
-                .board
-                .borrow()
-                .sinks
-                .get(name.as_str())
-                .map(|s| s.acked);
-            let acked = shown.map_or(cursor.acked, |shown| shown.max(cursor.acked));
-            self.intake.find(name, acked, self.core.store());
-        }
-    }
-
-    /// Shows since when each sink's oldest pending event waits, where nothing else changed.
-    fn publish_oldest(&mut self) {
-        self.find_oldest();
-        self.board.send_if_modified(|status| {
-            let mut changed = false;
-            for (name, oldest) in self.intake.oldest() {
-                if let Some(sink) = status.sinks.get_mut(name.as_str()) {
-                    let oldest = oldest.filter(|_| sink.pending > 0);
-                    changed |= std::mem::replace(&mut sink.oldest_pending, oldest) != oldest;
-                }
-            }
-            changed
-        });
     }
 }
 
@@ -845,29 +635,5 @@ impl Pace {
         while waiting() < self.answered && begin.elapsed() < self.took / 4 {
             std::thread::yield_now();
         }
-    }
-}
-
-/// A sink with a place in the journal and no task.
-fn absent_sink() -> SinkStatus {
-    SinkStatus {
-        kind: String::new(),
-        state: SinkState::Absent,
-        required: false,
-        claimed: Seq::NONE,
-        acked: Seq::NONE,
-        pending: 0,
-        oldest_pending: None,
-        hub: None,
-        dead_letters: 0,
-        dead_letter_reasons: BTreeMap::new(),
-        discarded: 0,
-        guarantee: Guarantee {
-            level: GuaranteeLevel::Unknown,
-            unmet: Vec::new(),
-        },
-        last_error: None,
-        last_delivery: None,
-        next_attempt: None,
     }
 }

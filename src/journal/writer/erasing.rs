@@ -15,7 +15,8 @@ use super::{
         error::ReadError,
         storage::Storage,
     },
-    Health, Writer,
+    Writer,
+    trouble::Health,
 };
 use crate::{clock::Clock, status};
 
