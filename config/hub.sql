@@ -400,6 +400,9 @@ from event_rows t
 left join lateral (
     select min(case
             when e.is_own then w.at
+            -- Likely read off the same clock in this boot, and so off by as much; the bounds do not say so.
+            when e.wall - e.said between -1000000 and e.since
+                then greatest(least(w.at - (e.wall - e.said), w.latest), h.earliest)
             when e.said between h.earliest and w.latest then e.said
             else w.latest end) as at,
         min(h.earliest) as earliest, min(w.latest) as latest,

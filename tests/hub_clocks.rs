@@ -586,6 +586,40 @@ async fn a_backlog_of_a_clock_that_is_never_set_is_timed_by_what_arrives_at_once
     assert!((found[5].at - truth).abs() < 10 * SECOND, "{:?}", found[5]);
 }
 
+/// As most programs do, for the case that they have to repeat it.
+#[tokio::test]
+async fn a_time_that_a_program_reads_off_the_clock_is_put_right_with_it_and_not_vouched_for() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let mut clocks = Clocks::boot(now() - 2 * HOUR);
+    // Three hours behind, as it was when the board was last on.
+    clocks.offset = clocks.truth - 3 * HOUR;
+    device.stamp = Some(clocks.stamp());
+    let mut events = vec![device.start()];
+    clocks.pass(HOUR);
+    for ago in [SECOND / 50, 10 * MINUTE, DAY] {
+        let mut draft = Draft::quiz();
+        draft.occurred_at = Some(Timestamp::from_micros(clocks.wall() - ago).unwrap());
+        device.stamp = Some(clocks.stamp());
+        events.push(device.event(&draft));
+    }
+    let (stored, wall) = (clocks.truth, clocks.wall());
+    clocks.pass(MINUTE);
+    clocks.set(0);
+    events.push(clocks.synced(&mut device));
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events)).await.unwrap();
+    let found = of(&server, &device).await;
+    // A day before, this boot had not begun.
+    let likely = [stored - SECOND / 50, stored - 10 * MINUTE, wall - DAY];
+    for (found, likely) in found[1..4].iter().zip(likely) {
+        assert_eq!(found.how, "program", "{found:?}");
+        assert!((found.at - likely).abs() < SECOND, "{likely}: {found:?}");
+        assert!(found.holds(stored - 30 * DAY), "{found:?}");
+    }
+}
+
 /// The database's clock was not set when this arrived.
 #[tokio::test]
 async fn an_arrival_before_there_was_an_edge_outbox_says_nothing() {
