@@ -250,7 +250,7 @@ impl AtSink {
                 for range in trimmed(&receipt, first) {
                     let from = range.first().max(self.declared.next());
                     if let Some(range) = SeqRange::new(from, range.last()) {
-                        handle.skip_trimmed(range).await?;
+                        handle.skip(range).await?;
                         self.declared = range.last();
                     }
                 }
@@ -270,11 +270,8 @@ impl AtSink {
                     receipt.epoch
                 ));
                 if current {
-                    // Beyond our end nothing says where the histories part.
-                    let from = match seq > tail {
-                        true => self.account.confirmed().next(),
-                        false => seq,
-                    };
+                    // The histories may have parted long before.
+                    let from = seq.min(self.account.confirmed().next());
                     self.foreign = Some((from, digest));
                 }
             }

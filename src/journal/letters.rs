@@ -79,7 +79,8 @@ pub(super) fn all(
     list(transaction, sink, Seq::NONE, Seq::new(u64::MAX))
 }
 
-fn list(
+/// Those from one seq to another.
+pub(super) fn list(
     transaction: &ReadTransaction,
     sink: &SinkName,
     first: Seq,

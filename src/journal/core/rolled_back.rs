@@ -142,7 +142,8 @@ fn sealed_again(rows: &[(Seq, Vec<u8>)], epoch: Epoch) -> Option<TakenBack> {
     for (first, row) in rows {
         let group = Group::decode(*first, row).ok()?;
         if group.epoch() != epoch || group.prev() == Digest::ZERO {
-            return None;
+            // What comes before this epoch, and its start.
+            continue;
         }
         if taken.events.is_empty() {
             (taken.first, taken.before) = (*first, group.prev());

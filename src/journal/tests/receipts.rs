@@ -264,3 +264,161 @@ fn a_power_cut_at_every_call_leaves_nothing_trimmed_that_no_receipt_covers() {
     }
     assert!(lives.iter().all(|count| *count > 10), "{lives:?}");
 }
+
+/// What the newest event says.
+fn newest(core: &Core<FaultyStorage>) -> String {
+    let reader = Reader::new(core.store().clone());
+    let batch = reader.batch(core.tail(), 1, usize::MAX).unwrap();
+    let record = batch.records().next().unwrap().unwrap();
+    String::from_utf8(record.private.unwrap().payload.to_vec()).unwrap()
+}
+
+#[test]
+fn what_one_sink_does_not_get_is_no_loss_to_the_hub_while_another_keeps_it_for_it() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    let (lab, late) = (
+        SinkName::new("lab").unwrap(),
+        SinkName::new("late").unwrap(),
+    );
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &lab, wanted(true, WINDOW));
+    core.commit(staging).unwrap();
+    append_some(&mut core, 20);
+    let reject = |core: &mut Core<FaultyStorage>, name: &SinkName, seq: u64| {
+        let mut staging = core.stage(stamp());
+        core.reject(&mut staging, name, Seq::new(seq), "constraint")
+            .unwrap();
+        core.commit(staging).unwrap();
+        newest(core)
+    };
+    let kept = r#""kept_for_hub":true"#;
+    // Alone it says what the hub will not get.
+    assert!(!reject(&mut core, &lab, 5).contains(kept));
+    attach(&mut core).unwrap();
+    assert!(reject(&mut core, &lab, 6).contains(kept));
+    let mut staging = core.stage(stamp());
+    let start = Start::Now;
+    core.register(
+        &mut staging,
+        &late,
+        Wanted {
+            start,
+            ..wanted(true, WINDOW)
+        },
+    );
+    core.commit(staging).unwrap();
+    let said = newest(&core);
+    assert!(said.contains("start_now") && said.contains(kept), "{said}");
+    // The last one that could bring it gives it up.
+    let said = reject(&mut core, &nats(), 6);
+    assert!(
+        said.contains(r#""sink":"nats""#) && !said.contains(kept),
+        "{said}"
+    );
+}
+
+/// What the ledger says from here on of what will not come.
+fn given_up(core: &Core<FaultyStorage>, from: Seq) -> Vec<String> {
+    let reader = Reader::new(core.store().clone());
+    let batch = reader.batch(from, 1_000, usize::MAX).unwrap();
+    let payloads = batch.records().map(|record| {
+        let private = record.unwrap().private.unwrap();
+        String::from_utf8(private.payload.to_vec()).unwrap()
+    });
+    let of_loss = payloads.filter(|it| it.contains(r#""sink":"#));
+    of_loss.filter(|it| !it.contains("kept_for_hub")).collect()
+}
+
+#[test]
+fn what_the_hub_asks_for_and_no_sink_brings_any_more_is_given_up_once() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    let lab = SinkName::new("lab").unwrap();
+    let asks = |core: &mut Core<FaultyStorage>, name: &SinkName| {
+        let from = core.tail().next();
+        let mut staging = core.stage(stamp());
+        let range = SeqRange::new(Seq::new(2), Seq::new(15)).unwrap();
+        core.skip(&mut staging, name, range).unwrap();
+        core.commit(staging).unwrap();
+        given_up(core, from).len()
+    };
+    attach(&mut core).unwrap();
+    let mut staging = core.stage(stamp());
+    let cursor = core.register(&mut staging, &lab, wanted(true, WINDOW));
+    core.await_receipts(&lab, cursor);
+    core.commit(staging).unwrap();
+    append_some(&mut core, 20);
+    begin_life(&mut core, 5).unwrap();
+    confirm(&mut core, 5, 0).unwrap();
+    for seq in [6, 7] {
+        let mut staging = core.stage(stamp());
+        core.reject(&mut staging, &nats(), Seq::new(seq), "constraint")
+            .unwrap();
+        core.commit(staging).unwrap();
+    }
+    // The other sink has not sent them yet, or has the word of an earlier life alone.
+    assert_eq!(asks(&mut core, &nats()), 0);
+    let mut staging = core.stage(stamp());
+    core.begin_life(&mut staging, &lab, 4);
+    core.claim(&mut staging, &lab, Seq::new(20));
+    core.commit(staging).unwrap();
+    let (floor, incarnation) = (Position(20), Incarnation(1));
+    let acked = Seq::new(20);
+    let progress = Progress {
+        acked,
+        floor,
+        incarnation,
+    };
+    core.note_progress(&lab, progress);
+    core.note_confirmed(&lab, Seq::new(20));
+    append_some(&mut core, 1);
+    assert_eq!(core.cursors()[&lab].confirmed, acked);
+    assert_eq!(asks(&mut core, &nats()), 0);
+    // It has that of this life: then it leads to another hub. Nothing is said twice in a life.
+    let mut staging = core.stage(stamp());
+    core.begin_life(&mut staging, &lab, 5);
+    core.commit(staging).unwrap();
+    assert_eq!(asks(&mut core, &nats()), 0);
+    core.note_confirmed(&lab, Seq::new(6));
+    append_some(&mut core, 1);
+    assert_eq!(asks(&mut core, &nats()), 1);
+    assert_eq!(asks(&mut core, &nats()), 0);
+    // It is forgotten.
+    core.detach(&lab);
+    core.forget(&lab, stamp()).unwrap().unwrap();
+    assert_eq!(asks(&mut core, &nats()), 1);
+    assert_eq!(asks(&mut core, &nats()), 0);
+    begin_life(&mut core, 6).unwrap();
+    assert_eq!(asks(&mut core, &nats()), 2);
+    // What is to be sent again is not given up.
+    let mut staging = core.stage(stamp());
+    let all = crate::journal::Chosen::All;
+    core.retry(&mut staging, &nats(), all).unwrap();
+    core.commit(staging).unwrap();
+    begin_life(&mut core, 7).unwrap();
+    assert_eq!(asks(&mut core, &nats()), 0);
+}
+
+#[test]
+fn what_has_not_left_of_this_epoch_is_taken_back_also_where_older_epochs_wait() {
+    let storage = FaultyStorage::new(1);
+    let mut core = open(&storage, LIMITS).unwrap();
+    attach(&mut core).unwrap();
+    append_some(&mut core, 5);
+    let reason = crate::ledger::EpochReason::RolledBack;
+    let beyond = core.tail().next();
+    assert!(!core.begin_epoch(reason, beyond, stamp()).unwrap());
+    let started = core.tail();
+    append_some(&mut core, 5);
+    assert!(core.begin_epoch(reason, Seq::new(3), stamp()).unwrap());
+    // Five events left their places, and stand behind the start of the epoch after.
+    let reader = Reader::new(core.store().clone());
+    let batch = reader.batch(started.next(), 10, usize::MAX).unwrap();
+    let seqs: Vec<u64> = batch
+        .records()
+        .map(|record| record.unwrap().statement.seq.get())
+        .collect();
+    let first = started.get() + 6;
+    assert_eq!(seqs, (first..first + 6).collect::<Vec<_>>());
+}

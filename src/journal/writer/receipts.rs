@@ -16,7 +16,7 @@ pub(crate) enum ReceiptCommand {
         life: u64,
         reply: oneshot::Sender<Result<(), ReadError>>,
     },
-    /// To say in the ledger that these will not come: they are trimmed.
+    /// To say in the ledger what of these will not come, although the hub asks for it.
     Skip {
         name: SinkName,
         range: SeqRange,
@@ -40,7 +40,9 @@ impl ReceiptCommand {
                 reply
             }
             Self::Skip { name, range, reply } => {
-                core.skip_trimmed(staging, &name, range);
+                if let Err(fault) = core.skip(staging, &name, range) {
+                    return drop(reply.send(Err(fault.into())));
+                }
                 reply
             }
             Self::Tail { reply } => {
