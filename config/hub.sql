@@ -235,9 +235,6 @@ create table if not exists boots (
     set_last_us    bigint,
     set_earliest   bigint,
     set_latest     bigint,
-    -- When it began by the clock that was not set.
-    unset_earliest bigint,
-    unset_latest   bigint,
     -- The event that arrived soonest after it was stored: no later than this can the boot have begun.
     arrived_us     bigint,
     arrived_latest bigint,
@@ -280,22 +277,36 @@ create table if not exists declarations (
     primary key (device, epoch, seq, first_seq, reason)
 );
 
--- What devices have erased, by the digests that their ledgers name.
+-- What devices have erased, by the digests that their ledgers name, and the key that says so.
 create table if not exists device_erasures (
-    device text  not null,
-    digest bytea not null,
-    primary key (device, digest)
+    key_id bytea  not null,
+    seq    bigint not null,
+    digest bytea  not null,
+    primary key (key_id, digest)
 );
 
 create index if not exists device_erasures_digest on device_erasures (digest);
 
--- Whether two names are one device's, which was renamed: an operator has registered one key for both.
-create or replace function is_same_device(one text, other text) returns boolean
-language sql stable as $$
-    select one = other or exists (select from edge_outbox_hub.device_keys a
-        join edge_outbox_hub.device_keys b on b.key_id = a.key_id
-        where a.device = one and b.device = other
-            and a.revoked_at is null and b.revoked_at is null)
+-- Which key signed that which one comes after it, whether or not somebody has registered that one by
+-- hand as well.
+create table if not exists key_handovers (
+    key_id      bytea not null,
+    predecessor bytea not null,
+    primary key (key_id, predecessor)
+);
+
+create index if not exists key_handovers_predecessor on key_handovers (predecessor);
+
+-- A key and those that handed over to it, one after the other, under whatever names: what it says was
+-- erased, it says of their events.
+create or replace function line_of_key(key bytea) returns setof bytea
+language sql stable rows 2 set search_path = edge_outbox_hub, pg_temp as $$
+    with recursive line (key_id) as (
+        select key
+        union
+        select h.predecessor from line join key_handovers h using (key_id)
+    )
+    select key_id from line
 $$;
 
 -- What the device's own signatures show to be wrong.
@@ -372,7 +383,8 @@ create table if not exists audit (
 -- When an event occurred, `occurred_at_corrected`, is at most `occurred_at_uncertainty` away from the
 -- truth. `occurred_at_found` says how it was found: by the device's `clock`, which was set; from when
 -- that was `synced` in the same boot; by the `neighbours` in its chain; or by its `arrival`, after which
--- nothing can have occurred. docs/design.md, "When it occurred", says why each step is right.
+-- nothing can have occurred; or that a `program` gave it itself, of which no more is known than that it
+-- was before it was stored. docs/design.md, "When it occurred", says why each step is right.
 create or replace view events as
 select t.device, t.epoch, t.seq, t.id, t.original_id, t.event_type, t.event_version, t.source,
     t.occurred_at, t.clock_wall, t.clock_sync, t.boot_id, t.boottime_us, t.kind, t.redelivered,
@@ -387,38 +399,39 @@ from event_rows t
 -- behind a fence (`offset 0`), or the planner would write it out wherever it is used.
 left join lateral (
     select min(case
-            when p.is_own or p.is_said or p.is_unset
-                then least(greatest(w.at - e.ago, h.earliest), h.latest)
-            when e.said between h.earliest and h.latest then e.said
-            else h.latest end) as at,
-        min(h.earliest) as earliest, min(h.latest) as latest,
-        min(case when p.is_own or p.is_said or p.is_unset then w.found else 'arrival' end) as found
+            when e.is_own then w.at
+            -- Likely read off the same clock in this boot, and so off by as much; the bounds do not say so.
+            when e.wall - e.said between -1000000 and e.since
+                then greatest(least(w.at - (e.wall - e.said), w.latest), h.earliest)
+            when e.said between h.earliest and w.latest then e.said
+            else w.latest end) as at,
+        min(h.earliest) as earliest, min(w.latest) as latest,
+        min(case when e.is_own then w.found else 'program' end) as found
     -- Everything in microseconds, since 1970 or since the boot began. `no_sooner`: 2025-01-01, before
-    -- which there was no edge-outbox. `exact`: how far a clock that is set may be off.
+    -- which there was no edge-outbox. `exact`: how far a clock that is set may be off. A database whose
+    -- own clock was before that knew no arrival.
     from (
         select (extract(epoch from t.clock_wall) * 1000000)::bigint as wall,
             (extract(epoch from t.occurred_at) * 1000000)::bigint as said,
-            (extract(epoch from t.clock_wall) * 1000000)::bigint
-                - (extract(epoch from t.occurred_at) * 1000000)::bigint as ago,
-            (extract(epoch from t.received_at) * 1000000)::bigint as received,
+            t.occurred_at = t.clock_wall as is_own,
+            (extract(epoch from case when t.received_at >= '2025-01-01 00:00Z' then t.received_at
+                else now() end) * 1000000)::bigint as received,
             t.boottime_us as since,
             t.clock_sync = 'yes' and t.clock_wall >= '2025-01-01 00:00Z'
-                and t.clock_wall <= t.received_at + interval '2 seconds' as is_set,
+                and t.clock_wall <= t.received_at + interval '10 seconds' as is_set,
             1735689600000000 as no_sooner,
-            1000000 as exact
+            8000000 as exact
         offset 0
     ) e
     -- Its boot. A clock that runs free is off by 200 millionths at most (1 / 5000): `slack`.
     left join lateral (
         select min(b.set_earliest) as set_earliest, max(b.set_latest) as set_latest,
-            max(b.set_latest) - min(b.set_earliest) as spread,
             e.exact + case
                 when e.since < min(b.set_first_us) then min(b.set_first_us) - e.since
                 when e.since > max(b.set_last_us) then e.since - max(b.set_last_us)
                 else least(e.since - min(b.set_first_us), max(b.set_last_us) - e.since)
             end / 5000 as slack,
-            min(b.set_first_us) as set_first, max(b.last_us) as last,
-            min(b.unset_earliest) as unset_earliest, max(b.unset_latest) as unset_latest,
+            max(b.last_us) as last,
             min(b.arrived_latest + e.since + abs(e.since - b.arrived_us) / 5000) as arrived
         from boots b
         where b.device = t.device and b.boot_id = t.boot_id
@@ -431,19 +444,23 @@ left join lateral (
                 as is_synced
         offset 0
     ) k
-    -- The boots before and after it in its chain whose clock was set: boots do not overlap. Where there
-    -- may be two chains, they say nothing.
+    -- The boots before and after it in its chain whose clock was set: boots do not overlap. What such a
+    -- one says in another epoch counts, too. Where there may be two chains, they say nothing.
     left join lateral (
-        select (select p.set_earliest + p.set_last_us - e.exact
+        select (select q.set_earliest + p.set_last_us - e.exact
                 + case when b.last is null then 0 else e.since - e.since / 5000 end
             from boots p
+            cross join lateral (select min(q.set_earliest) as set_earliest
+                from boots q where q.device = p.device and q.boot_id = p.boot_id) q
             where p.device = t.device and p.epoch = t.epoch and p.set_last_seq < t.seq
                 and p.boot_id <> t.boot_id
             order by p.set_last_seq desc limit 1) as earliest,
-            (select p.set_latest + e.exact + case
-                when b.last is null or p.is_reused then p.set_first_us
+            (select q.set_latest + e.exact + case
+                when b.last is null or q.is_reused then p.set_first_us
                 else p.set_first_us / 5000 - (b.last - e.since) + (b.last - e.since) / 5000 end
             from boots p
+            cross join lateral (select max(q.set_latest) as set_latest, bool_or(q.is_reused) as is_reused
+                from boots q where q.device = p.device and q.boot_id = p.boot_id) q
             where p.device = t.device and p.epoch = t.epoch and p.set_first_seq > t.seq
                 and p.boot_id <> t.boot_id
             order by p.set_first_seq limit 1) as latest
@@ -482,42 +499,10 @@ left join lateral (
             end as at
         offset 0
     ) w
-    -- A program that gave the time itself read the same clock: after it was set, or while it was not,
-    -- or it may be either. What that clock has said is known where nothing of the chain is missing. A
-    -- time that nothing vouches for says no more than that it was before the event was stored.
+    -- A time that a program gave says no more than that it was before the event was stored.
     cross join lateral (
-        select e.ago between -e.exact and e.exact or exists (select from epochs x
-            left join epochs y on y.device = x.device and y.epoch = x.previous_epoch
-            where x.device = t.device and x.epoch = t.epoch and x.complete_to >= t.seq
-                and coalesce(x.previous_epoch is null or y.complete_to >= x.previous_seq, false)
-            ) as is_whole
-        offset 0
-    ) v
-    cross join lateral (
-        select e.ago = 0 as is_own,
-            e.ago <> 0 and v.is_whole and case
-                when b.set_first is null then e.is_set and e.ago between -e.exact and e.exact
-                else e.since >= b.set_first and e.said - b.set_earliest >= b.set_first - e.exact
-                    and e.said - b.set_latest <= e.since + e.exact
-            end as is_said,
-            e.ago <> 0 and v.is_whole and e.said >= b.unset_earliest
-                and e.said - b.unset_latest <= e.since + e.exact as is_unset,
-            e.exact + coalesce(b.spread, 0) as doubt,
-            greatest(e.since - (e.said - b.unset_latest), 0) / 5000 + coalesce(b.spread, 0)
-                as unset_doubt
-        offset 0
-    ) p
-    cross join lateral (
-        select least(w.latest - e.exact, case when p.is_own then w.earliest else coalesce(least(
-                case when p.is_said then e.said - p.doubt end,
-                case when p.is_unset then w.earliest - e.since
-                    + greatest(e.said - b.unset_latest - p.unset_doubt, 0) end
-            ), e.no_sooner) end) as earliest,
-            least(w.latest, case when p.is_own then w.latest else greatest(
-                case when p.is_said then e.said + p.doubt end,
-                case when p.is_unset then w.latest - e.since
-                    + e.said - b.unset_earliest + p.unset_doubt end
-            ) end) as latest
+        select case when e.is_own then w.earliest else least(e.no_sooner, w.latest - e.exact) end
+            as earliest
         offset 0
     ) h
 ) o on true;
@@ -559,7 +544,8 @@ left join lateral (
 left join lateral (
     select coalesce(set_last_seq = last_seq, false) as clock_set
     from boots
-    where device = e.device and epoch = e.epoch
+    where device = e.device and epoch = e.epoch and not exists (select from epochs later
+        where later.device = e.device and later.previous_epoch = e.epoch)
     order by last_seq desc limit 1
 ) c on true;
 
@@ -595,13 +581,14 @@ begin
         to edge_outbox_hub_intake, edge_outbox_hub_operator;
     grant update (erasure_key) on schema_version to edge_outbox_hub_intake;
     grant insert on devices, device_keys, epochs, positions, event_rows, boots, gap_rows, declarations,
-        device_erasures, tampering, quarantine, quarantine_totals, erased, audit
+        device_erasures, key_handovers, tampering, quarantine, quarantine_totals, erased, audit
         to edge_outbox_hub_intake;
     -- Of `devices` it changes nothing, but has to lock rows.
     grant update (added_by) on devices to edge_outbox_hub_intake;
     grant update on epochs, boots, gap_rows, quarantine_totals to edge_outbox_hub_intake;
     grant delete on gap_rows, quarantine to edge_outbox_hub_intake;
-    grant update (reason, times, last_at) on quarantine to edge_outbox_hub_intake;
+    grant update (reason, times, last_at, message, message_digest, bytes, persons) on quarantine
+        to edge_outbox_hub_intake;
     grant update (aggregate_id, subject_id, salt, payload, payload_json) on event_rows
         to edge_outbox_hub_intake, edge_outbox_hub_operator;
     grant execute on function make_partitions(integer) to edge_outbox_hub_intake;

@@ -157,7 +157,7 @@ pub struct Stamp {
 
 /// 2025-01-01T00:00:00Z in microseconds: earlier than this software, so a clock that says less
 /// was never set, whatever the kernel thinks.
-const BEFORE_THIS_SOFTWARE_US: i64 = 1_735_689_600_000_000;
+pub(crate) const BEFORE_THIS_SOFTWARE_US: i64 = 1_735_689_600_000_000;
 
 impl Stamp {
     /// Whether the wall clock can be trusted to judge a date.

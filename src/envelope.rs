@@ -220,6 +220,26 @@ impl Envelope<Unverified> {
     }
 }
 
+#[cfg(feature = "hub")]
+impl Envelope<Unverified> {
+    /// The message without its personal part.
+    pub(crate) fn stripped(&self) -> Vec<u8> {
+        let statement = self.fields.statement();
+        let record = Record {
+            digest: statement.digest(&mut Vec::new()),
+            statement,
+            private: None,
+            signature: self.fields.signature,
+            leaf: self.fields.leaf,
+            size: self.fields.size,
+            path: self.fields.path,
+        };
+        let mut wire = Vec::new();
+        record.render(self.fields.redelivered, false, &mut wire);
+        wire
+    }
+}
+
 impl Envelope<Verified> {
     /// What was digested and signed.
     #[must_use]

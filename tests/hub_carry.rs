@@ -433,6 +433,26 @@ fn who_was_erased_stays_erased_in_what_is_carried_later() {
     school.assert_clean(&[("kiosk-1", 6), ("kiosk-2", 2)]);
 }
 
+/// An old stick that turns up again has what the device has erased since.
+#[test]
+fn what_a_device_erased_is_erased_in_what_was_carried_away_before_in_any_order() {
+    for old_first in [true, false] {
+        let school = School::new();
+        let classroom = school.classroom("kiosk-1");
+        classroom.append(0..6);
+        let old = classroom.export("old.jsonl", &[]);
+        classroom.home.ok(&["erase", "--id", PERSON]);
+        let new = classroom.export("new.jsonl", &[]);
+        let files = if old_first { [old, new] } else { [new, old] };
+        school.import(&files);
+        let left = "select count(*) from edge_outbox_hub.events \
+                    where kind = 'program' and not is_erased";
+        assert_eq!(school.ask(left), 0, "{old_first}");
+        assert_eq!(school.quarantined(), [""; 0], "{old_first}");
+        school.assert_clean(&[("kiosk-1", 8)]);
+    }
+}
+
 #[test]
 fn what_is_no_export_is_refused_and_a_flood_of_rubbish_is_given_up() {
     let school = School::new();

@@ -27,15 +27,23 @@ fn now() -> i64 {
     Timestamp::now().as_micros()
 }
 
-/// A device's clocks, beside the true time. A clock that is set runs as the true time does.
+/// What the kernel calls set without a word from a time server: 16 s at 500 millionths.
+const SET_FOR: i64 = 32_000 * SECOND;
+
+/// A device's clocks, beside the true time.
 struct Clocks {
     truth: i64,
     since: i64,
     /// The wall clock less the time since boot.
     offset: i64,
     is_set: bool,
-    /// The kernel does not say whether it is.
+    /// In this true moment a time server was heard last.
+    heard: i64,
+    /// It is heard all the time while the clock is set: then it runs as the true time does.
+    hears: bool,
+    /// The kernel does not say whether the clock is set.
     is_silent: bool,
+    /// How far it is off where it runs free.
     millionths: i64,
     boot_id: Uuid,
 }
@@ -48,6 +56,8 @@ impl Clocks {
             since: 0,
             offset: 0,
             is_set: false,
+            heard: truth,
+            hears: false,
             is_silent: false,
             millionths: 0,
             boot_id: Uuid::new_v4(),
@@ -55,9 +65,10 @@ impl Clocks {
     }
 
     fn pass(&mut self, us: i64) {
-        let off = if self.is_set { 0 } else { self.millionths };
+        let runs_free = !(self.is_set && self.hears);
         self.truth += us;
-        self.since += us + us / SECOND * off;
+        self.since += us + us / SECOND * if runs_free { self.millionths } else { 0 };
+        self.is_set &= !runs_free || self.truth - self.heard <= SET_FOR;
     }
 
     fn wall(&self) -> i64 {
@@ -68,6 +79,7 @@ impl Clocks {
     fn set(&mut self, off: i64) {
         self.offset = self.truth + off - self.since;
         self.is_set = true;
+        self.heard = self.truth;
     }
 
     fn stamp(&self) -> Stamp {
@@ -161,6 +173,8 @@ struct Life {
     device: ChainedDevice,
     events: Vec<Sealed>,
     truth: BTreeMap<Place, i64>,
+    /// What a program has read off the wall clock, and when that was: it keeps a queue of its own.
+    readings: Vec<(i64, i64)>,
     is_silent: bool,
     /// Its boots have no names.
     is_nameless: bool,
@@ -174,6 +188,7 @@ impl Life {
             device: ChainedDevice::new(&format!("kiosk-{n}")),
             events: Vec::new(),
             truth: BTreeMap::new(),
+            readings: Vec::new(),
             is_silent: n % 8 == 7,
             is_nameless: n % 16 == 5,
             is_misled: false,
@@ -197,7 +212,8 @@ impl Life {
     fn boot(&mut self, began: i64, until: Option<i64>, wall: i64, random: &mut Random) -> Clocks {
         let mut clocks = Clocks {
             is_silent: self.is_silent,
-            millionths: random.between(0, 300) as i64 - 150,
+            millionths: random.between(0, 380) as i64 - 190,
+            hears: random.between(0, 1) == 0,
             ..Clocks::boot(began)
         };
         if self.is_nameless {
@@ -208,17 +224,13 @@ impl Life {
             1 => wall,
             _ => began + random.between(0, 20) as i64 * MINUTE - 10 * MINUTE,
         };
-        // What a program has read off the wall clock, and when that was.
-        let mut readings = Vec::new();
-        // What the clock showed while nothing was stored, the hub cannot know of.
-        let mut vouched = 0;
         let (mut waits, mut is_wrong, mut was_wrong) = (false, false, false);
         let can_be_set = random.between(0, 9) < 6;
         let actions = random.between(3, 12);
         for _ in 0..actions {
             let most = until.map_or(2 * HOUR, |until| (until - began) / actions as i64);
             clocks.pass(random.between(SECOND as u64, most as u64) as i64);
-            readings.push((clocks.wall(), clocks.truth));
+            self.readings.push((clocks.wall(), clocks.truth));
             match random.between(0, 19) {
                 0..=2 if can_be_set => {
                     // Where nothing ties a boot together, a wrong time shows nowhere.
@@ -227,23 +239,16 @@ impl Life {
                     self.is_misled |= is_wrong;
                     let off = if is_wrong { 7 * MINUTE } else { SECOND / 2 };
                     clocks.set(random.between(0, 2 * off as u64) as i64 - off);
-                    readings.truncate(vouched);
                 }
                 3 if !is_wrong => clocks.is_set = false,
-                4 => {
-                    readings.pop();
-                    vouched = vouched.min(readings.len());
-                }
+                // Hours without an event.
+                4 if until.is_none() => clocks.pass(random.between(0, 9) as i64 * HOUR),
                 5 if random.between(0, 4) == 0 => {
                     self.device.stamp = Some(clocks.stamp());
                     let start = self.device.new_epoch("recovered", 5);
                     self.keep(start, clocks.truth);
-                    vouched = readings.len();
                 }
-                _ => {
-                    vouched = readings.len();
-                    self.store(&clocks, &readings, &mut waits, random);
-                }
+                _ => self.store(&clocks, &mut waits, random),
             }
         }
         if let Some(until) = until {
@@ -251,20 +256,13 @@ impl Life {
         }
         if was_wrong {
             clocks.set(0);
-            readings.truncate(vouched);
             waits = true;
         }
-        self.store(&clocks, &readings, &mut waits, random);
+        self.store(&clocks, &mut waits, random);
         clocks
     }
 
-    fn store(
-        &mut self,
-        clocks: &Clocks,
-        readings: &[(i64, i64)],
-        waits: &mut bool,
-        random: &mut Random,
-    ) {
+    fn store(&mut self, clocks: &Clocks, waits: &mut bool, random: &mut Random) {
         let is_set = clocks.stamp().sync == ClockSync::Yes;
         if is_set && *waits {
             let synced = clocks.synced(&mut self.device);
@@ -274,8 +272,9 @@ impl Life {
         self.device.stamp = Some(clocks.stamp());
         let mut drafts = vec![Draft::quiz(); random.between(1, 3) as usize];
         let mut truth = vec![clocks.truth; drafts.len()];
-        if random.between(0, 2) == 0 && !readings.is_empty() {
-            let (wall, at) = readings[random.between(0, readings.len() as u64 - 1) as usize];
+        if random.between(0, 2) == 0 && !self.readings.is_empty() {
+            let at = random.between(0, self.readings.len() as u64 - 1) as usize;
+            let (wall, at) = self.readings[at];
             drafts[0].occurred_at = Some(Timestamp::from_micros(wall).unwrap());
             truth[0] = at;
         }
@@ -343,12 +342,12 @@ async fn the_truth_is_always_within_what_is_said_in_whatever_order_events_arrive
                 exact.values().map(|count| count.0).sum::<u32>() as usize,
                 all.len()
             );
-            for how in ["clock", "synced", "neighbours", "arrival"] {
+            for how in ["clock", "synced", "neighbours", "arrival", "program"] {
                 assert!(exact[how].0 >= 20, "{how}: {exact:?}");
             }
             let (all, second, minute) = exact["synced"];
             assert!(
-                10 * second >= 5 * all && 10 * minute >= 8 * all,
+                10 * second >= 3 * all && 10 * minute >= 8 * all,
                 "{exact:?}"
             );
         }
@@ -396,7 +395,7 @@ async fn events_of_a_clock_that_was_not_set_are_corrected_when_it_is_whichever_c
         for (n, found) in after.iter().enumerate().skip(1) {
             assert!(found.holds(truth[n]), "{n}: {found:?}");
             assert_eq!(found.how, if n < 5 { "synced" } else { "clock" });
-            assert!(found.uncertainty < 5 * SECOND, "{n}: {found:?}");
+            assert!(found.uncertainty < 12 * SECOND, "{n}: {found:?}");
         }
     }
     // Run again, the script keeps what it found; so does a month of its own.
@@ -469,7 +468,10 @@ async fn nothing_is_said_to_have_occurred_after_it_arrived_whatever_a_device_say
     for (n, found) in of(&server, &device).await.iter().enumerate().skip(1) {
         assert!(found.at <= found.received, "{n}: {found:?}");
         assert!(found.holds(now() - MINUTE), "{n}: {found:?}");
-        assert_eq!(found.how, "arrival", "{n}");
+        // Every other one's time is a program's.
+        let is_programs = n >= 4 && n % 2 == 0;
+        let how = if is_programs { "program" } else { "arrival" };
+        assert_eq!(found.how, how, "{n}");
     }
 }
 
@@ -507,13 +509,56 @@ async fn between_two_boots_whose_clock_was_set_a_third_is_bounded_by_both() {
         assert!(found[n].holds(truth), "{n}: {:?}", found[n]);
         let uncertainty = (DAY - 8 * HOUR - MINUTE + DAY - 8 * HOUR - MINUTE) / 2;
         let off = (found[n].uncertainty - uncertainty).abs();
-        assert!(off < 15 * SECOND, "{n}: {off} {:?}", found[n]);
+        assert!(off < 30 * SECOND, "{n}: {off} {:?}", found[n]);
     }
     // Where two may have written the chain, its order says nothing.
     let forked = "insert into edge_outbox_hub.tampering (device, epoch, seq, code, digest) \
                   select device, epoch, 1, 'fork', '' from edge_outbox_hub.epochs";
     server.execute(forked).await;
     assert_eq!(of(&server, &device).await[3].how, "arrival");
+}
+
+/// Its clock was set to a wrong time in one epoch, and right in another.
+#[tokio::test]
+async fn what_a_boot_says_in_another_epoch_bounds_its_neighbours_as_well() {
+    let server = database().await;
+    let mut hub = intake(&server).await;
+    let mut before = ChainedDevice::new("before");
+    register(&server, &before).await;
+    let mut clocks = Clocks::boot(now() - 3 * HOUR);
+    clocks.pass(10 * MINUTE);
+    clocks.set(0);
+    before.stamp = Some(clocks.stamp());
+    let mut events = vec![before.start()];
+    clocks.pass(10 * MINUTE);
+    clocks.set(7 * MINUTE);
+    before.stamp = Some(clocks.stamp());
+    events.push(before.new_epoch("recovered", 0));
+    let mut unset = Clocks::boot(clocks.truth + MINUTE);
+    unset.pass(MINUTE);
+    events.push(unset.event(&mut before));
+    hub.take(messages(&events)).await.unwrap();
+    let found = of(&server, &before).await;
+    assert!(found[1].holds(unset.truth), "{}, {found:?}", unset.truth);
+
+    let mut after = ChainedDevice::new("after");
+    register(&server, &after).await;
+    let mut unset = Clocks::boot(now() - HOUR);
+    unset.pass(MINUTE);
+    after.stamp = Some(unset.stamp());
+    let mut events = vec![after.start(), unset.event(&mut after)];
+    let mut clocks = Clocks::boot(unset.truth + MINUTE);
+    clocks.pass(MINUTE);
+    clocks.set(-7 * MINUTE);
+    events.push(clocks.event(&mut after));
+    let first = after.clone();
+    clocks.pass(10 * MINUTE);
+    clocks.set(0);
+    after.stamp = Some(clocks.stamp());
+    events.push(after.new_epoch("recovered", 0));
+    hub.take(messages(&events)).await.unwrap();
+    let found = of(&server, &first).await;
+    assert!(found[1].holds(unset.truth), "{}, {found:?}", unset.truth);
 }
 
 #[tokio::test]
@@ -539,6 +584,73 @@ async fn a_backlog_of_a_clock_that_is_never_set_is_timed_by_what_arrives_at_once
     assert_eq!(found[5].how, "arrival");
     assert!(found[5].holds(truth), "{:?}", found[5]);
     assert!((found[5].at - truth).abs() < 10 * SECOND, "{:?}", found[5]);
+}
+
+/// As most programs do, for the case that they have to repeat it.
+#[tokio::test]
+async fn a_time_that_a_program_reads_off_the_clock_is_put_right_with_it_and_not_vouched_for() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let mut clocks = Clocks::boot(now() - 2 * HOUR);
+    // Three hours behind, as it was when the board was last on.
+    clocks.offset = clocks.truth - 3 * HOUR;
+    device.stamp = Some(clocks.stamp());
+    let mut events = vec![device.start()];
+    clocks.pass(HOUR);
+    for ago in [SECOND / 50, 10 * MINUTE, DAY] {
+        let mut draft = Draft::quiz();
+        draft.occurred_at = Some(Timestamp::from_micros(clocks.wall() - ago).unwrap());
+        device.stamp = Some(clocks.stamp());
+        events.push(device.event(&draft));
+    }
+    let (stored, wall) = (clocks.truth, clocks.wall());
+    clocks.pass(MINUTE);
+    clocks.set(0);
+    events.push(clocks.synced(&mut device));
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events)).await.unwrap();
+    let found = of(&server, &device).await;
+    // A day before, this boot had not begun.
+    let likely = [stored - SECOND / 50, stored - 10 * MINUTE, wall - DAY];
+    for (found, likely) in found[1..4].iter().zip(likely) {
+        assert_eq!(found.how, "program", "{found:?}");
+        assert!((found.at - likely).abs() < SECOND, "{likely}: {found:?}");
+        assert!(found.holds(stored - 30 * DAY), "{found:?}");
+    }
+}
+
+/// The database's clock was not set when this arrived.
+#[tokio::test]
+async fn an_arrival_before_there_was_an_edge_outbox_says_nothing() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let mut clocks = Clocks::boot(now() - 2 * HOUR);
+    device.stamp = Some(clocks.stamp());
+    let mut events = vec![device.start()];
+    clocks.pass(HOUR);
+    events.push(clocks.event(&mut device));
+    let truth = clocks.truth;
+    let mut hub = intake(&server).await;
+    hub.take(messages(&events)).await.unwrap();
+    let then = "update edge_outbox_hub.event_rows set received_at = '1970-01-02 00:00Z'; \
+                update edge_outbox_hub.boots set arrived_us = null, arrived_latest = null";
+    server.execute(then).await;
+    let holds = |found: &Found| (found.at - truth).abs() <= found.uncertainty;
+    let early = of(&server, &device).await;
+    assert!(holds(&early[1]), "{early:?}");
+    assert_eq!(early[1].how, "arrival");
+    // What arrives afterwards counts.
+    clocks.pass(30 * MINUTE);
+    clocks.set(0);
+    hub.take(messages([&clocks.synced(&mut device)]))
+        .await
+        .unwrap();
+    let late = of(&server, &device).await;
+    assert!(holds(&late[1]), "{late:?}");
+    assert_eq!(late[1].how, "synced");
+    assert!(late[1].uncertainty < 10 * SECOND, "{late:?}");
 }
 
 #[tokio::test]

@@ -1220,7 +1220,7 @@ async fn what_a_renamed_device_erased_is_erased_under_its_old_name() {
         3 * 5
     );
 
-    // Once the key that they shared was taken from the old name, the new one speaks for itself alone.
+    // A revocation under the old name sets aside what comes, and unties nothing of what is held.
     let mut device = ChainedDevice::new("old");
     register(&server, &device).await;
     let events = device.journal(1);
@@ -1229,13 +1229,159 @@ async fn what_a_renamed_device_erased_is_erased_under_its_old_name() {
     let id = device.public_key().id();
     let done = operator.revoke(&device.name, &id, None).await.unwrap();
     assert_eq!(done, Revocation::Done);
+    let named = json!({"events": [{"seq": 2, "digest": events[1].digest.to_string()}]});
+    let set_aside = device.clone().ledger("outbox.events_erased.v1", &named);
+    hub.take(messages([&set_aside])).await.unwrap();
+    assert_eq!(lines(&client, left).await, ["old 2"]);
     device.name = "new".parse().unwrap();
     register(&server, &device).await;
     let start = device.new_epoch("device_renamed", 0);
-    let named = json!({"events": [{"seq": 2, "digest": events[1].digest.to_string()}]});
     let erased = device.ledger("outbox.events_erased.v1", &named);
     hub.take(messages([&start, &erased])).await.unwrap();
-    assert_eq!(lines(&client, left).await, ["old 2"]);
+    assert_eq!(lines(&client, left).await, [""; 0]);
+}
+
+/// Names are given anew, keys are not.
+#[tokio::test]
+async fn another_board_under_an_old_name_erases_nothing_of_the_renamed_ones() {
+    let server = database().await;
+    let mut hub = intake(&server).await;
+    let client = server.connect().await;
+    let mut renamed = ChainedDevice::new("kiosk-1");
+    register(&server, &renamed).await;
+    let before = renamed.journal(1);
+    hub.take(messages(&before)).await.unwrap();
+    renamed.name = "kiosk-7".parse().unwrap();
+    register(&server, &renamed).await;
+    let mut events = vec![renamed.new_epoch("device_renamed", 0)];
+    events.extend(renamed.quizzes(1));
+    hub.take(messages(&events)).await.unwrap();
+    let mut new = ChainedDevice::new("kiosk-1");
+    register(&server, &new).await;
+    hub.take(messages(&new.journal(1))).await.unwrap();
+    let named = [&before[1], &events[1]]
+        .map(|event| json!({"seq": event.seq, "digest": event.digest.to_string()}));
+    let erased = new.ledger("outbox.events_erased.v1", &json!({"events": named}));
+    hub.take(messages([&erased])).await.unwrap();
+    let left = "select device, seq from edge_outbox_hub.events \
+                where kind = 'program' and not is_erased order by 1, 2";
+    assert_eq!(
+        lines(&client, left).await,
+        ["kiosk-1 2", "kiosk-1 2", "kiosk-7 4"]
+    );
+    // Nor does its word let a stripped copy of the other's pass.
+    let more = renamed.quizzes(1).remove(0);
+    let named = json!({"events": [{"seq": more.seq, "digest": more.digest.to_string()}]});
+    let erased = new.ledger("outbox.events_erased.v1", &named);
+    hub.take(messages([&erased])).await.unwrap();
+    let taken = hub.take(vec![message(more.stripped)]).await.unwrap();
+    assert_eq!(taken.stored, 0, "{taken:?}");
+}
+
+#[tokio::test]
+async fn what_is_erased_is_erased_over_two_names_and_a_new_key_between_in_any_order() {
+    let server = database().await;
+    let mut hub = intake(&server).await;
+    let client = server.connect().await;
+    let left = "select device, seq from edge_outbox_hub.events \
+                where kind = 'program' and not is_erased order by 1, 2";
+    let orders = [[0, 1, 2], [0, 2, 1], [2, 0, 1], [2, 1, 0]];
+    // The new key is one of the second name's by the old one's word, or by hand before that came.
+    let all = orders.map(|order| [(order, false), (order, true)]);
+    for (n, (order, by_hand)) in all.into_iter().flatten().enumerate() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| format!("{name}-{n}"));
+        let mut device = ChainedDevice::new(&a);
+        register(&server, &device).await;
+        let first = device.journal(2);
+        device.name = b.parse().unwrap();
+        register(&server, &device).await;
+        let second = [device.new_epoch("device_renamed", 0), device.rotate()];
+        if by_hand {
+            register(&server, &device).await;
+        }
+        device.name = c.parse().unwrap();
+        register(&server, &device).await;
+        let named: Vec<_> = first[1..]
+            .iter()
+            .map(|event| json!({"seq": event.seq, "digest": event.digest.to_string()}))
+            .collect();
+        let third = [
+            device.new_epoch("device_renamed", 0),
+            device.ledger("outbox.events_erased.v1", &json!({"events": named})),
+        ];
+        let parts = [messages(&first), messages(&second), messages(&third)];
+        for at in order {
+            hub.take(parts[at].clone()).await.unwrap();
+        }
+        assert_eq!(lines(&client, left).await, [""; 0], "{order:?}, {by_hand}");
+        assert!(
+            quarantined(&client).await.is_empty(),
+            "{order:?}, {by_hand}"
+        );
+    }
+}
+
+/// Whoever stole a key can sign for another one with it.
+#[tokio::test]
+async fn a_key_that_was_revoked_hands_over_what_it_signed_under_its_own_name_alone() {
+    let server = database().await;
+    let mut hub = intake(&server).await;
+    let client = server.connect().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let events = device.journal(1);
+    hub.take(messages(&events)).await.unwrap();
+    let mut operator = intake_with_role(&server, "operator").await;
+    let id = device.public_key().id();
+    operator.revoke(&device.name, &id, None).await.unwrap();
+    let named = json!({"events": [{"seq": 2, "digest": events[1].digest.to_string()}]});
+    let left = "select device, seq from edge_outbox_hub.events \
+                where kind = 'program' and not is_erased";
+    for (name, expected) in [("kiosk-9", &["kiosk-1 2"][..]), ("kiosk-1", &[])] {
+        let mut next = device.clone();
+        next.name = name.parse().unwrap();
+        let start = next.rotate();
+        register(&server, &next).await;
+        let erased = next.ledger("outbox.events_erased.v1", &named);
+        let taken = hub.take(messages([&start, &erased])).await.unwrap();
+        assert_eq!(taken.stored, 2, "{name}: {taken:?}");
+        assert_eq!(lines(&client, left).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_in_quarantine_of_what_a_device_erased_loses_its_personal_part() {
+    let server = database().await;
+    let mut hub = intake(&server).await;
+    let client = server.connect().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    let events = device.journal(2);
+    hub.take(messages(&events[..1])).await.unwrap();
+    // Under a key that was revoked both are set aside; the one before, the other after the word.
+    let mut operator = intake_with_role(&server, "operator").await;
+    let id = device.public_key().id();
+    operator.revoke(&device.name, &id, None).await.unwrap();
+    hub.take(messages(&events[1..2])).await.unwrap();
+    device.name = "kiosk-2".parse().unwrap();
+    register(&server, &device).await;
+    let start = device.new_epoch("device_renamed", 0);
+    let named: Vec<_> = events[1..]
+        .iter()
+        .map(|event| json!({"seq": event.seq, "digest": event.digest.to_string()}))
+        .collect();
+    let erased = device.ledger("outbox.events_erased.v1", &json!({"events": named}));
+    hub.take(messages([&start, &erased])).await.unwrap();
+    hub.take(messages(&events[2..])).await.unwrap();
+    let kept = "select seq, reason, position('score' in encode(message, 'escape')), persons = '{}', \
+                bytes = octet_length(message) from edge_outbox_hub.quarantine order by seq";
+    assert_eq!(
+        lines(&client, kept).await,
+        ["2 revoked_key 0 t t", "3 revoked_key 0 t t"]
+    );
+    let totals = "select t.kept, t.bytes = (select sum(octet_length(message)) \
+                  from edge_outbox_hub.quarantine) from edge_outbox_hub.quarantine_totals t";
+    assert_eq!(lines(&client, totals).await, ["2 t"]);
 }
 
 #[tokio::test]

@@ -208,6 +208,20 @@ fn a_report_says_what_is_missing_and_only_problems_where_that_is_asked() {
         stamp.wall = Timestamp::from_micros(1_772_352_000_000_000).unwrap();
         stamp.boottime_us += 1;
     }
+    // How the clock was in an epoch that is over is no news.
+    stamp.sync = ClockSync::No;
+    whole.stamp = Some(stamp);
+    let mut events = whole.quizzes(1);
+    stamp.sync = ClockSync::Yes;
+    stamp.boottime_us += 1;
+    whole.stamp = Some(stamp);
+    events.push(whole.new_epoch("recovered", 0));
+    runtime.block_on(async {
+        let mut intake = intake_with(&server, options()).await;
+        intake.take(messages(&events)).await.unwrap();
+    });
+    let report = desk.ok(&["report"]);
+    assert!(!report.contains("its clock is not set"), "{report}");
 }
 
 #[test]
@@ -287,6 +301,18 @@ fn who_is_erased_is_gone_and_the_tables_verify_until_somebody_changes_them() {
         "kiosk-1",
         &device.public_key().to_string(),
     ]);
+    // No hub has opened this database yet.
+    let ended = desk.ask(&["erase", "--id", "ada"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .starts_with("error: no hub has used this database yet")
+            && ended
+                .stderr
+                .contains("hint: start `edge-outbox hub run` once"),
+        "{ended:?}"
+    );
     let mut events = device.journal(3);
     let about: Vec<Draft> = vec![Draft::about("ada"); 4];
     events.extend(device.group(&about));
@@ -323,15 +349,19 @@ fn who_is_erased_is_gone_and_the_tables_verify_until_somebody_changes_them() {
     let ended = hub.ask(&["verify"]);
     assert_eq!(ended.code, 1);
     let findings: Vec<&str> = ended.stdout.lines().collect();
-    assert_eq!(findings.len(), 4, "{ended:?}");
+    assert_eq!(findings.len(), 5, "{ended:?}");
     assert!(findings[0].contains("seq 2: "), "{ended:?}");
     assert!(findings[1].contains("seq 3: "), "{ended:?}");
     assert!(
         findings[2].ends_with("seq 4: it has no position"),
         "{ended:?}"
     );
+    assert!(
+        findings[3].ends_with(": 1 seqs have neither a position nor a gap"),
+        "{ended:?}"
+    );
     let found = ended.stdout.lines().last().unwrap();
-    assert!(found.ends_with(": 3 findings"), "{found}");
+    assert!(found.ends_with(": 4 findings"), "{found}");
 }
 
 /// Each is held against the keys of its own device, as they were when it was stored, and each that was
@@ -398,6 +428,49 @@ fn a_verification_finds_what_another_devices_key_signed_and_what_is_gone() {
     }
     let last = "6 events, 2 more went with their months: 7 findings";
     assert_eq!(*lines.last().unwrap(), last, "{ended:?}");
+}
+
+#[test]
+fn a_verification_finds_what_is_gone_with_its_position() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(database());
+    let desk = operator(&server);
+    let mut device = ChainedDevice::new("kiosk-1");
+    let key = device.public_key().to_string();
+    desk.ok(&["devices", "add", "kiosk-1", &key]);
+    let mut events = device.journal(9);
+    // What is missing, or declared, is no finding.
+    events.remove(2);
+    let lost = json!({"ranges": [{"first": 7, "last": 7}]});
+    events.remove(5);
+    events.push(device.ledger("outbox.events_lost.v1", &lost));
+    let gone = |seqs: &str| {
+        let gone = format!(
+            "delete from edge_outbox_hub.event_rows where seq in ({seqs}); \
+             delete from edge_outbox_hub.positions where seq in ({seqs})"
+        );
+        runtime.block_on(server.execute(&gone));
+        desk.ask(&["verify"])
+    };
+    runtime.block_on(async {
+        let mut intake = intake_with(&server, options()).await;
+        intake.take(messages(&events)).await.unwrap();
+    });
+    assert_eq!(desk.ok(&["verify"]), "9 events: nothing is wrong\n");
+    let ended = gone("4, 5, 11");
+    assert_eq!(ended.code, 1);
+    let first = ended.stdout.lines().next().unwrap();
+    assert!(
+        first.ends_with(": 3 seqs have neither a position nor a gap"),
+        "{ended:?}"
+    );
+    // Where the chain is whole its end is looked for by its digest.
+    let ended = gone("2");
+    let second = ended.stdout.lines().nth(1).unwrap();
+    assert!(
+        second.ends_with("seq 2: the end of its chain is not there"),
+        "{ended:?}"
+    );
 }
 
 /// Devices order the lives of a hub by the first eight bytes of its name, so each life's is of version

@@ -53,6 +53,11 @@ pub enum HubError {
          need the same"
     )]
     ErasureKey,
+    /// No hub has used the tables yet, so they know of no erasure key.
+    #[error(
+        "no hub has used this database yet: it holds nobody's events, and knows no erasure key"
+    )]
+    ErasureKeyMissing,
     /// The database's name in receipts is none by which devices know the later of two.
     #[error(
         "the hub's database is named {found} in its table schema_version, which is no UUID of version 7"
@@ -122,6 +127,10 @@ impl HubError {
                  makes what is missing",
             ),
             Self::Life { .. } => Some("give it another with `edge-outbox hub new-life`"),
+            Self::ErasureKeyMissing => Some(
+                "start `edge-outbox hub run` once: it notes the key that `erasure_key_file` in the \
+                 section [intake] names",
+            ),
             Self::ErasureKey => Some(
                 "let `erasure_key_file` in the section [intake] name a copy of the file that the other hubs have",
             ),

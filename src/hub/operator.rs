@@ -527,8 +527,7 @@ pub(super) async fn erase(
     Ok(events)
 }
 
-/// Whether this is the key under which the database knows who was erased. One that no hub has used
-/// yet knows none.
+/// Whether this is the key under which the database knows who was erased.
 async fn check_erasure_key(client: &Client, key: &ErasureKey) -> Result<(), HubError> {
     let check = key.check();
     let answer = client
@@ -542,7 +541,8 @@ async fn check_erasure_key(client: &Client, key: &ErasureKey) -> Result<(), HubE
         None => Err(HubError::SchemaMissing),
         Some(same) => match same? {
             Some(true) => Ok(()),
-            _ => Err(HubError::ErasureKey),
+            Some(false) => Err(HubError::ErasureKey),
+            None => Err(HubError::ErasureKeyMissing),
         },
     }
 }

@@ -228,16 +228,20 @@ impl Prover {
         proven
     }
 
-    /// The starts of epochs that carry a key which is not known.
+    /// The starts of epochs that carry a key which is not known, or for which another is said to have
+    /// signed.
     fn candidates<'a>(&self, all: &'a [Read]) -> Vec<(&'a Read, ledger::Start)> {
         let candidate = |read: &'a Read| {
             let claims = read.envelope.claims();
-            let is_new = !self.keys.contains_key(&claims.key_id);
-            if !is_new || !ledger::is_start(claims.kind, claims.event_type) {
+            if !ledger::is_start(claims.kind, claims.event_type) {
                 return None;
             }
             let start = ledger::start(read.envelope.claimed_private()?.payload)?;
-            (start.public_key.id() == claims.key_id).then_some((read, start))
+            let is_new = !self.keys.contains_key(&claims.key_id);
+            let previous = start.previous.as_ref();
+            let hands_over = previous.is_some_and(|it| it.cross_signature.is_some());
+            let is_its_own = start.public_key.id() == claims.key_id;
+            (is_its_own && (is_new || hands_over)).then_some((read, start))
         };
         all.iter().filter_map(candidate).collect()
     }
@@ -257,8 +261,10 @@ impl Prover {
                 let previous = start.previous.as_ref();
                 previous.is_some_and(|previous| keys.contains(&previous.key_id))
             };
-            let (later, first): (Vec<_>, Vec<_>) =
-                candidates.iter().partition(|(_, start)| names_one(start));
+            let (later, first): (Vec<_>, Vec<_>) = candidates
+                .iter()
+                .filter(|(_, start)| !self.keys.contains_key(&start.public_key.id()))
+                .partition(|(_, start)| names_one(start));
             introduce(&first, &mut introduced);
             self.follow(&candidates, &mut introduced);
             introduce(&later, &mut introduced);

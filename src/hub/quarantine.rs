@@ -22,7 +22,7 @@ use super::{
     reason::Reason,
     rows::{get, read_digest},
 };
-use crate::digest::Digest;
+use crate::{digest::Digest, envelope::Envelope};
 
 /// Messages kept for each reason. Two hubs at once may keep a batch more.
 pub const MAX_MESSAGES: u64 = 10_000;
@@ -277,7 +277,7 @@ async fn insert(
     answer.iter().map(kept_digest).collect()
 }
 
-/// Removes what a condition on `$1`, 32 bytes each, names; gives how many messages.
+/// Removes what a condition on `$1` names; gives how many messages.
 pub(super) async fn forget(
     transaction: &Transaction<'_>,
     condition: &str,
@@ -299,6 +299,57 @@ pub(super) async fn forget(
         .tried("removing messages from quarantine")?;
     let gone: i64 = answer.first().map_or(Ok(0), |row| get(row, 0))?;
     Ok(gone.try_into().unwrap_or(0))
+}
+
+/// Takes the personal part from messages of these events that devices have erased, as far as it is
+/// proven that they are those. One that was cut goes: it is not tried again.
+pub(super) async fn strip_erased(
+    transaction: &Transaction<'_>,
+    digests: &[Digest],
+) -> Result<(), HubError> {
+    if digests.is_empty() {
+        return Ok(());
+    }
+    let digest: Vec<&[u8]> = digests.iter().map(|it| &it.as_bytes()[..]).collect();
+    let answer = transaction
+        .query_typed(
+            "select q.id, q.message from edge_outbox_hub.quarantine q \
+             where q.digest = any($1) and q.persons <> '{}' and exists (select \
+             from edge_outbox_hub.device_erasures e where e.digest = q.digest \
+             and q.key_id in (select edge_outbox_hub.line_of_key(e.key_id))) \
+             order by q.message_digest for update of q",
+            &[(&digest, Type::BYTEA_ARRAY)],
+        )
+        .await
+        .tried("looking through quarantine for what was erased")?;
+    for row in &answer {
+        let (id, message): (i64, &[u8]) = (get(row, 0)?, get(row, 1)?);
+        let stripped = Envelope::from_message(message).map(|it| it.stripped());
+        let stripped = stripped.unwrap_or_default();
+        let message_digest = Digest::of(&[&stripped]);
+        let changed = transaction
+            .execute_typed(
+                "with there as (select q.id, q.reason, octet_length(q.message) as bytes \
+                 from edge_outbox_hub.quarantine q where q.id = $1 and $2 <> '' and not exists (select \
+                 from edge_outbox_hub.quarantine s where s.message_digest = $3)), \
+                 counted as (update edge_outbox_hub.quarantine_totals t \
+                 set bytes = t.bytes - there.bytes + octet_length($2) \
+                 from there where t.reason = there.reason) \
+                 update edge_outbox_hub.quarantine q set message = $2, message_digest = $3, \
+                 bytes = octet_length($2), persons = '{}' from there where q.id = there.id",
+                &[
+                    (&id, Type::INT8),
+                    (&stripped, Type::BYTEA),
+                    (&&message_digest.as_bytes()[..], Type::BYTEA),
+                ],
+            )
+            .await
+            .tried("stripping a message in quarantine")?;
+        if changed == 0 {
+            forget(transaction, "id = $1", &id, Type::INT8).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Messages with ids above the first and up to the last that may be taken now, in the order in which
@@ -324,7 +375,7 @@ pub(super) async fn waiting(
              and e.key_id = q.key_id) \
              when q.reason = 'stripped' then exists (select \
              from edge_outbox_hub.device_erasures e where e.digest = q.digest \
-             and edge_outbox_hub.is_same_device(q.device, e.device)) or exists (select \
+             and q.key_id in (select edge_outbox_hub.line_of_key(e.key_id))) or exists (select \
              from edge_outbox_hub.positions p where p.device = q.device and p.epoch = q.epoch \
              and p.seq = q.seq and p.digest = q.digest) \
              else false end \

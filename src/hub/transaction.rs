@@ -81,7 +81,7 @@ pub(super) async fn run(
     let mut asides = batch.asides;
     // What is held has erased already: a repeat needs no gate of its own, and erases nobody again.
     let erasing = batch.proven.iter();
-    let erasing = erasing.filter(|event| erasing::erases(&event.envelope, options));
+    let erasing = erasing.filter(|event| erasing::erases(event, options));
     let mut erasing: HashSet<Place> = erasing.map(rows::place).collect();
     if !erasing.is_empty() {
         let places: Vec<Place> = erasing.iter().cloned().collect();
@@ -96,10 +96,8 @@ pub(super) async fn run(
     }
 
     let (trusted, is_news) = trust::trust(transaction, batch.proven, options, &mut asides).await?;
-    let told_erased = erasing::erased_by_devices(&trusted, &erasing);
-    let told_erased = erasing::under_all_names(transaction, told_erased).await?;
-    let judged =
-        erasing::look_up_erased(transaction, trusted, &told_erased, options, &mut asides).await?;
+    let told_erased = erasing::note_erased(transaction, &trusted, &erasing).await?;
+    let judged = erasing::look_up_erased(transaction, trusted, options, &mut asides).await?;
     done.taken.repeated += judged.repeated;
     let rows = judged.rows;
     let touched = rows.iter().map(|row| &row.event);
@@ -130,7 +128,13 @@ pub(super) async fn run(
     for aside in &asides {
         *done.taken.quarantined.entry(aside.reason).or_default() += 1;
     }
+    let named = told_erased.values().flatten().map(|(_, digest)| *digest);
+    let proven = asides
+        .iter()
+        .filter_map(|aside| aside.claims.as_ref()?.digest);
+    let digests: Vec<Digest> = named.chain(proven).collect();
     quarantine::set_aside(transaction, asides, &batch.again).await?;
+    quarantine::strip_erased(transaction, &digests).await?;
 
     let (stored, told) = by_device(&stored);
     done.due = settle::settle(transaction, stored, told, judged.stripped).await?;

@@ -39,13 +39,19 @@ pub struct Verification {
 
 impl Verification {
     fn find(&mut self, at: &Place, what: &str) {
+        let Place { device, epoch, .. } = at;
+        self.say(|| format!("device {device}, epoch {epoch}, seq {}: {what}", at.seq));
+    }
+
+    /// Of an epoch.
+    fn find_in(&mut self, Place { device, epoch, .. }: &Place, what: &str) {
+        self.say(|| format!("device {device}, epoch {epoch}: {what}"));
+    }
+
+    fn say(&mut self, finding: impl FnOnce() -> String) {
         self.wrong += 1;
         if self.findings.len() < MAX_FINDINGS {
-            let Place {
-                device, epoch, seq, ..
-            } = at;
-            let finding = format!("device {device}, epoch {epoch}, seq {seq}: {what}");
-            self.findings.push(finding);
+            self.findings.push(finding());
         }
     }
 }
@@ -84,6 +90,7 @@ pub(super) async fn verify(client: &Client) -> Result<Verification, HubError> {
     let mut verification = Verification::default();
     look_at_events(client, &mut verification).await?;
     look_for_events(client, &mut verification).await?;
+    look_for_positions(client, &mut verification).await?;
     Ok(verification)
 }
 
@@ -199,6 +206,48 @@ async fn look_for_events(client: &Client, found: &mut Verification) -> Result<()
             return Ok(());
         }
     }
+}
+
+/// Whether each epoch is accounted for: every seq of it is held, or missing, or declared; and where its
+/// chain is whole, there is its end.
+async fn look_for_positions(client: &Client, found: &mut Verification) -> Result<(), HubError> {
+    let answer = client
+        .query_typed(
+            "select e.device, e.epoch, e.complete_to, ''::bytea, \
+             e.highest - coalesce(e.first_seq, 1) + 1 - p.held - g.gone, \
+             e.complete_digest is null or exists (select from edge_outbox_hub.positions p \
+             where p.device = e.device and p.epoch = e.epoch and p.seq = e.complete_to \
+             and p.digest = e.complete_digest) or exists (select from edge_outbox_hub.gap_rows g \
+             where g.device = e.device and g.epoch = e.epoch and g.last_seq = e.complete_to \
+             and g.last_digest = e.complete_digest) \
+             from edge_outbox_hub.epochs e \
+             cross join lateral (select count(distinct p.seq) as held \
+             from edge_outbox_hub.positions p where p.device = e.device and p.epoch = e.epoch \
+             and p.seq between coalesce(e.first_seq, 1) and e.highest) p \
+             cross join lateral (select coalesce(sum(g.last_seq - g.first_seq + 1), 0)::bigint as gone \
+             from edge_outbox_hub.gap_rows g where g.device = e.device and g.epoch = e.epoch) g \
+             where e.highest > 0 order by e.device, e.epoch",
+            &[],
+        )
+        .await
+        .tried("counting positions")?;
+    for row in &answer {
+        let place = Place::of(row)?;
+        match get::<i64>(row, 4)? {
+            0 => {}
+            gone @ 1.. => {
+                found.find_in(
+                    &place,
+                    &format!("{gone} seqs have neither a position nor a gap"),
+                );
+            }
+            _ => found.find_in(&place, "something is both held and missing"),
+        }
+        if !get::<bool>(row, 5)? {
+            found.find(&place, "the end of its chain is not there");
+        }
+    }
+    Ok(())
 }
 
 /// What proves the events of one device: every key that was ever its own, and no other's.

@@ -1,7 +1,7 @@
 //! What clocks say of boots. For each boot of a device: the moment at which it began, as its wall clock
-//! has it while that is set and while it is not, and the latest that it can have begun by what had
-//! arrived. Merging is the same in any order, so it does not matter which hub has what first. The view
-//! `events` makes of it when things occurred; no event is touched.
+//! has it while that is set, and the latest that it can have begun by what had arrived. Merging is the
+//! same in any order, so it does not matter which hub has what first. The view `events` makes of it when
+//! things occurred; no event is touched.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use tokio_postgres::{Transaction, types::Type};
 use uuid::Uuid;
 
 use crate::{
-    clock::{ClockSync, Stamp},
+    clock::{BEFORE_THIS_SOFTWARE_US, ClockSync, Stamp},
     hub::{
         error::{HubError, Tried as _},
         plan::{ByDevice, Stored},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A clock that is further ahead of the database's is not believed: the view has the same.
-const MAX_AHEAD_US: i64 = 2_000_000;
+const MAX_AHEAD_US: i64 = 10_000_000;
 
 /// A boot by its place in the table: device, boot and epoch.
 type Place<'a> = (&'a str, Uuid, Uuid);
@@ -141,12 +141,6 @@ pub(super) async fn note(
             .map(|boot| boot.set.as_ref().map(value))
             .collect()
     };
-    let unset = |value: fn(&Span) -> i64| -> Vec<Option<i64>> {
-        boots
-            .values()
-            .map(|boot| boot.unset.as_ref().map(value))
-            .collect()
-    };
     let device: Vec<&str> = boots.keys().map(|(device, ..)| *device).collect();
     let boot_id: Vec<Uuid> = boots.keys().map(|(_, boot_id, _)| *boot_id).collect();
     let epoch: Vec<Uuid> = boots.keys().map(|(.., epoch)| *epoch).collect();
@@ -160,10 +154,12 @@ pub(super) async fn note(
     let set_last_us = set(|span| span.last.since_us);
     let set_earliest = set(|span| span.earliest_us);
     let set_latest = set(|span| span.latest_us);
-    let unset_earliest = unset(|span| span.earliest_us);
-    let unset_latest = unset(|span| span.latest_us);
-    // They have all arrived in this moment: the last of them says most about when the boot began.
-    let arrived = unset(|span| span.last.since_us);
+    // They have all arrived in this moment: the last of them says most about when the boot began. Where
+    // the database's own clock is not set, no arrival is noted.
+    let arrived = boots.values();
+    let arrived: Vec<Option<i64>> = arrived
+        .map(|boot| boot.unset.as_ref().map(|span| span.last.since_us))
+        .collect();
     let is_reused: Vec<bool> = boots.values().map(|boot| boot.is_reused).collect();
     transaction
         .query_typed(
@@ -182,11 +178,10 @@ pub(super) async fn note(
                 (&set_last_us, Type::INT8_ARRAY),
                 (&set_earliest, Type::INT8_ARRAY),
                 (&set_latest, Type::INT8_ARRAY),
-                (&unset_earliest, Type::INT8_ARRAY),
-                (&unset_latest, Type::INT8_ARRAY),
                 (&arrived, Type::INT8_ARRAY),
                 (&is_reused, Type::BOOL_ARRAY),
                 (&now_us, Type::INT8),
+                (&BEFORE_THIS_SOFTWARE_US, Type::INT8),
             ],
         )
         .await
@@ -198,14 +193,14 @@ pub(super) async fn note(
 /// whenever its clock is set anew. What it is short of by that is on the safe side.
 const NOTE: &str = "\
 insert into edge_outbox_hub.boots as b (device, boot_id, epoch, first_seq, first_us, last_seq, last_us, \
-set_first_seq, set_first_us, set_last_seq, set_last_us, set_earliest, set_latest, unset_earliest, \
-unset_latest, arrived_us, arrived_latest, is_reused) \
+set_first_seq, set_first_us, set_last_seq, set_last_us, set_earliest, set_latest, arrived_us, \
+arrived_latest, is_reused) \
 select device, boot_id, epoch, first_seq, first_us, last_seq, last_us, set_first_seq, set_first_us, \
-set_last_seq, set_last_us, set_earliest, set_latest, unset_earliest, unset_latest, arrived_us, \
-$18 - arrived_us, is_reused \
-from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) as batch \
+set_last_seq, set_last_us, set_earliest, set_latest, arrived_us, \
+case when $16 >= $17 then $16 - arrived_us end, is_reused \
+from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as batch \
 (device, boot_id, epoch, first_seq, first_us, last_seq, last_us, set_first_seq, set_first_us, \
-set_last_seq, set_last_us, set_earliest, set_latest, unset_earliest, unset_latest, arrived_us, is_reused) \
+set_last_seq, set_last_us, set_earliest, set_latest, arrived_us, is_reused) \
 on conflict (device, boot_id, epoch) do update set \
 first_seq = least(b.first_seq, excluded.first_seq), \
 first_us = case when excluded.first_seq < b.first_seq then excluded.first_us else b.first_us end, \
@@ -219,8 +214,6 @@ set_last_us = case when b.set_last_seq is null or excluded.set_last_seq > b.set_
 then excluded.set_last_us else b.set_last_us end, \
 set_earliest = least(b.set_earliest, excluded.set_earliest), \
 set_latest = greatest(b.set_latest, excluded.set_latest), \
-unset_earliest = least(b.unset_earliest, excluded.unset_earliest), \
-unset_latest = greatest(b.unset_latest, excluded.unset_latest), \
 arrived_us = case when b.arrived_latest is null or excluded.arrived_latest < b.arrived_latest \
 then excluded.arrived_us else b.arrived_us end, \
 arrived_latest = least(b.arrived_latest, excluded.arrived_latest), \
@@ -229,7 +222,7 @@ or excluded.first_seq < b.first_seq and excluded.first_us > b.first_us \
 or excluded.last_seq > b.last_seq and excluded.last_us < b.last_us \
 or excluded.first_seq > b.last_seq and excluded.first_us < b.last_us \
 or excluded.last_seq < b.first_seq and excluded.last_us > b.first_us \
-where excluded.unset_earliest is not null or excluded.is_reused and not b.is_reused \
+where excluded.arrived_us is not null or excluded.is_reused and not b.is_reused \
 or excluded.first_seq < b.first_seq \
 or excluded.last_seq > b.last_seq and excluded.first_us < b.last_us \
 or excluded.last_us > b.last_us + 900000000 \

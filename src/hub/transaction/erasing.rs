@@ -21,13 +21,27 @@ use crate::{
         rows::{self, Place, Row, get, number, read_digest},
     },
     seq::Seq,
+    signing::KeyId,
 };
 
 /// The type of the events that ask for somebody to be erased.
 const ERASE_REQUESTED: &str = "user.erase_requested.v1";
 
-pub(super) fn erases(envelope: &Envelope<Verified>, options: &Options) -> bool {
-    asks_to_erase(envelope, options).is_some() || !ledger::read(envelope).erased.is_empty()
+/// Whether an event may take somebody's personal part: it asks for that, names what was erased, or has
+/// a key hand over, whose own events another may have named.
+pub(super) fn erases(event: &Proven, options: &Options) -> bool {
+    asks_to_erase(&event.envelope, options).is_some()
+        || hands_over(event)
+        || !ledger::read(&event.envelope).erased.is_empty()
+}
+
+fn hands_over(event: &Proven) -> bool {
+    predecessor(event).is_some()
+}
+
+/// The key that signed for this event's own.
+fn predecessor(event: &Proven) -> Option<&KeyId> {
+    event.introduced.as_ref()?.predecessor.as_ref()
 }
 
 /// Whom an event asks to erase.
@@ -43,52 +57,133 @@ pub(super) fn asks_to_erase(envelope: &Envelope<Verified>, options: &Options) ->
     Some(request.user_id.to_string())
 }
 
-/// What ledger events that are not held yet name as erased, by device.
-pub(super) type ErasedByDevices = BTreeMap<String, Vec<(Seq, Digest)>>;
+/// What ledger events name as erased, by the key that signed them.
+pub(super) type ErasedByKeys = BTreeMap<KeyId, Vec<(Seq, Digest)>>;
 
-pub(super) fn erased_by_devices(trusted: &[Proven], erasing: &HashSet<Place>) -> ErasedByDevices {
-    let mut erased = ErasedByDevices::new();
+/// Notes what ledger events that are not held yet name as erased. Gives that, and what others have
+/// named before of keys that handed over only now.
+pub(super) async fn note_erased(
+    transaction: &Transaction<'_>,
+    trusted: &[Proven],
+    erasing: &HashSet<Place>,
+) -> Result<ErasedByKeys, HubError> {
+    let mut erased = ErasedByKeys::new();
+    let mut handovers: Vec<(KeyId, &KeyId, &str)> = Vec::new();
     for event in trusted
         .iter()
         .filter(|event| erasing.contains(&rows::place(event)))
     {
+        let statement = event.envelope.statement();
         let words = ledger::read(&event.envelope);
         if !words.erased.is_empty() {
-            let device = event.envelope.statement().device.to_owned();
-            erased.entry(device).or_default().extend(words.erased);
+            let of_key = erased.entry(statement.key_id).or_default();
+            of_key.extend(words.erased);
+        }
+        if let Some(predecessor) = predecessor(event) {
+            handovers.push((statement.key_id, predecessor, statement.device));
         }
     }
-    erased
+    if !erased.is_empty() {
+        let columns = Columns::of(&erased);
+        transaction
+            .query_typed(
+                "insert into edge_outbox_hub.device_erasures (key_id, seq, digest) \
+                 select key_id, seq, digest from unnest($1, $2, $3) as batch (key_id, seq, digest) \
+                 on conflict do nothing",
+                &[
+                    (&columns.key_id, Type::BYTEA_ARRAY),
+                    (&columns.seq, Type::INT8_ARRAY),
+                    (&columns.digest, Type::BYTEA_ARRAY),
+                ],
+            )
+            .await
+            .tried("noting what devices have erased")?;
+    }
+    if !handovers.is_empty() {
+        note_handovers(transaction, &handovers, &mut erased).await?;
+    }
+    Ok(erased)
 }
 
-/// The same, said for every name that the devices have had: their journals go on under another.
-pub(super) async fn under_all_names(
+/// Notes which keys handed over to which, and adds what is known already of the keys after them. A key
+/// that was revoked ties nobody else's to it: whoever stole it can sign that, too.
+async fn note_handovers(
     transaction: &Transaction<'_>,
-    mut told: ErasedByDevices,
-) -> Result<ErasedByDevices, HubError> {
-    if told.is_empty() {
-        return Ok(told);
-    }
-    let device: Vec<&str> = told.keys().map(|device| &**device).collect();
-    let answer = transaction
+    handovers: &[(KeyId, &KeyId, &str)],
+    erased: &mut ErasedByKeys,
+) -> Result<(), HubError> {
+    let key_id: Vec<&[u8]> = handovers
+        .iter()
+        .map(|(id, ..)| &id.as_bytes()[..])
+        .collect();
+    let predecessor: Vec<&[u8]> = handovers
+        .iter()
+        .map(|(_, id, _)| &id.as_bytes()[..])
+        .collect();
+    let device: Vec<&str> = handovers.iter().map(|(.., device)| *device).collect();
+    transaction
         .query_typed(
-            // As `is_same_device` has it.
-            "select distinct a.device, b.device from edge_outbox_hub.device_keys a \
-             join edge_outbox_hub.device_keys b on b.key_id = a.key_id and b.device <> a.device \
-             where a.device = any($1) and a.revoked_at is null and b.revoked_at is null",
-            &[(&device, Type::TEXT_ARRAY)],
+            "insert into edge_outbox_hub.key_handovers (key_id, predecessor) \
+             select key_id, predecessor \
+             from unnest($1, $2, $3) as batch (key_id, predecessor, device) \
+             where exists (select from edge_outbox_hub.device_keys k \
+             where k.key_id = batch.predecessor \
+             and (k.revoked_at is null or k.device = batch.device)) \
+             on conflict do nothing",
+            &[
+                (&key_id, Type::BYTEA_ARRAY),
+                (&predecessor, Type::BYTEA_ARRAY),
+                (&device, Type::TEXT_ARRAY),
+            ],
         )
         .await
-        .tried("looking for other names of devices")?;
-    let others = answer.iter().map(|row| {
-        let (device, other): (String, String) = (get(row, 0)?, get(row, 1)?);
-        Ok((other, told.get(&device).cloned().unwrap_or_default()))
-    });
-    let others: Vec<(String, Vec<(Seq, Digest)>)> = others.collect::<Result<_, HubError>>()?;
-    for (other, events) in others {
-        told.entry(other).or_default().extend(events);
+        .tried("noting which keys handed over")?;
+    let answer = transaction
+        .query_typed(
+            "with recursive line (key_id) as (select unnest($1) \
+             union select h.key_id from line \
+             join edge_outbox_hub.key_handovers h on h.predecessor = line.key_id) \
+             select e.key_id, e.seq, e.digest \
+             from line join edge_outbox_hub.device_erasures e using (key_id)",
+            &[(&key_id, Type::BYTEA_ARRAY)],
+        )
+        .await
+        .tried("looking up what devices have erased")?;
+    for row in &answer {
+        let seq: i64 = get(row, 1)?;
+        let seq = Seq::new(seq.try_into().unwrap_or(0));
+        let key_id = KeyId(digest_at(row, 0)?.0);
+        let named = (seq, digest_at(row, 2)?);
+        erased.entry(key_id).or_default().push(named);
     }
-    Ok(told)
+    Ok(())
+}
+
+fn digest_at(row: &SqlRow, at: usize) -> Result<Digest, HubError> {
+    read_digest(get(row, at)?).ok_or(HubError::Table("device_erasures"))
+}
+
+/// What was named as erased, as columns.
+struct Columns<'a> {
+    key_id: Vec<&'a [u8]>,
+    seq: Vec<i64>,
+    digest: Vec<&'a [u8]>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(erased: &'a ErasedByKeys) -> Self {
+        let all = || {
+            let of = |(key_id, events): (&'a KeyId, &'a Vec<(Seq, Digest)>)| {
+                events.iter().map(move |event| (key_id, event))
+            };
+            erased.iter().flat_map(of)
+        };
+        Self {
+            key_id: all().map(|(key_id, _)| &key_id.as_bytes()[..]).collect(),
+            seq: all().map(|(_, event)| number(event.0.get())).collect(),
+            digest: all().map(|(_, event)| &event.1.as_bytes()[..]).collect(),
+        }
+    }
 }
 
 /// What of a batch is stored, if it is new.
@@ -105,7 +200,6 @@ pub(super) struct Judged {
 pub(super) async fn look_up_erased(
     transaction: &Transaction<'_>,
     trusted: Vec<Proven>,
-    told: &ErasedByDevices,
     options: &Options,
     asides: &mut Vec<Aside>,
 ) -> Result<Judged, HubError> {
@@ -132,16 +226,16 @@ pub(super) async fn look_up_erased(
         })
         .collect();
     let places: Vec<Place> = rows.iter().map(Row::place).collect();
-    let erased = erased_among(transaction, &persons, &places).await?;
-    let named = told
+    let key_ids: Vec<KeyId> = rows
         .iter()
-        .flat_map(|(device, events)| events.iter().map(|(_, digest)| (device.clone(), *digest)));
-    let named: HashSet<(String, Digest)> = named.chain(erased.named).collect();
+        .map(|row| row.event.envelope.statement().key_id)
+        .collect();
+    let erased = erased_among(transaction, &persons, &places, &key_ids).await?;
 
     let mut kept = Vec::with_capacity(rows.len());
     let mut stripped: ByDevice<(Uuid, u64)> = HashMap::new();
     for ((mut row, place), persons) in rows.into_iter().zip(places).zip(persons) {
-        let is_named = named.contains(&(place.0.clone(), place.3));
+        let is_named = erased.named.contains(&place.3);
         if row.event.envelope.is_erased() && !is_named {
             if erased.held.contains(&place) {
                 repeated += 1;
@@ -164,7 +258,7 @@ pub(super) async fn look_up_erased(
 
 struct Erased {
     persons: HashSet<Digest>,
-    named: HashSet<(String, Digest)>,
+    named: HashSet<Digest>,
     /// Places that are taken.
     held: HashSet<Place>,
 }
@@ -173,13 +267,14 @@ async fn erased_among(
     transaction: &Transaction<'_>,
     persons: &[Vec<Digest>],
     places: &[Place],
+    key_ids: &[KeyId],
 ) -> Result<Erased, HubError> {
     let hashes: Vec<&[u8]> = persons
         .iter()
         .flatten()
         .map(|hash| &hash.as_bytes()[..])
         .collect();
-    let device: Vec<&str> = places.iter().map(|place| &*place.0).collect();
+    let key_id: Vec<&[u8]> = key_ids.iter().map(|id| &id.as_bytes()[..]).collect();
     let digest: Vec<&[u8]> = places.iter().map(|place| &place.3.as_bytes()[..]).collect();
     let persons = transaction
         .query_typed(
@@ -190,16 +285,14 @@ async fn erased_among(
         .tried("looking up who was erased")?;
     let named = transaction
         .query_typed(
-            "select batch.device, batch.digest from unnest($1, $2) as batch (device, digest) \
+            "select batch.digest from unnest($1, $2) as batch (key_id, digest) \
              where exists (select from edge_outbox_hub.device_erasures e \
              where e.digest = batch.digest \
-             and edge_outbox_hub.is_same_device(batch.device, e.device))",
-            &[(&device, Type::TEXT_ARRAY), (&digest, Type::BYTEA_ARRAY)],
+             and batch.key_id in (select edge_outbox_hub.line_of_key(e.key_id)))",
+            &[(&key_id, Type::BYTEA_ARRAY), (&digest, Type::BYTEA_ARRAY)],
         )
         .await
         .tried("looking up what devices have erased")?;
-    let digest_at =
-        |row: &SqlRow, at: usize| read_digest(get(row, at)?).ok_or(HubError::Table("erased"));
     Ok(Erased {
         persons: persons
             .iter()
@@ -207,60 +300,39 @@ async fn erased_among(
             .collect::<Result<_, _>>()?,
         named: named
             .iter()
-            .map(|row| Ok((get(row, 0)?, digest_at(row, 1)?)))
-            .collect::<Result<_, HubError>>()?,
+            .map(|row| digest_at(row, 0))
+            .collect::<Result<_, _>>()?,
         held: rows::held(transaction, places).await?,
     })
 }
 
-/// Notes what devices have erased, and erases it here.
+/// Erases here what devices have erased: events of the key that says so, and of those that handed over
+/// to it, whatever name they are under.
 pub(super) async fn erase_for_devices(
     transaction: &Transaction<'_>,
-    told: &ErasedByDevices,
+    told: &ErasedByKeys,
 ) -> Result<(), HubError> {
-    let all = || {
-        let of = |(device, events): (&'_ String, &'_ Vec<(Seq, Digest)>)| {
-            let device = device.clone();
-            events
-                .clone()
-                .into_iter()
-                .map(move |(seq, digest)| (device.clone(), seq, digest))
-        };
-        told.iter().flat_map(of)
-    };
     if told.is_empty() {
         return Ok(());
     }
-    let device: Vec<String> = all().map(|(device, ..)| device).collect();
-    let seq: Vec<i64> = all().map(|(_, seq, _)| number(seq.get())).collect();
-    let digests: Vec<Digest> = all().map(|(.., digest)| digest).collect();
-    let digest: Vec<&[u8]> = digests
-        .iter()
-        .map(|digest| &digest.as_bytes()[..])
-        .collect();
-    transaction
-        .query_typed(
-            "insert into edge_outbox_hub.device_erasures (device, digest) \
-             select device, digest from unnest($1, $2) as batch (device, digest) \
-             on conflict do nothing",
-            &[(&device, Type::TEXT_ARRAY), (&digest, Type::BYTEA_ARRAY)],
-        )
-        .await
-        .tried("noting what devices have erased")?;
+    let columns = Columns::of(told);
     transaction
         .query_typed(
             "update edge_outbox_hub.event_rows r set aggregate_id = null, subject_id = null, \
              salt = null, payload = null, payload_json = null \
-             from unnest($1, $2, $3) as batch (device, seq, digest) \
-             join edge_outbox_hub.epochs e on e.device = batch.device \
+             from unnest($1, $2, $3) as batch (key_id, seq, digest) \
+             cross join lateral edge_outbox_hub.line_of_key(batch.key_id) as line (key_id) \
+             join edge_outbox_hub.device_keys k on k.key_id = line.key_id \
+             join edge_outbox_hub.epochs e on e.device = k.device \
              join edge_outbox_hub.positions p on p.device = e.device and p.epoch = e.epoch \
              and p.seq = batch.seq and p.digest = batch.digest \
              where r.device = p.device and r.epoch = p.epoch and r.seq = p.seq \
-             and r.digest = p.digest and r.received_at = p.received_at and r.payload is not null",
+             and r.digest = p.digest and r.received_at = p.received_at \
+             and r.key_id = line.key_id and r.payload is not null",
             &[
-                (&device, Type::TEXT_ARRAY),
-                (&seq, Type::INT8_ARRAY),
-                (&digest, Type::BYTEA_ARRAY),
+                (&columns.key_id, Type::BYTEA_ARRAY),
+                (&columns.seq, Type::INT8_ARRAY),
+                (&columns.digest, Type::BYTEA_ARRAY),
             ],
         )
         .await
