@@ -526,6 +526,23 @@ fn a_running_daemon_shows_the_sink_and_forgets_it_only_once_it_is_removed() {
 }
 
 #[test]
+fn a_daemon_that_does_not_have_the_sink_yet_exports_nothing_without_its_claim() {
+    let classroom = Classroom::new();
+    classroom.append(0..3);
+    let home = &classroom.home;
+    home.write_config("[sinks]\n");
+    let daemon = home.daemon();
+    classroom.configure(&classroom.hub.key);
+    let ended = home.run(&["export", "out"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("restart the daemon"), "{ended:?}");
+    assert!(!exists(&home.path("out")));
+    drop(daemon);
+    let _daemon = home.daemon();
+    home.ok(&["export", "out"]);
+}
+
+#[test]
 fn the_configuration_of_a_carried_sink_is_checked() {
     for (toml, said) in [
         (
