@@ -49,9 +49,9 @@ fn cargo() -> Cargo {
     toml::from_str(&text(".cargo/config.toml")).unwrap()
 }
 
-/// The packages in which Debian has a linker: the one with its name, and the libraries it links.
-fn packages(linker: &str) -> Vec<String> {
-    match linker {
+/// The packages in which Debian has a compiler: the one with its name, and the libraries it links.
+fn packages(compiler: &str) -> Vec<String> {
+    match compiler {
         "x86_64-linux-gnu-gcc" => vec!["gcc".into(), "libc6-dev".into()],
         "aarch64-linux-gnu-gcc" => vec![
             "gcc-aarch64-linux-gnu".into(),
@@ -61,22 +61,28 @@ fn packages(linker: &str) -> Vec<String> {
             "gcc-arm-linux-gnueabihf".into(),
             "libc6-dev-armhf-cross".into(),
         ],
-        _ => panic!("no package is known for {linker}"),
+        _ => panic!("no package is known for {compiler}"),
     }
 }
 
+/// In which variable `.cargo/config.toml` names the C compiler of a target.
+fn variable(target: &str) -> String {
+    format!("CC_{}", target.replace('-', "_"))
+}
+
 #[test]
-fn c_is_compiled_by_what_links_and_for_each_target() {
+fn c_is_compiled_by_debians_compiler_for_each_target_which_links_or_rust_does() {
     let cargo = cargo();
-    let expected: BTreeMap<_, _> = cargo
-        .target
-        .iter()
-        .map(|(name, target)| {
-            let compiler = format!("CC_{}", name.replace('-', "_"));
-            (compiler, target.linker.clone())
-        })
-        .collect();
-    assert_eq!(cargo.env, expected);
+    assert_eq!(cargo.env.len(), cargo.target.len());
+    for (name, target) in &cargo.target {
+        let compiler = &cargo.env[&variable(name)];
+        assert!(!packages(compiler).is_empty(), "{name}");
+        // Every toolchain of rustup's has `rust-lld`: nothing is to be installed for it.
+        assert!(
+            [compiler.as_str(), "rust-lld"].contains(&target.linker.as_str()),
+            "{name}"
+        );
+    }
 }
 
 #[test]
@@ -100,11 +106,14 @@ fn cross_builds_the_same_targets_with_the_same_compilers() {
             .collect();
         // Build scripts and procedural macros are made for the machine that builds.
         let mut needed: BTreeSet<_> = ["gcc".to_owned(), "libc6-dev".to_owned()].into();
-        needed.extend(packages(&cargo.target[name].linker));
+        needed.extend(packages(&cargo.env[&variable(name)]));
         assert_eq!(installed, needed, "{name}");
         // Another linker would have to be installed, too.
         let mut flags = cargo.target[name].rustflags.iter();
-        assert!(flags.all(|flag| !flag.contains("link")), "{name}");
+        assert!(
+            flags.all(|flag| !flag.contains("linker=") && !flag.contains("fuse-ld")),
+            "{name}"
+        );
     }
 }
 
@@ -112,9 +121,10 @@ fn cross_builds_the_same_targets_with_the_same_compilers() {
 fn the_script_and_the_document_name_each_target_and_its_packages() {
     for path in ["tests/arm", "docs/arm.md"] {
         let text = text(path);
-        for (name, target) in cargo().target {
-            assert!(text.contains(&name), "{path} does not name {name}");
-            for package in packages(&target.linker) {
+        let cargo = cargo();
+        for name in cargo.target.keys() {
+            assert!(text.contains(name), "{path} does not name {name}");
+            for package in packages(&cargo.env[&variable(name)]) {
                 assert!(text.contains(&package), "{path} does not name {package}");
             }
         }

@@ -185,11 +185,11 @@ impl Ledger {
             .contains_key(&(sink.as_str().to_owned(), seq))
     }
 
-    /// Whether this was a dead letter of the sink's and was taken after all. Its hub had it declared
-    /// lost by then, and asks for it no more.
-    fn is_delivered_late(&self, sink: &SinkName, seq: Seq) -> bool {
+    /// Whether a hub need not have this from the sink: the sink will not bring it, or it was a dead
+    /// letter, and was taken after all. The hub had it declared lost by then, and asks for it no more.
+    fn releases(&self, sink: &SinkName, seq: Seq) -> bool {
         let letter = (sink.as_str().to_owned(), seq);
-        self.delivered.contains_key(&letter)
+        self.excuses(sink, seq) || self.delivered.contains_key(&letter)
     }
 
     /// What it came to.
@@ -632,7 +632,7 @@ impl Truth {
                 .take_while(|it| it.seq <= cursor.confirmed);
             for entry in confirmed.filter(|it| it.seq > place.begins_after) {
                 assert!(
-                    covers(life, entry.epoch, entry.seq) || ledger.excuses(name, entry.seq),
+                    covers(life, entry.epoch, entry.seq) || ledger.releases(name, entry.seq),
                     "{} is confirmed at {name}, and no receipt of life {life:x?} covers it",
                     entry.seq
                 );
@@ -645,7 +645,7 @@ impl Truth {
                 }
                 let is_covered = lives.iter().any(|life| covers(*life, known.epoch, *seq));
                 assert!(
-                    is_covered || ledger.excuses(name, *seq),
+                    is_covered || ledger.releases(name, *seq),
                     "{seq} is trimmed, and no receipt for {name} covers it"
                 );
             }
@@ -778,9 +778,7 @@ impl Truth {
         let after = self.places[name].begins_after;
         for (seq, known) in self.events.range(after.next()..) {
             assert!(
-                hub.holds(*seq, known.digest)
-                    || self.ledger.excuses(name, *seq)
-                    || self.ledger.is_delivered_late(name, *seq),
+                hub.holds(*seq, known.digest) || self.ledger.releases(name, *seq),
                 "{seq} is not at the hub of {name}, and the ledger does not say why"
             );
         }
