@@ -108,6 +108,8 @@ pub use self::{
     writer::{ForgetError, Horizon, RegisterError},
 };
 
+#[cfg(feature = "carry")]
+pub(crate) use self::cursor::BY_HAND;
 #[cfg(feature = "cli")]
 pub(crate) use self::{core::derived_name, guard::is_guarded};
 

@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 #[cfg(feature = "carry")]
+pub(crate) use crate::journal::BY_HAND;
+#[cfg(feature = "carry")]
 use crate::journal::ReceiptCommand;
 pub use crate::journal::{
     AppendError, Appended, Batch, Chosen, Claim, Cursor, DeadLetter, DeadLetterError,

@@ -362,8 +362,19 @@ fn a_hub_that_was_restored_takes_back_what_it_lacks_and_an_earlier_one_is_not_be
         assert_eq!(receipt.accounted_to.get(), 500);
         let said = brought(&classroom.carry_back(&[receipt]));
         assert_eq!(said["confirmed"], first - 1);
+        let status = classroom.home.status();
+        let waiting = status["tail"].as_u64().unwrap() - (first - 1);
+        assert_eq!(status["sinks"]["stick"]["pending"], waiting, "{status}");
         // All that is held goes once more, and with it a word on what cannot.
         let text = classroom.home.ok(&["export", "-"]);
+        assert_eq!(
+            classroom
+                .home
+                .ok(&["export", "-", "--sink", "stick"])
+                .lines()
+                .count(),
+            text.lines().count()
+        );
         let events = parts(&text).1;
         assert_eq!(events.len() as u64, MANY as u64 + 2 - first + 1);
         let word = events.last().unwrap();
@@ -550,6 +561,23 @@ fn a_running_daemon_shows_the_sink_and_forgets_it_only_once_it_is_removed() {
     assert_eq!(daemon.stop().0, 0);
     home.write_config("[sinks]\n");
     home.ok(&["sinks", "forget", "stick"]);
+}
+
+#[test]
+fn a_daemon_that_does_not_have_the_sink_yet_exports_nothing_without_its_claim() {
+    let classroom = Classroom::new();
+    classroom.append(0..3);
+    let home = &classroom.home;
+    home.write_config("[sinks]\n");
+    let daemon = home.daemon();
+    classroom.configure(&classroom.hub.key);
+    let ended = home.run(&["export", "out"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("restart the daemon"), "{ended:?}");
+    assert!(!exists(&home.path("out")));
+    drop(daemon);
+    let _daemon = home.daemon();
+    home.ok(&["export", "out"]);
 }
 
 #[test]

@@ -293,10 +293,9 @@ fn what_was_altered_on_the_way_is_set_aside_and_the_rest_is_taken() {
     let (foreign_head, _) = foreign.split_once('\n').unwrap();
     let (_, rest) = whole.split_once('\n').unwrap();
     let swapped = format!("{foreign_head}\n{rest}");
-    assert_eq!(
-        school.import_well(classroom.file("swapped.jsonl", swapped)),
-        (0, 7)
-    );
+    let (ended, files) = school.import(&[classroom.file("swapped.jsonl", swapped)]);
+    assert!(ended.stderr.contains("is not proven"), "{ended:?}");
+    assert_eq!(counts(&files[0]), (0, 7));
     let fewer = whole.replace("\"events\":7", "\"events\":6");
     let (ended, _) = school.import(&[classroom.file("fewer.jsonl", fewer)]);
     assert!(ended.stderr.contains("a file is cut off"), "{ended:?}");
@@ -547,5 +546,79 @@ fn receipts_are_for_every_device_that_was_carried_and_none_without_a_key() {
     assert!(
         ended.stderr.contains("receipts.key_file is not set"),
         "{ended:?}"
+    );
+}
+
+#[test]
+fn what_is_wrong_with_one_file_is_said_and_stops_no_other() {
+    let school = School::new();
+    let classroom = school.classroom("kiosk-1");
+    let file = classroom.append(0..6).export("out.jsonl", &[]);
+    let whole = fs::read_to_string(&file).unwrap();
+    let tail = |text: &str| {
+        let head: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        head["tail"].as_str().unwrap().to_owned()
+    };
+    // The end was cut away, and the tail altered that would have shown it.
+    let mut lines: Vec<&str> = whole.lines().collect();
+    let at = lines.len() - 4;
+    lines.drain(at..at + 3);
+    let mut forged = tail(&whole).into_bytes();
+    let at = forged.len() - 10;
+    forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+    let text = (lines.join("\n") + "\n")
+        .replace(&tail(&whole), std::str::from_utf8(&forged).unwrap())
+        .replace("\"events\":7", "\"events\":4");
+    let (ended, files) = school.import(&[classroom.file("cut.jsonl", text)]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("is not proven"), "{ended:?}");
+    assert_eq!(files[0]["tails_refused"], 1, "{files:?}");
+    assert_eq!(counts(&files[0]), (4, 0));
+
+    // An end whose head is missing.
+    let (_, without) = whole.split_once('\n').unwrap();
+    let (ended, files) = school.import(&[classroom.file("headless.jsonl", without)]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert_eq!(files[0]["is_whole"], false, "{files:?}");
+
+    // What is no export, and one that is not there, before one that is.
+    classroom.append(6..8);
+    let good = classroom.export("more.jsonl", &[]);
+    let bad = classroom.file("bad.events", "hello\n");
+    let (ended, files) = school.import(&[bad, classroom.home.path("gone"), good]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended.stderr.contains("bad.events is no export"),
+        "{ended:?}"
+    );
+    assert!(ended.stderr.contains("gone failed"), "{ended:?}");
+    assert_eq!(counts(&files[2]), (2, 7), "{files:?}");
+}
+
+#[test]
+fn heads_begin_no_other_count_of_what_is_set_aside() {
+    let school = School::new();
+    let classroom = school.classroom("kiosk-1");
+    let file = classroom.append(0..6).export("out.jsonl", &[]);
+    let whole = fs::read_to_string(file).unwrap();
+    let (head, _) = whole.split_once('\n').unwrap();
+    let mut text = String::new();
+    for part in 0..13 {
+        text += &format!("{head}\n");
+        for line in 0..1_100 {
+            text += &format!("rubbish {part} {line}\n");
+        }
+    }
+    let other = school.classroom("kiosk-2");
+    let honest = other.append(0..40).export("out.jsonl", &[]);
+    let (ended, files) = school.import(&[classroom.file("flood.jsonl", text), honest]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let aside = files[0]["quarantined"]["unreadable"].as_u64().unwrap();
+    assert!((10_000..12_000).contains(&aside), "{files:?}");
+    assert_eq!(files[0]["passed_over"], 13 * 1_100 - aside);
+    assert_eq!(
+        counts(&files[1]),
+        (41, 0),
+        "no other suffers by it: {files:?}"
     );
 }

@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     forwarder::{Carried, set_out},
     seq::Seq,
-    status::Status,
+    status::{SinkState, Status},
 };
 
 /// Write events to a file, for somebody to carry to the hub: `edge-outbox hub import FILE` there
@@ -39,6 +39,13 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args, config: &Config) -> Result<(), Failure> {
     let mut access = Access::find(config, Absent::Refuse, Purpose::Work).await?;
     let status = access.status().await?;
+    if let (Access::Daemon(_), Some(spec)) = (&access, &config.carried) {
+        let sink = status.sinks.get(&spec.name);
+        if sink.is_none_or(|sink| sink.state != SinkState::ByHand) {
+            let message = format!("the daemon does not have sinks.{} yet", spec.name);
+            return Err(Failure::new(message).hint("restart the daemon".to_owned()));
+        }
+    }
     let mut file = PartFile::create(&args.file, args.force)?;
     // Held until all is written: nobody takes back meanwhile what may leave now.
     let mut place = None;

@@ -130,8 +130,8 @@ fn tell(brought: &Brought, as_json: bool) -> Result<(), Failure> {
         return Err(Failure::new(tampering.as_str()));
     }
     if brought.counted == 0 && brought.passed_over > 0 {
-        let hint = "compare `device.hub_key` with what `edge-outbox hub key` shows; a file that was \
-                    taken in before, and one from before the hub's `new-life`, count no more";
+        let hint = "compare `device.hub_key` with what `edge-outbox hub key` shows; a file from before \
+                    the hub's `new-life` counts no more";
         return Err(Failure::new("none of the receipts counts here").hint(hint.to_owned()));
     }
     Ok(())

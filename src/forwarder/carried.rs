@@ -16,7 +16,9 @@ use crate::{
     clock::Timestamp,
     encoding::base64_of,
     envelope::Digest,
-    outbox::{Outbox, Progress, ReadError, RegisterError, Registration, SinkHandle, Start},
+    outbox::{
+        BY_HAND, Outbox, Progress, ReadError, RegisterError, Registration, SinkHandle, Start,
+    },
     receipt::Receipt,
     seq::{Seq, SeqRange},
     signing::PublicKey,
@@ -93,8 +95,7 @@ impl AtSink {
             name: spec.name.clone(),
             kind: KIND,
             required: spec.required,
-            // Nothing is on its way at once: all of it is, or none.
-            window: u32::MAX,
+            window: BY_HAND,
             start: spec.start,
             by_receipts: true,
         };
@@ -186,6 +187,8 @@ impl Carried {
         (brought.missing, brought.quarantined) = account.trouble();
         brought.confirmed = confirmed;
         handle.report(|sink| {
+            // It may have gone back, with a later life of the hub.
+            sink.acked = confirmed;
             let hub = sink.hub.get_or_insert_default();
             hub.confirmed = confirmed;
             (hub.missing, hub.quarantined) = (brought.missing, brought.quarantined);

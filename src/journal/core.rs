@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub(super) use self::receipts::life_of;
 use self::{commit::Written, retention::Told};
 use super::{
-    cursor::{Cursor, Cursors, Forgotten, Progress, SinkName, Start},
+    cursor::{BY_HAND, Cursor, Cursors, Forgotten, Progress, SinkName, Start},
     erasure::Erasure,
     error::{Fault, fault},
     guard::guarded_in,
@@ -100,6 +100,13 @@ struct Attachment {
     receipts: Option<Seq>,
     /// Dead letters of which the hub was told, in its life, that no other sink brings them.
     given_up: Vec<Seq>,
+}
+
+impl Attachment {
+    /// Whether its events are carried: receipts are all that it ever hears, and may take weeks.
+    fn is_by_hand(&self) -> bool {
+        self.receipts.is_some() && self.window == u64::from(BY_HAND)
+    }
 }
 
 /// See the module.

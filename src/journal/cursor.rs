@@ -84,6 +84,9 @@ pub struct Forgotten {
     pub dead_letters: u64,
 }
 
+/// The window of a sink that is carried by hand: all that is there may be on its way at once.
+pub(crate) const BY_HAND: u32 = u32::MAX;
+
 /// A sink's durable position: `confirmed ≤ acked ≤ claimed ≤ tail`.
 ///
 /// After a crash, everything up to `acked` is settled, everything after `claimed` has never left

@@ -14,7 +14,7 @@ use crate::{
     carry::{ExportHead, ExportLine, LineReader, receipt_line, receipts_head},
     cli::part_file::PartFile,
     envelope::{Envelope, MAX_ENVELOPE_BYTES},
-    hub::{Chains, DEFAULT_BATCH, DEFAULT_BATCH_BYTES, Intake, Message, Reason, Taken},
+    hub::{Chains, DEFAULT_BATCH, DEFAULT_BATCH_BYTES, HubError, Intake, Message, Reason, Taken},
     signing::DeviceKey,
 };
 
@@ -23,6 +23,14 @@ const ORIGIN: &str = "import";
 /// Of one device's part so many lines are set aside for a reason that the file can wait for: after
 /// that its rest is passed over.
 const MAX_SET_ASIDE: usize = 1_000;
+/// The same of all that is imported at once: a head costs nothing, so whoever wrote a file can begin
+/// any number of parts. From then on a part is passed over whose first lines are set aside, and no
+/// other suffers by it.
+const MAX_SET_ASIDE_IN_ALL: usize = 10_000;
+/// How many lines these are.
+const FIRST_LINES: usize = 16;
+/// Devices that are told of one file.
+const MAX_DEVICES: usize = 1_000;
 /// Receipts that are made at a time.
 const RECEIPTS_AT_ONCE: usize = 256;
 /// The most chains that receipts are made for.
@@ -66,6 +74,8 @@ struct Tally {
     quarantined: BTreeMap<&'static str, u64>,
     /// Lines that were not handed over, after too many that were set aside.
     passed_over: u64,
+    /// Heads that do not prove how far the journal went.
+    tails_refused: u64,
     /// Whether it is all that was exported; absent where the file does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     is_whole: Option<bool>,
@@ -80,7 +90,7 @@ struct Report {
 
 pub(super) async fn run(args: Args, config: &HubConfig) -> Result<(), Failure> {
     let key = config.receipt_key()?;
-    let mut receipts = match (&args.receipts, &key) {
+    let receipts = match (&args.receipts, &key) {
         (None, _) => None,
         (Some(path), Some(key)) => Some((PartFile::create(path, args.force)?, key)),
         (Some(_), None) => {
@@ -95,36 +105,67 @@ pub(super) async fn run(args: Args, config: &HubConfig) -> Result<(), Failure> {
         batch: Vec::new(),
         bytes: 0,
         part: Part::default(),
+        set_aside: 0,
         tally: Tally::default(),
     };
     let mut report = Report {
         files: Vec::new(),
         receipts: 0,
     };
-    let mut outcome = Ok(());
+    let mut failures: Option<Failure> = None;
+    let mut add = |one| failures = Some(joined(failures.take(), one));
     for file in &args.files {
-        outcome = import.take_file(file).await;
+        let taken = import.take_file(file).await;
         report.files.push(std::mem::take(&mut import.tally));
-        if outcome.is_err() {
-            break;
+        match taken {
+            Ok(()) => {}
+            // The next file may be better.
+            Err(Stop::File(failure)) => add(failure),
+            Err(Stop::Intake(failure)) => {
+                add(failure);
+                break;
+            }
         }
     }
     // What was stored is worth its receipts, whatever stopped the rest.
-    if let Some((file, key)) = &mut receipts {
-        match import.write_receipts(file, key).await {
-            Ok(count) => report.receipts = count,
-            Err(failure) => outcome = outcome.and(Err(failure)),
+    let mut named = None;
+    let is_for_stdout = receipts.as_ref().is_some_and(|(file, _)| file.is_stdout());
+    if let Some((mut file, key)) = receipts {
+        // Unfinished, it gets no name.
+        let written = import.write_receipts(&mut file, key).await;
+        match written.and_then(|count| file.finish().map(|()| count)) {
+            Ok(count) => (report.receipts, named) = (count, args.receipts.as_deref()),
+            Err(failure) => add(failure),
         }
     }
-    let is_for_stdout = receipts.as_ref().is_some_and(|(file, _)| file.is_stdout());
-    if let Some((file, _)) = receipts {
-        file.finish()?;
-    }
     if !is_for_stdout {
-        tell(&report, &args)?;
+        tell(&report, named, args.json)?;
     }
-    outcome?;
-    judge(&report)
+    if let Err(failure) = judge(&report) {
+        add(failure);
+    }
+    failures.map_or(Ok(()), Err)
+}
+
+fn joined(before: Option<Failure>, one: Failure) -> Failure {
+    match before {
+        Some(before) => before.and(one),
+        None => one,
+    }
+}
+
+/// What ends a file.
+enum Stop {
+    /// It cannot be read further, or is none.
+    File(Failure),
+    /// Nothing can be taken in.
+    Intake(Failure),
+}
+
+impl From<HubError> for Stop {
+    fn from(error: HubError) -> Self {
+        Self::Intake(error.into())
+    }
 }
 
 /// A device's part of a file.
@@ -143,16 +184,19 @@ struct Import {
     batch: Vec<Message>,
     bytes: usize,
     part: Part,
+    /// As in the parts, of all of them.
+    set_aside: usize,
     tally: Tally,
 }
 
 impl Import {
-    async fn take_file(&mut self, path: &Path) -> Result<(), Failure> {
+    async fn take_file(&mut self, path: &Path) -> Result<(), Stop> {
         self.part = Part::default();
         self.tally.file = path.display().to_string();
         let failed = |error| {
             let message = format!("reading {} failed: {error}", path.display());
-            Failure::new(message).hint("what came before is taken; import it again".to_owned())
+            let hint = "what came before is taken; import it again".to_owned();
+            Stop::File(Failure::new(message).hint(hint))
         };
         let input: Box<dyn Read> = match path.as_os_str() == "-" {
             true => Box::new(stdin()),
@@ -183,20 +227,22 @@ impl Import {
                 if matches!(kind, ExportLine::End { .. })
                     || matches!(kind, ExportLine::Other) && !is_event()
                 {
-                    return Err(no_export(path));
+                    return Err(Stop::File(no_export(path)));
                 }
             }
             match kind {
                 ExportLine::Head(head) => {
                     self.end_part(None).await?;
-                    self.tally.devices.push(head.device.to_string());
+                    if self.tally.devices.len() < MAX_DEVICES {
+                        self.tally.devices.push(head.device.to_string());
+                    }
                     self.part.head = Some(head);
                 }
                 ExportLine::End { events } => self.end_part(Some(events)).await?,
                 ExportLine::Later => {
                     self.end_part(None).await?;
                     let message = format!("{} was written by a later version", path.display());
-                    return Err(Failure::new(message));
+                    return Err(Stop::File(Failure::new(message)));
                 }
                 // The rest of a line that was cut off is nobody's event.
                 ExportLine::Other if !line.is_ended && Envelope::from_message(text).is_err() => {
@@ -206,15 +252,19 @@ impl Import {
             }
         }
         if is_first && read.is_ok() {
-            return Err(no_export(path));
+            return Err(Stop::File(no_export(path)));
         }
         self.end_part(None).await?;
         read
     }
 
-    async fn push(&mut self, body: Vec<u8>) -> Result<(), Failure> {
+    async fn push(&mut self, body: Vec<u8>) -> Result<(), Stop> {
         self.part.lines += 1;
-        if self.part.set_aside >= MAX_SET_ASIDE {
+        let (most, at_once) = match self.set_aside < MAX_SET_ASIDE_IN_ALL {
+            true => (MAX_SET_ASIDE, DEFAULT_BATCH),
+            false => (1, FIRST_LINES),
+        };
+        if self.part.set_aside >= most {
             self.tally.passed_over += 1;
             return Ok(());
         }
@@ -223,13 +273,13 @@ impl Import {
             body: body.into(),
             origin: ORIGIN.into(),
         });
-        if self.batch.len() >= DEFAULT_BATCH || self.bytes >= DEFAULT_BATCH_BYTES {
+        if self.batch.len() >= at_once || self.bytes >= DEFAULT_BATCH_BYTES {
             self.flush().await?;
         }
         Ok(())
     }
 
-    async fn flush(&mut self) -> Result<(), Failure> {
+    async fn flush(&mut self) -> Result<(), Stop> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -242,23 +292,30 @@ impl Import {
         for (reason, count) in &taken.quarantined {
             *self.tally.quarantined.entry(reason.code()).or_default() += *count as u64;
         }
-        self.part.set_aside += can_wait(&taken);
+        let set_aside = can_wait(&taken);
+        self.part.set_aside += set_aside;
+        self.set_aside += set_aside;
         self.note_touched();
         Ok(())
     }
 
     /// Ends a device's part, where there is one: with the number of lines that it should have, if
     /// the file goes that far.
-    async fn end_part(&mut self, said: Option<u64>) -> Result<(), Failure> {
+    async fn end_part(&mut self, said: Option<u64>) -> Result<(), Stop> {
         self.flush().await?;
         let part = std::mem::take(&mut self.part);
         let Some(head) = part.head else {
+            if said.is_some() {
+                // Its head is missing: so may be whatever stood between.
+                self.tally.is_whole = Some(false);
+            }
             return Ok(());
         };
         let is_whole = said == Some(part.lines);
         self.tally.is_whole = Some(is_whole && self.tally.is_whole != Some(false));
         // Now that the epoch is known. One that does not count says nothing that is missed.
-        self.intake.take_tails(&[head.tail().into()]).await?;
+        let told = self.intake.take_tails(&[head.tail().into()]).await?;
+        self.tally.tails_refused += told.quarantined.values().sum::<usize>() as u64;
         self.note_touched();
         Ok(())
     }
@@ -317,9 +374,9 @@ fn no_export(path: &Path) -> Failure {
     Failure::new(format!("{} is no export", path.display())).hint(hint)
 }
 
-fn tell(report: &Report, args: &Args) -> Result<(), Failure> {
+fn tell(report: &Report, receipts: Option<&Path>, as_json: bool) -> Result<(), Failure> {
     let mut output = Output::open();
-    if args.json {
+    if as_json {
         return print_json(&mut output, report);
     }
     for tally in &report.files {
@@ -337,12 +394,17 @@ fn tell(report: &Report, args: &Args) -> Result<(), Failure> {
             let over = format!("  {} passed over after these", tally.passed_over);
             writeln!(output, "{}", output.tone(Tone::Bad, &over))?;
         }
+        if tally.tails_refused > 0 {
+            let refused = count(tally.tails_refused, "head");
+            let refused = format!("  {refused} without proof of how far the journal went");
+            writeln!(output, "{}", output.tone(Tone::Bad, &refused))?;
+        }
         if tally.is_whole == Some(false) {
             let cut = "  cut off: not all that was exported is in it";
             writeln!(output, "{}", output.tone(Tone::Bad, cut))?;
         }
     }
-    if let Some(path) = &args.receipts {
+    if let Some(path) = receipts {
         let receipts = count(report.receipts as u64, "receipt");
         let path = path.display();
         writeln!(
@@ -359,16 +421,17 @@ fn judge(report: &Report) -> Result<(), Failure> {
     let aside: u64 = files.iter().flat_map(|it| it.quarantined.values()).sum();
     let over: u64 = files.iter().map(|it| it.passed_over).sum();
     let mut failure: Option<Failure> = None;
-    let mut add = |one: Failure| {
-        failure = Some(match failure.take() {
-            Some(others) => others.and(one),
-            None => one,
-        });
-    };
+    let mut add = |one| failure = Some(joined(failure.take(), one));
     if aside > 0 || over > 0 {
         let hint = "`edge-outbox hub quarantine list` shows what was set aside; register devices with \
                     `edge-outbox hub devices add`, and import the file again";
         let message = format!("{} not taken", count(aside + over, "line"));
+        add(Failure::new(message).hint(hint.to_owned()));
+    }
+    if files.iter().any(|it| it.tails_refused > 0) {
+        let hint = "a head was altered, or its key does not speak for the device here; what the events \
+                    prove is taken: export again on the device";
+        let message = "how far a journal went is not proven";
         add(Failure::new(message).hint(hint.to_owned()));
     }
     if files.iter().any(|it| it.is_whole == Some(false)) {

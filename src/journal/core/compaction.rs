@@ -45,12 +45,14 @@ impl<S: Storage> Core<S> {
             && file >= self.compacted_to.saturating_add(LEAST_GAIN_BYTES)
     }
 
-    /// Whether anything is claimed for a sink that it has not answered yet.
+    /// Whether anything is claimed for a sink that it has not answered yet; one that is carried by
+    /// hand is left out.
     pub(in crate::journal) fn is_delivering(&self) -> bool {
         self.state.checkpoint.cursors.iter().any(|(name, cursor)| {
-            let noted = self.sinks.get(name).and_then(|sink| sink.progress);
+            let sink = self.sinks.get(name).filter(|it| !it.is_by_hand());
+            let noted = sink.and_then(|sink| sink.progress);
             let acked = noted.map_or(cursor.acked, |progress| progress.acked.max(cursor.acked));
-            self.sinks.contains_key(name) && acked < cursor.claimed
+            sink.is_some() && acked < cursor.claimed
         })
     }
 

@@ -66,6 +66,11 @@ impl<S: Storage> Core<S> {
         };
         attachment.given_up.clear();
         let trimmed = self.state.first_held.prev();
+        if attachment.is_by_hand() {
+            // It has nobody else's word for what it has: all of it waits to be carried again.
+            cursor.acked = cursor.acked.min(trimmed);
+            attachment.progress = None;
+        }
         tracing::warn!(
             sink = %name, confirmed = %cursor.confirmed, %trimmed,
             "a life of the hub begins that is new to this sink: it confirms anew what is held"

@@ -639,6 +639,16 @@ fn a_journal_with_tables_of_a_program_or_with_a_backlog_is_not_compacted() {
     core.claim(&mut staging, &nats(), tail);
     core.commit(staging).unwrap();
     assert!(core.is_delivering());
+    let cursor = core.cursors()[&nats()];
+    core.await_receipts(&nats(), cursor);
+    assert!(core.is_delivering(), "a broker answers");
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), wanted(true, u32::MAX.into()));
+    core.await_receipts(&nats(), cursor);
+    core.commit(staging).unwrap();
+    assert!(!core.is_delivering(), "receipts may take weeks");
+    attach(&mut core, &nats(), true);
+    assert!(core.is_delivering());
     core.detach(&nats());
     assert!(!core.is_delivering(), "nobody does");
 }
