@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::jetstream::{consumer::PullConsumer, context::Context};
+use async_nats::jetstream::{consumer::pull, context::Context};
 use bytes::Bytes;
 use edge_outbox::Seq;
 use edge_outbox_benches::{
@@ -124,7 +124,7 @@ impl Scene {
         self.runtime.block_on(async {
             loop {
                 if let Ok(stream) = self.context.get_stream(STREAM).await
-                    && let Ok(mut consumer) = stream.get_consumer::<PullConsumer>(CONSUMER).await
+                    && let Ok(mut consumer) = stream.get_consumer::<pull::Config>(CONSUMER).await
                     && let Ok(info) = consumer.info().await
                     && info.num_pending + info.num_ack_pending as u64 <= left
                 {
