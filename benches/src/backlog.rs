@@ -67,10 +67,15 @@ pub fn envelopes(dir: &Path) -> Vec<Bytes> {
 
 /// The envelopes of the program's events in a journal, however many.
 pub fn all_envelopes(dir: &Path) -> Vec<Bytes> {
+    // The first event is the ledger's, about the epoch.
+    envelopes_from(dir, Seq::new(2))
+}
+
+/// All envelopes in a journal from a seq on.
+pub fn envelopes_from(dir: &Path, first: Seq) -> Vec<Bytes> {
     runtime().block_on(async {
         let outbox = Outbox::builder(dir).open().expect("it opens");
-        // The first event is the ledger's, about the epoch.
-        let mut lines = outbox.events(Seq::new(2));
+        let mut lines = outbox.events(first);
         let mut bodies = Vec::new();
         while let Some(chunk) = lines.next_chunk().await.expect("reads") {
             let lines = chunk.split(|byte| *byte == b'\n');
