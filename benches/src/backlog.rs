@@ -34,8 +34,13 @@ pub fn fill(dir: &Path) {
 
 /// As [`fill`], with so many events.
 pub fn fill_with(dir: &Path, events: u64) {
+    fill_as(dir, DEVICE, events);
+}
+
+/// As [`fill`], with so many events of the device of this name.
+pub fn fill_as(dir: &Path, device: &str, events: u64) {
     let outbox = Outbox::builder(dir)
-        .device(DEVICE.parse().expect("a name"))
+        .device(device.parse().expect("a name"))
         .open();
     let outbox = outbox.expect("it opens");
     let payload = payload();
@@ -43,9 +48,12 @@ pub fn fill_with(dir: &Path, events: u64) {
         let builder = Event::builder(EVENT_TYPE, Uuid::nil());
         builder.payload(payload.as_str()).build().expect("an event")
     };
-    for _ in 0..events / BATCH {
-        let events = (0..BATCH).map(|_| event()).collect();
+    let mut left = events;
+    while left > 0 {
+        let batch = left.min(BATCH);
+        let events = (0..batch).map(|_| event()).collect();
         outbox.blocking().append_batch(events).expect("taken");
+        left -= batch;
     }
     outbox.blocking().close();
 }

@@ -91,7 +91,9 @@ pub async fn pull_and_insert(context: &Context, client: &Client, events: u64, ba
         .await
         .expect("a consumer");
     let messages = consumer.stream().max_messages_per_batch(batch).messages();
-    let mut messages = messages.await.expect("messages").ready_chunks(batch);
+    // Full ones, as a backlog makes them.
+    let messages = messages.await.expect("messages").take(events as usize);
+    let mut messages = messages.chunks(batch);
     let places: Vec<_> = (1..=28).map(|place| format!("${place}")).collect();
     let statement = format!(
         "insert into edge_outbox_hub.bare_rows ({COLUMNS}) \
@@ -100,8 +102,7 @@ pub async fn pull_and_insert(context: &Context, client: &Client, events: u64, ba
         places.join(", ")
     );
     let mut stored = 0;
-    while stored < events {
-        let chunk = messages.next().await.expect("more");
+    while let Some(chunk) = messages.next().await {
         let chunk: Vec<_> = chunk.into_iter().map(|it| it.expect("a message")).collect();
         let bodies = chunk.iter();
         let bodies: Vec<Body<'_>> = bodies
@@ -114,6 +115,8 @@ pub async fn pull_and_insert(context: &Context, client: &Client, events: u64, ba
             said.expect("acknowledged");
         }
     }
+    assert_eq!(stored, events);
+    context.client().flush().await.expect("acknowledged");
     drop(stream.delete_consumer("bare").await);
 }
 

@@ -132,7 +132,10 @@ pub(super) async fn look_up_erased(
         })
         .collect();
     let places: Vec<Place> = rows.iter().map(Row::place).collect();
-    let erased = erased_among(transaction, &persons, &places).await?;
+    let stripped = rows.iter().zip(&places);
+    let stripped = stripped.filter(|(row, _)| row.event.envelope.is_erased());
+    let stripped: Vec<Place> = stripped.map(|(_, place)| place.clone()).collect();
+    let erased = erased_among(transaction, &persons, &places, &stripped).await?;
     let named = told
         .iter()
         .flat_map(|(device, events)| events.iter().map(|(_, digest)| (device.clone(), *digest)));
@@ -165,7 +168,7 @@ pub(super) async fn look_up_erased(
 struct Erased {
     persons: HashSet<Digest>,
     named: HashSet<(String, Digest)>,
-    /// Places that are taken.
+    /// Those of the stripped that are taken.
     held: HashSet<Place>,
 }
 
@@ -173,6 +176,7 @@ async fn erased_among(
     transaction: &Transaction<'_>,
     persons: &[Vec<Digest>],
     places: &[Place],
+    stripped: &[Place],
 ) -> Result<Erased, HubError> {
     let hashes: Vec<&[u8]> = persons
         .iter()
@@ -209,7 +213,7 @@ async fn erased_among(
             .iter()
             .map(|row| Ok((get(row, 0)?, digest_at(row, 1)?)))
             .collect::<Result<_, HubError>>()?,
-        held: rows::held(transaction, places).await?,
+        held: rows::held(transaction, stripped).await?,
     })
 }
 
