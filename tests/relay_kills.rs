@@ -191,7 +191,10 @@ async fn relays_that_are_killed_again_and_again_send_each_row_and_mark_none_that
         sleep(POLL).await;
     }
     for relay in &mut relays {
-        let (code, _, log) = relay.process.take().unwrap().stop();
+        let mut process = relay.process.take().unwrap();
+        // One that has just been started does not know yet what SIGTERM is to it.
+        process.wait_for_log("started");
+        let (code, _, log) = process.stop();
         assert_eq!(code, Some(0), "{log}");
     }
     assert_marked_is_there(&client, &broker).await;
