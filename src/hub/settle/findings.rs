@@ -30,10 +30,12 @@ pub(super) async fn forks(
         .collect();
     let answer = transaction
         .query_typed(
-            "select batch.device, batch.epoch, batch.seq, batch.digest, p.digest \
+            // `offset 0` has it looked up by place: joined, all positions may be read for it.
+            "select batch.device, batch.epoch, batch.seq, batch.digest, other.digest \
              from unnest($1, $2, $3, $4) as batch (device, epoch, seq, digest) \
-             join edge_outbox_hub.positions p on p.device = batch.device \
-             and p.epoch = batch.epoch and p.seq = batch.seq and p.digest <> batch.digest",
+             cross join lateral (select p.digest from edge_outbox_hub.positions p \
+             where p.device = batch.device and p.epoch = batch.epoch and p.seq = batch.seq \
+             and p.digest <> batch.digest offset 0) other",
             &[
                 (&device, Type::TEXT_ARRAY),
                 (&epoch, Type::UUID_ARRAY),
