@@ -1055,6 +1055,39 @@ async fn an_event_that_the_database_refuses_by_itself_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn what_a_batch_looks_up_does_not_grow_with_what_is_stored() {
+    let server = database().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    register(&server, &device).await;
+    // So many that to read them all seems less to the server than to look a thousand up.
+    server
+        .execute(
+            "insert into edge_outbox_hub.positions (device, epoch, seq, digest, prev) \
+             select 'other-' || n % 20, md5((n % 20)::text)::uuid, n, sha256(n::text::bytea), \
+             sha256('') from generate_series(1, 60000) as n",
+        )
+        .await;
+    let mut hub = intake(&server).await;
+    let events = device.journal(1_000);
+    assert_eq!(hub.take(messages(&events)).await.unwrap(), stored(1_001));
+    drop(hub);
+    // What a session has read is counted when it ends.
+    let client = server.connect().await;
+    let sessions = "select count(*) from pg_stat_activity where usename = 'hub'";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while number(&client, sessions).await > 0 {
+        assert!(Instant::now() < deadline, "the hub's session does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let read = "select (select seq_tup_read from pg_stat_user_tables \
+                where relid = 'edge_outbox_hub.positions'::regclass) \
+                + (select sum(idx_tup_read) from pg_stat_user_indexes \
+                where relid = 'edge_outbox_hub.positions'::regclass)";
+    let read = number(&client, read).await;
+    assert!(read < 6_000, "{read} rows are read for 1001 events");
+}
+
+#[tokio::test]
 async fn quarantine_is_bounded_and_counts_what_it_drops() {
     let server = database().await;
     let mut device = ChainedDevice::new("kiosk-1");

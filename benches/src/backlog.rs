@@ -34,8 +34,13 @@ pub fn fill(dir: &Path) {
 
 /// As [`fill`], with so many events.
 pub fn fill_with(dir: &Path, events: u64) {
+    fill_as(dir, DEVICE, events);
+}
+
+/// As [`fill`], with so many events of the device of this name.
+pub fn fill_as(dir: &Path, device: &str, events: u64) {
     let outbox = Outbox::builder(dir)
-        .device(DEVICE.parse().expect("a name"))
+        .device(device.parse().expect("a name"))
         .open();
     let outbox = outbox.expect("it opens");
     let payload = payload();
@@ -43,9 +48,12 @@ pub fn fill_with(dir: &Path, events: u64) {
         let builder = Event::builder(EVENT_TYPE, Uuid::nil());
         builder.payload(payload.as_str()).build().expect("an event")
     };
-    for _ in 0..events / BATCH {
-        let events = (0..BATCH).map(|_| event()).collect();
+    let mut left = events;
+    while left > 0 {
+        let batch = left.min(BATCH);
+        let events = (0..batch).map(|_| event()).collect();
         outbox.blocking().append_batch(events).expect("taken");
+        left -= batch;
     }
     outbox.blocking().close();
 }
@@ -67,10 +75,15 @@ pub fn envelopes(dir: &Path) -> Vec<Bytes> {
 
 /// The envelopes of the program's events in a journal, however many.
 pub fn all_envelopes(dir: &Path) -> Vec<Bytes> {
+    // The first event is the ledger's, about the epoch.
+    envelopes_from(dir, Seq::new(2))
+}
+
+/// All envelopes in a journal from a seq on.
+pub fn envelopes_from(dir: &Path, first: Seq) -> Vec<Bytes> {
     runtime().block_on(async {
         let outbox = Outbox::builder(dir).open().expect("it opens");
-        // The first event is the ledger's, about the epoch.
-        let mut lines = outbox.events(Seq::new(2));
+        let mut lines = outbox.events(first);
         let mut bodies = Vec::new();
         while let Some(chunk) = lines.next_chunk().await.expect("reads") {
             let lines = chunk.split(|byte| *byte == b'\n');

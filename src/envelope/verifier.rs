@@ -111,6 +111,24 @@ impl Verifier {
         &mut self,
         envelope: Envelope<Unverified>,
     ) -> Result<Envelope<Verified>, VerifyError> {
+        self.verify_or_return(envelope).map_err(|(error, _)| error)
+    }
+
+    /// As [`Verifier::verify`]; what is not proven is given back.
+    pub(crate) fn verify_or_return(
+        &mut self,
+        envelope: Envelope<Unverified>,
+    ) -> Result<Envelope<Verified>, (VerifyError, Box<Envelope<Unverified>>)> {
+        match self.check(&envelope) {
+            Ok(digest) => Ok(Envelope {
+                fields: envelope.fields,
+                state: Verified { digest },
+            }),
+            Err(error) => Err((error, Box::new(envelope))),
+        }
+    }
+
+    fn check(&mut self, envelope: &Envelope<Unverified>) -> Result<Digest, VerifyError> {
         let fields = &envelope.fields;
         let trusted = self
             .keys
@@ -150,10 +168,7 @@ impl Verifier {
             }
             self.groups.remember(group);
         }
-        Ok(Envelope {
-            fields: envelope.fields,
-            state: Verified { digest },
-        })
+        Ok(digest)
     }
 }
 

@@ -200,30 +200,34 @@ impl Prover {
         let mut proven = Vec::with_capacity(all.len());
         for Read { message, envelope } in all {
             let id = envelope.claims().key_id;
+            let verifier = match self.keys.contains_key(&id) {
+                true => &mut self.verifier,
+                false => &mut of_batch,
+            };
+            let (error, envelope) = match verifier.verify_or_return(envelope) {
+                Ok(envelope) => {
+                    proven.push(Proven {
+                        message,
+                        envelope,
+                        introduced: introduced.get(&id).cloned(),
+                    });
+                    continue;
+                }
+                Err(failed) => failed,
+            };
             let claims = Claims::unproven(&envelope, erasure);
             // Whoever is said to have signed for an unknown key, and is known, has not.
             let old = claims.predecessor.filter(|_| !introduced.contains_key(&id));
             let is_false = old
                 .is_some_and(|old| self.keys.contains_key(&old) || introduced.contains_key(&old));
-            let verifier = match self.keys.contains_key(&id) {
-                true => &mut self.verifier,
-                false => &mut of_batch,
-            };
-            match verifier.verify(envelope) {
-                Ok(envelope) => proven.push(Proven {
-                    message,
-                    envelope,
-                    introduced: introduced.get(&id).cloned(),
-                }),
-                Err(error) => asides.push(Aside {
-                    message,
-                    reason: match reason(&error) {
-                        Reason::UnknownKey if is_false => Reason::Forged,
-                        reason => reason,
-                    },
-                    claims: Some(claims),
-                }),
-            }
+            asides.push(Aside {
+                message,
+                reason: match reason(&error) {
+                    Reason::UnknownKey if is_false => Reason::Forged,
+                    reason => reason,
+                },
+                claims: Some(claims),
+            });
         }
         proven
     }

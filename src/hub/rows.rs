@@ -99,6 +99,9 @@ pub(super) async fn held(
     transaction: &Transaction<'_>,
     places: &[Place],
 ) -> Result<HashSet<Place>, HubError> {
+    if places.is_empty() {
+        return Ok(HashSet::new());
+    }
     let device: Vec<&str> = places.iter().map(|place| &*place.0).collect();
     let epoch: Vec<Uuid> = places.iter().map(|place| place.1).collect();
     let seq: Vec<i64> = places.iter().map(|place| place.2).collect();

@@ -1,6 +1,6 @@
 //! What the signatures of devices show to be wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::{Transaction, types::Type};
 use uuid::Uuid;
@@ -12,11 +12,11 @@ use crate::hub::{
     rows::{get, number},
 };
 
-/// Places of the stored events where other events are, too.
+/// What was stored where other events are, and those.
 pub(super) async fn forks(
     transaction: &Transaction<'_>,
     stored: &ByDevice<Stored>,
-) -> Result<Vec<(String, Finding)>, HubError> {
+) -> Result<BTreeSet<(String, Finding)>, HubError> {
     let all = || {
         stored
             .iter()
@@ -25,35 +25,39 @@ pub(super) async fn forks(
     let device: Vec<&str> = all().map(|(device, _)| &**device).collect();
     let epoch: Vec<Uuid> = all().map(|(_, event)| event.epoch).collect();
     let seq: Vec<i64> = all().map(|(_, event)| number(event.seq)).collect();
+    let digest: Vec<&[u8]> = all()
+        .map(|(_, event)| &event.digest.as_bytes()[..])
+        .collect();
     let answer = transaction
         .query_typed(
-            "select p.device, p.epoch, p.seq, p.digest from (select distinct device, epoch, seq \
-             from unnest($1, $2, $3) as batch (device, epoch, seq)) batch \
-             join edge_outbox_hub.positions p on p.device = batch.device \
-             and p.epoch = batch.epoch and p.seq = batch.seq \
-             where exists (select from edge_outbox_hub.positions other \
-             where other.device = p.device and other.epoch = p.epoch and other.seq = p.seq \
-             and other.digest <> p.digest)",
+            // `offset 0` has it looked up by place: joined, all positions may be read for it.
+            "select batch.device, batch.epoch, batch.seq, batch.digest, other.digest \
+             from unnest($1, $2, $3, $4) as batch (device, epoch, seq, digest) \
+             cross join lateral (select p.digest from edge_outbox_hub.positions p \
+             where p.device = batch.device and p.epoch = batch.epoch and p.seq = batch.seq \
+             and p.digest <> batch.digest offset 0) other",
             &[
                 (&device, Type::TEXT_ARRAY),
                 (&epoch, Type::UUID_ARRAY),
                 (&seq, Type::INT8_ARRAY),
+                (&digest, Type::BYTEA_ARRAY),
             ],
         )
         .await
         .tried("looking for forks")?;
-    answer
-        .iter()
-        .map(|row| {
+    let mut forks = BTreeSet::new();
+    for row in &answer {
+        for at in [3, 4] {
             let finding = Finding {
                 epoch: get(row, 1)?,
                 seq: seq_at(row, 2).ok_or(HubError::Table("positions"))?,
                 code: "fork",
-                digest: digest_at(row, 3).ok_or(HubError::Table("positions"))?,
+                digest: digest_at(row, at).ok_or(HubError::Table("positions"))?,
             };
-            Ok((get(row, 0)?, finding))
-        })
-        .collect()
+            forks.insert((get(row, 0)?, finding));
+        }
+    }
+    Ok(forks)
 }
 
 /// Holds what tails and later epochs say of a place against what is there.

@@ -226,11 +226,14 @@ pub(super) async fn look_up_erased(
         })
         .collect();
     let places: Vec<Place> = rows.iter().map(Row::place).collect();
+    let stripped = rows.iter().zip(&places);
+    let stripped = stripped.filter(|(row, _)| row.event.envelope.is_erased());
+    let stripped: Vec<Place> = stripped.map(|(_, place)| place.clone()).collect();
     let key_ids: Vec<KeyId> = rows
         .iter()
         .map(|row| row.event.envelope.statement().key_id)
         .collect();
-    let erased = erased_among(transaction, &persons, &places, &key_ids).await?;
+    let erased = erased_among(transaction, &persons, &places, &key_ids, &stripped).await?;
 
     let mut kept = Vec::with_capacity(rows.len());
     let mut stripped: ByDevice<(Uuid, u64)> = HashMap::new();
@@ -259,7 +262,7 @@ pub(super) async fn look_up_erased(
 struct Erased {
     persons: HashSet<Digest>,
     named: HashSet<Digest>,
-    /// Places that are taken.
+    /// Those of the stripped that are taken.
     held: HashSet<Place>,
 }
 
@@ -268,6 +271,7 @@ async fn erased_among(
     persons: &[Vec<Digest>],
     places: &[Place],
     key_ids: &[KeyId],
+    stripped: &[Place],
 ) -> Result<Erased, HubError> {
     let hashes: Vec<&[u8]> = persons
         .iter()
@@ -302,7 +306,7 @@ async fn erased_among(
             .iter()
             .map(|row| digest_at(row, 0))
             .collect::<Result<_, _>>()?,
-        held: rows::held(transaction, places).await?,
+        held: rows::held(transaction, stripped).await?,
     })
 }
 
