@@ -517,57 +517,6 @@ fn hub_events(kiosk: &Kiosk, event_type: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_dead_letter_that_another_sink_keeps_for_the_hub_is_given_up_when_that_one_is_forgotten() {
-    const AWAY: &str = "away";
-    let server = MosquittoServer::with("allow_anonymous true\nmax_packet_size 20000");
-    let mut kiosk = Kiosk::new(NAME);
-    let mut hub = ActingHub::new(NAME, kiosk.outbox.public_key().clone());
-    let mut at_broker = AtMqtt::new(&server.url());
-    let spec = |hub: &ActingHub| mqtt_spec(&server.url(), terms(hub, Confirm::Hub));
-    // Nobody listens there.
-    let away = SinkSpec {
-        name: AWAY.into(),
-        ..mqtt_spec("mqtt://127.0.0.1:9", terms(&hub, Confirm::Hub))
-    };
-    kiosk.forward(vec![spec(&hub), away]);
-    kiosk.wait_for(AWAY, |_| true);
-    kiosk.append(1..=9);
-    let poison = kiosk.append_poison();
-    let tail = kiosk.append_some(9);
-    kiosk.wait_until_delivered(HUB, tail);
-    let said = |kiosk: &Kiosk| hub_events(kiosk, "outbox.event_rejected.v1");
-    let kept = r#""kept_for_hub":true"#;
-    // Two receipts and more name it.
-    let began = Instant::now();
-    while began.elapsed() < RESEND_AFTER * 4 {
-        at_broker.step(&mut hub);
-        sleep(POLL);
-    }
-    assert!(hub.generation > 2, "{}", hub.generation);
-    assert_eq!(hub_of(&kiosk).confirmed, poison.prev());
-    let before = said(&kiosk);
-    assert!(before.len() == 1 && before[0].contains(kept), "{before:?}");
-    assert_eq!(hub_of(&kiosk).resent, 0);
-
-    kiosk.stop_forwarding();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(kiosk.outbox.forget(AWAY)).unwrap();
-    kiosk.forward(vec![spec(&hub)]);
-    let began = Instant::now();
-    while said(&kiosk).len() < 2 {
-        assert!(began.elapsed() < LIMIT, "{:#?}", kiosk.sink(HUB));
-        at_broker.step(&mut hub);
-        sleep(POLL);
-    }
-    let after = said(&kiosk);
-    assert!(!after[1].contains(kept), "{after:?}");
-    assert!(
-        after[1].contains(&format!("\"seq\":{poison},")),
-        "{after:?}"
-    );
-}
-
-#[test]
 fn a_digest_that_is_not_ours_is_shown_and_begins_an_epoch_and_confirms_nothing() {
     let server = MosquittoServer::start();
     let mut kiosk = Kiosk::new(NAME);
