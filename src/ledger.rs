@@ -102,10 +102,6 @@ pub struct EventRejected<'a> {
     pub digest: Digest,
     /// A code, such as `payload_too_large`.
     pub reason: &'a str,
-    /// Whether another sink, which trimming waits for, keeps it until the hub says that it has it:
-    /// then this says nothing of what the hub will get.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub kept_for_hub: bool,
 }
 
 /// `outbox.sink_skipped.v1`: a sink will not get these events.
@@ -117,10 +113,6 @@ pub struct SinkSkipped<'a> {
     pub range: SeqRange,
     /// Why.
     pub reason: SkipReason,
-    /// Whether another sink, which trimming waits for, keeps them until the hub says that it has them:
-    /// then this says nothing of what the hub will get.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub kept_for_hub: bool,
 }
 
 /// Why a sink will not get events.
@@ -169,10 +161,6 @@ pub struct DeadLettersDiscarded<'a> {
     pub seqs: &'a [Seq],
     /// Why.
     pub reason: DiscardReason,
-    /// Whether another sink, which trimming waits for, keeps one of them until the hub says that it has it:
-    /// then this says nothing of what the hub will get.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub kept_for_hub: bool,
 }
 
 /// Why dead letters were discarded.

@@ -7,7 +7,7 @@ mod support;
 use std::{fs, os::unix::fs::symlink, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use edge_outbox::{DeviceKey, PublicKey, envelope::Digest, receipt::Receipt, seq::Seq, tail::Tail};
+use edge_outbox::{DeviceKey, PublicKey, envelope::Digest, receipt::Receipt, tail::Tail};
 use serde_json::Value;
 use support::{
     acting_hub::ActingHub,
@@ -503,33 +503,6 @@ fn a_copied_card_is_told_even_where_events_have_not_left() {
         classroom.append(12..13);
         let text = classroom.home.ok(&["export", "-"]);
         assert!(parts(&text).1.len() > 13, "{text}");
-    });
-}
-
-#[test]
-fn nothing_leaves_under_a_seq_that_a_copied_card_may_have_used_before_the_one_that_shows_it() {
-    both_ways(|classroom, start| {
-        let _daemon = start(&classroom.home);
-        classroom.append(0..9);
-        let carried = classroom.carry_there() as u64;
-        for number in 9..12 {
-            classroom.append(number..number + 1);
-        }
-        // The other copy has given these seqs, too.
-        let mut receipt = classroom.hub.receipt();
-        receipt.accounted_to = Seq::new(carried + 3);
-        receipt.digest = Digest::from_bytes([7; 32]);
-        let before = classroom.home.status()["epoch"].clone();
-        assert_eq!(classroom.carry_back(&[receipt]).code, 1);
-        assert_ne!(classroom.home.status()["epoch"], before);
-        let text = classroom.home.ok(&["export", "-"]);
-        let events = parts(&text).1.into_iter().map(|event| {
-            let event: Value = serde_json::from_str(event).unwrap();
-            (event["epoch"] == before, event["seq"].as_u64().unwrap())
-        });
-        let (old, new): (Vec<_>, Vec<_>) = events.partition(|(is_before, _)| *is_before);
-        assert_eq!(old.last(), Some(&(true, carried)));
-        assert_eq!((new[0].1, new.len()), (carried + 4, 4));
     });
 }
 

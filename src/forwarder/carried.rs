@@ -253,7 +253,7 @@ impl AtSink {
                 for range in trimmed(&receipt, first) {
                     let from = range.first().max(self.declared.next());
                     if let Some(range) = SeqRange::new(from, range.last()) {
-                        handle.skip(range).await?;
+                        handle.skip_trimmed(range).await?;
                         self.declared = range.last();
                     }
                 }
@@ -273,8 +273,11 @@ impl AtSink {
                     receipt.epoch
                 ));
                 if current {
-                    // The histories may have parted long before.
-                    let from = seq.min(self.account.confirmed().next());
+                    // Beyond our end nothing says where the histories part.
+                    let from = match seq > tail {
+                        true => self.account.confirmed().next(),
+                        false => seq,
+                    };
                     self.foreign = Some((from, digest));
                 }
             }

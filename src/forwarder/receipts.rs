@@ -171,9 +171,9 @@ impl Receipts {
                     receipt.epoch
                 ));
                 if current {
-                    // The histories may have parted long before, so what has not left is not to
-                    // leave in this epoch.
-                    let from = seq.min(acked.next());
+                    // Beyond our end nothing says where the histories part, so what has not left
+                    // is not to leave in this epoch.
+                    let from = if seq > tail { acked.next() } else { seq };
                     self.handle.foreign(from, digest).await?;
                 }
             }
@@ -265,8 +265,8 @@ impl Receipts {
         self.account.is_sent_until(now);
     }
 
-    /// What is to be sent again now. What of it is trimmed, the ledger says, and also
-    /// of a dead letter that no other sink brings: that is nobody's to send but who asks for it.
+    /// What is to be sent again now. What of it is trimmed, the ledger says; a dead letter is
+    /// nobody's to send but who asks for it.
     ///
     /// # Errors
     /// The journal cannot be read or written.
@@ -283,9 +283,9 @@ impl Receipts {
             return Ok(Vec::new());
         };
         let reads = self.handle.reads();
-        let (trimmed, dead, held) = blocking(move || {
+        let (trimmed, held) = blocking(move || {
             let first = place(&reads, Seq::FIRST)?.map_or(Seq::FIRST, |first| first.seq);
-            let (mut trimmed, mut all_dead, mut held) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut trimmed, mut held) = (Vec::new(), Vec::new());
             for range in ranges {
                 let (from, last) = (range.first(), range.last().min(acked));
                 trimmed.extend(SeqRange::new(from, last.min(first.prev())));
@@ -294,26 +294,20 @@ impl Receipts {
                     for dead in reads.rejected(range)? {
                         held.extend(SeqRange::new(from, dead.prev()));
                         from = dead.next();
-                        if all_dead.last() != Some(&range) {
-                            all_dead.push(range);
-                        }
                     }
                     held.extend(SeqRange::new(from, range.last()));
                 }
             }
-            Ok((trimmed, all_dead, held))
+            Ok((trimmed, held))
         })
         .await?;
         for range in trimmed {
             if let Some(range) =
                 SeqRange::new(range.first().max(self.declared.next()), range.last())
             {
-                self.handle.skip(range).await?;
+                self.handle.skip_trimmed(range).await?;
                 self.declared = range.last();
             }
-        }
-        for range in dead {
-            self.handle.skip(range).await?;
         }
         let count: u64 = held.iter().map(|range| range.len()).sum();
         if let Some(first) = held.first().map(|range| range.first()) {

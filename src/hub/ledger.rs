@@ -125,29 +125,29 @@ fn read_type(event_type: &str, payload: &[u8], words: &mut Words) -> Option<()> 
             }
         }
         "outbox.event_rejected.v1" => {
-            let rejected: Rejected = parsed(payload)?;
-            let range = SeqRange::new(rejected.seq, rejected.seq)?;
-            if !rejected.kept_for_hub {
-                words.declared.push(Declaration {
-                    range,
-                    why: "rejected".into(),
-                    last_digest: Some(rejected.digest),
-                });
-            }
+            let rejected: One = parsed(payload)?;
+            words.declared.push(Declaration {
+                range: SeqRange::new(rejected.seq, rejected.seq)?,
+                why: "rejected".into(),
+                last_digest: Some(rejected.digest),
+            });
         }
         "outbox.dead_letters_discarded.v1" => {
-            let discarded: Discarded = parsed(payload)?;
-            let seqs = discarded.seqs.into_iter();
-            let ranges = seqs.filter_map(|seq| SeqRange::new(seq, seq));
-            if !discarded.kept_for_hub {
-                words.declare(ranges.collect(), "discarded");
-            }
+            let seqs = parsed::<Seqs>(payload)?.seqs;
+            let ranges = seqs.into_iter().filter_map(|seq| SeqRange::new(seq, seq));
+            words.declare(ranges.collect(), "discarded");
         }
         "outbox.sink_skipped.v1" => {
-            let skipped: Skipped = parsed(payload)?;
-            if !skipped.kept_for_hub {
-                words.declare(vec![skipped.range], "skipped");
-            }
+            words.declare(
+                parsed::<Range>(payload)?.range.into_iter().collect(),
+                "skipped",
+            );
+        }
+        "outbox.sink_forgotten.v1" => {
+            words.declare(
+                parsed::<Range>(payload)?.range.into_iter().collect(),
+                "forgotten",
+            );
         }
         "outbox.events_erased.v1" => {
             let events = parsed::<Events>(payload)?.events;
@@ -155,8 +155,7 @@ fn read_type(event_type: &str, payload: &[u8], words: &mut Words) -> Option<()> 
                 .erased
                 .extend(events.iter().map(|event| (event.seq, event.digest)));
         }
-        // Others say nothing of what is held here. What a sink that was forgotten had not got, another
-        // one of the device sends, or says that it is trimmed.
+        // Others say nothing of what is held here.
         _ => {}
     }
     Some(())
@@ -188,18 +187,8 @@ struct Ranges {
 }
 
 #[derive(Deserialize)]
-struct Skipped {
-    range: SeqRange,
-    #[serde(default)]
-    kept_for_hub: bool,
-}
-
-#[derive(Deserialize)]
-struct Rejected {
-    seq: Seq,
-    digest: Digest,
-    #[serde(default)]
-    kept_for_hub: bool,
+struct Range {
+    range: Option<SeqRange>,
 }
 
 #[derive(Deserialize)]
@@ -209,10 +198,8 @@ struct One {
 }
 
 #[derive(Deserialize)]
-struct Discarded {
+struct Seqs {
     seqs: Vec<Seq>,
-    #[serde(default)]
-    kept_for_hub: bool,
 }
 
 #[derive(Deserialize)]

@@ -89,7 +89,7 @@ pub(crate) struct Wanted {
 }
 
 /// How a sink takes part in commits while it is attached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Attachment {
     window: u64,
     /// Connected, with nothing left to send: a commit may raise the claim by itself.
@@ -98,8 +98,6 @@ struct Attachment {
     progress: Option<Progress>,
     /// What receipts have confirmed, where they and nothing else confirm.
     receipts: Option<Seq>,
-    /// Dead letters of which the hub was told, in its life, that no other sink brings them.
-    given_up: Vec<Seq>,
 }
 
 impl Attachment {
@@ -450,7 +448,6 @@ impl<S: Storage> Core<S> {
             caught_up: false,
             progress: None,
             receipts: None,
-            given_up: Vec::new(),
         };
         self.sinks.insert(name.clone(), attachment);
         if let Some(cursor) = staging.cursors.get_mut(name) {
@@ -466,10 +463,6 @@ impl<S: Storage> Core<S> {
                 sink: name.as_str(),
                 range,
                 reason,
-                kept_for_hub: start == Start::Now
-                    && self
-                        .is_kept_for_hub(staging, name, None, false)
-                        .unwrap_or(true),
             };
             staging.add_ledger(&LedgerEvent::SinkSkipped(skipped), &mut self.entropy);
         }

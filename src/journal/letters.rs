@@ -79,8 +79,7 @@ pub(super) fn all(
     list(transaction, sink, Seq::NONE, Seq::new(u64::MAX))
 }
 
-/// Those from one seq to another.
-pub(super) fn list(
+fn list(
     transaction: &ReadTransaction,
     sink: &SinkName,
     first: Seq,

@@ -152,12 +152,11 @@ impl SinkHandle {
             .await?
     }
 
-    /// Says in the ledger what of these will not come, although the hub asks for it: what is trimmed,
-    /// and dead letters that no other sink brings.
+    /// Says in the ledger that these are trimmed, and will not come from this sink.
     ///
     /// # Errors
     /// The ledger may or may not say so.
-    pub(crate) async fn skip(&self, range: SeqRange) -> Result<(), ReadError> {
+    pub(crate) async fn skip_trimmed(&self, range: SeqRange) -> Result<(), ReadError> {
         let name = self.name.clone();
         self.ask(|reply| Command::Receipt(ReceiptCommand::Skip { name, range, reply }))
             .await?

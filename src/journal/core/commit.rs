@@ -339,7 +339,6 @@ impl<S: Storage> Core<S> {
                     sink: name.as_str(),
                     range,
                     reason: SkipReason::Trimmed,
-                    kept_for_hub: false,
                 };
                 staging.add_ledger(&LedgerEvent::SinkSkipped(skipped), &mut self.entropy);
             }

@@ -63,8 +63,13 @@ impl<S: Storage> Core<S> {
         if count >= MAX_DEAD_LETTERS {
             self.discard_oldest(staging, name).map_err(in_journal)?;
         }
-        self.say_rejected(staging, name, (seq, digest), code, false)
-            .map_err(in_journal)?;
+        let event = EventRejected {
+            sink: name.as_str(),
+            seq,
+            digest,
+            reason: code,
+        };
+        staging.add_ledger(&LedgerEvent::EventRejected(event), &mut self.entropy);
         staging.dead_letters.push(LetterChange {
             sink: name.clone(),
             seq,
@@ -215,36 +220,6 @@ impl<S: Storage> Core<S> {
         Ok(code.is_some())
     }
 
-    /// Says in the ledger that an event was rejected; where the hub `asks` for it, only if no other
-    /// sink brings it.
-    pub(super) fn say_rejected(
-        &mut self,
-        staging: &mut Staging,
-        name: &SinkName,
-        (seq, digest): (Seq, Digest),
-        reason: &str,
-        asks: bool,
-    ) -> Result<(), Fault> {
-        let kept_for_hub = self.is_kept_for_hub(staging, name, Some(seq), asks)?;
-        if !kept_for_hub
-            && let Some(attachment) = self.sinks.get_mut(name)
-            && !attachment.given_up.contains(&seq)
-        {
-            attachment.given_up.push(seq);
-        }
-        if !(kept_for_hub && asks) {
-            let event = EventRejected {
-                sink: name.as_str(),
-                seq,
-                digest,
-                reason,
-                kept_for_hub,
-            };
-            staging.add_ledger(&LedgerEvent::EventRejected(event), &mut self.entropy);
-        }
-        Ok(())
-    }
-
     /// Says in the ledger that a dead letter was delivered.
     fn say_delivered(
         &mut self,
@@ -269,21 +244,13 @@ impl<S: Storage> Core<S> {
         seqs: &[Seq],
         reason: DiscardReason,
     ) {
-        let (kept, given_up): (Vec<Seq>, Vec<Seq>) = seqs.iter().partition(|seq| {
-            let kept = self.is_kept_for_hub(staging, name, Some(**seq), false);
-            // What cannot be read closes no gap.
-            kept.unwrap_or(true)
-        });
-        for (seqs, kept_for_hub) in [(given_up, false), (kept, true)] {
-            for seqs in seqs.chunks(SEQS_AT_ONCE) {
-                let event = DeadLettersDiscarded {
-                    sink: name.as_str(),
-                    seqs,
-                    reason,
-                    kept_for_hub,
-                };
-                staging.add_ledger(&LedgerEvent::DeadLettersDiscarded(event), &mut self.entropy);
-            }
+        for seqs in seqs.chunks(SEQS_AT_ONCE) {
+            let event = DeadLettersDiscarded {
+                sink: name.as_str(),
+                seqs,
+                reason,
+            };
+            staging.add_ledger(&LedgerEvent::DeadLettersDiscarded(event), &mut self.entropy);
         }
     }
 
@@ -346,7 +313,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// The dead letter as it is with what is staged.
-    pub(super) fn letter(
+    fn letter(
         &self,
         staging: &Staging,
         name: &SinkName,
@@ -362,7 +329,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// The digest of a dead letter's event; `None` where it is not held any more.
-    pub(super) fn digest_of(&self, seq: Seq) -> Result<Option<Digest>, Fault> {
+    fn digest_of(&self, seq: Seq) -> Result<Option<Digest>, Fault> {
         self.store.read(|transaction| {
             let held = reader::with_record(transaction, seq, |record| record.digest)?;
             if held.is_some() {

@@ -6,12 +6,11 @@ use super::{
     super::{
         cursor::{Cursor, SinkName},
         error::{Fault, fault},
-        letters,
         staging::Staging,
         storage::Storage,
         store::META,
     },
-    Attachment, Core,
+    Core,
 };
 use crate::{
     clock::Stamp,
@@ -64,7 +63,6 @@ impl<S: Storage> Core<S> {
         else {
             return;
         };
-        attachment.given_up.clear();
         let trimmed = self.state.first_held.prev();
         if attachment.is_by_hand() {
             // It has nobody else's word for what it has: all of it waits to be carried again.
@@ -80,70 +78,7 @@ impl<S: Storage> Core<S> {
         staging.lives.push((name.clone(), life));
     }
 
-    /// Whether another sink than this one, which trimming waits for, goes by the hub's word and has
-    /// not rejected this: an event that only one sink does not get is no loss to the hub. Where the
-    /// hub `asks` this sink for it, one that has the word of the same life or a later one that it is
-    /// there leads to another hub.
-    pub(super) fn is_kept_for_hub(
-        &self,
-        staging: &Staging,
-        name: &SinkName,
-        rejected: Option<Seq>,
-        asks: bool,
-    ) -> Result<bool, Fault> {
-        for (other, cursor) in &staging.cursors {
-            if other == name || !cursor.required {
-                continue;
-            }
-            let life = self.life_of(other)?;
-            let by_receipts = match self.sinks.get(other) {
-                Some(attachment) => attachment.receipts.is_some(),
-                // Its turn has not come yet.
-                None => life.is_some(),
-            };
-            if !by_receipts {
-                continue;
-            }
-            let Some(seq) = rejected else {
-                return Ok(true);
-            };
-            let is_there = asks && cursor.confirmed >= seq && life >= self.life_of(name)?;
-            if !is_there && self.letter(staging, other, seq)?.is_none() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Says in the ledger that the hub, which asks for these, will not get them from this sink: those
-    /// that are trimmed, and dead letters that no other sink brings any more.
-    pub(in crate::journal) fn skip(
-        &mut self,
-        staging: &mut Staging,
-        name: &SinkName,
-        range: SeqRange,
-    ) -> Result<(), Fault> {
-        self.skip_trimmed(staging, name, range);
-        let first = range.first().max(self.state.first_held);
-        let dead = self
-            .store
-            .read(|transaction| letters::list(transaction, name, first, range.last()))?;
-        for seq in dead.into_keys() {
-            let is_said = |it: &Attachment| it.given_up.contains(&seq);
-            if self.sinks.get(name).is_none_or(is_said) {
-                continue;
-            }
-            let letter = self.letter(staging, name, seq)?;
-            if let Some(letter) = letter.filter(|letter| !letter.is_wanted())
-                && let Some(digest) = self.digest_of(seq)?
-            {
-                self.say_rejected(staging, name, (seq, digest), &letter.code, true)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Says in the ledger that these are trimmed.
+    /// Says in the ledger that the hub will not get these from this sink: they are trimmed.
     pub(in crate::journal) fn skip_trimmed(
         &mut self,
         staging: &mut Staging,
@@ -156,7 +91,6 @@ impl<S: Storage> Core<S> {
                 sink: name.as_str(),
                 range,
                 reason: SkipReason::Trimmed,
-                kept_for_hub: false,
             };
             staging.add_ledger(&LedgerEvent::SinkSkipped(skipped), &mut self.entropy);
         }

@@ -142,8 +142,7 @@ fn sealed_again(rows: &[(Seq, Vec<u8>)], epoch: Epoch) -> Option<TakenBack> {
     for (first, row) in rows {
         let group = Group::decode(*first, row).ok()?;
         if group.epoch() != epoch || group.prev() == Digest::ZERO {
-            // What comes before this epoch, and its start.
-            continue;
+            return None;
         }
         if taken.events.is_empty() {
             (taken.first, taken.before) = (*first, group.prev());

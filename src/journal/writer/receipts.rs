@@ -16,7 +16,7 @@ pub(crate) enum ReceiptCommand {
         life: u64,
         reply: oneshot::Sender<Result<(), ReadError>>,
     },
-    /// To say in the ledger what of these will not come, although the hub asks for it.
+    /// To say in the ledger that these will not come: they are trimmed.
     Skip {
         name: SinkName,
         range: SeqRange,
@@ -40,9 +40,7 @@ impl ReceiptCommand {
                 reply
             }
             Self::Skip { name, range, reply } => {
-                if let Err(fault) = core.skip(staging, &name, range) {
-                    return drop(reply.send(Err(fault.into())));
-                }
+                core.skip_trimmed(staging, &name, range);
                 reply
             }
             Self::Tail { reply } => {
