@@ -161,6 +161,10 @@ async fn register_again(task: &Task, registration: &Registration) -> Option<Sink
         match task.handle.outbox().sink(registration.clone()).await {
             Ok(handle) => return Some(handle),
             Err(RegisterError::Journal(ReadError::Unavailable)) => sleep(REGISTER_PAUSE).await,
+            Err(RegisterError::Journal(ReadError::Io(_))) => {
+                task.handle.tell_noted();
+                sleep(REGISTER_PAUSE).await;
+            }
             Err(_) => return None,
         }
     }

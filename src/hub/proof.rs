@@ -254,7 +254,13 @@ impl Prover {
     /// before, is followed in whatever order they stand. A signature is checked only where there is
     /// a key that it could be of.
     fn introductions(&self, all: &[Read], first_use: bool) -> HashMap<KeyId, Introduced> {
-        let candidates = self.candidates(all);
+        // One that its key has not signed introduces nothing: it would take the place of the true one.
+        let mut candidates = self.candidates(all);
+        candidates.retain(|(read, start)| {
+            let mut own = Verifier::new();
+            own.trust(start.public_key.clone());
+            own.verify(read.envelope.clone()).is_ok()
+        });
         let mut introduced: HashMap<KeyId, Introduced> = HashMap::new();
         self.follow(&candidates, &mut introduced);
         if first_use {

@@ -53,9 +53,14 @@ pub(super) async fn set_aside(
         )
         .await?;
     }
+    let erased = erased_among(transaction, &asides).await?;
+    let is_erased = |aside: &Aside| {
+        let persons = aside.claims.iter().flat_map(|claims| &claims.persons);
+        persons.into_iter().any(|person| erased.contains(person))
+    };
     // The same message several times in one batch is one here.
     let mut all: BTreeMap<Digest, (Aside, i64)> = BTreeMap::new();
-    for aside in asides {
+    for aside in asides.into_iter().filter(|aside| !is_erased(aside)) {
         let digest = Digest::of(&[&aside.message.body]);
         all.entry(digest).or_insert((aside, 0)).1 += 1;
     }
@@ -69,6 +74,28 @@ pub(super) async fn set_aside(
         keep(transaction, &all).await?;
     }
     Ok(())
+}
+
+/// Those persons of these messages who were erased: nothing of them is kept here, however late it comes.
+async fn erased_among(
+    transaction: &Transaction<'_>,
+    asides: &[Aside],
+) -> Result<HashSet<Digest>, HubError> {
+    let persons = asides.iter().filter_map(|aside| aside.claims.as_ref());
+    let persons: Vec<&[u8]> = persons
+        .flat_map(|claims| claims.persons.iter().map(|person| &person.as_bytes()[..]))
+        .collect();
+    if persons.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let answer = transaction
+        .query_typed(
+            "select hash from edge_outbox_hub.erased where hash = any($1)",
+            &[(&persons, Type::BYTEA_ARRAY)],
+        )
+        .await
+        .tried("looking up who was erased")?;
+    answer.iter().map(kept_digest).collect()
 }
 
 /// Counts those that are there; gives them.

@@ -31,6 +31,9 @@ struct Place {
     oldest: Option<Timestamp>,
     /// From the oldest pending event on, without a hole.
     runs: VecDeque<Run>,
+    /// An event that could not be read. It is not tried again only to show since when it waits, for after
+    /// each such failure the journal has to be opened afresh.
+    unread: Option<Seq>,
 }
 
 /// What is known of when events were taken in.
@@ -48,6 +51,19 @@ impl Intake {
             tail,
             newest: None,
             places: BTreeMap::new(),
+        }
+    }
+
+    /// The journal was opened afresh, and goes up to `tail`. What could not be read is still not tried
+    /// again.
+    pub(super) fn start_over(&mut self, tail: Seq) {
+        self.tail = tail;
+        self.newest = None;
+        for place in self.places.values_mut() {
+            *place = Place {
+                unread: place.unread,
+                ..Place::default()
+            };
         }
     }
 
@@ -97,11 +113,14 @@ impl Place {
         while self.runs.front().is_some_and(|run| run.last < next) {
             self.runs.pop_front();
         }
-        if self.runs.is_empty() {
+        if self.runs.is_empty() && self.unread != Some(next) {
             match runs(next, store) {
                 Ok(runs) => self.runs = runs,
                 // Whoever needs the event itself says so.
-                Err(fault) => tracing::debug!(seq = %next, %fault, "not known since when it waits"),
+                Err(fault) => {
+                    self.unread = Some(next);
+                    tracing::debug!(seq = %next, %fault, "not known since when it waits");
+                }
             }
         }
         self.runs.front().map_or(self.oldest, |run| Some(run.wall))

@@ -195,7 +195,10 @@ impl<S: Storage, C: Clock> Writer<S, C> {
 
     /// Takes this command and whatever waits behind it into one commit; true when closing.
     fn serve(&mut self, command: Command, waiting: &mut Vec<Waiting>) -> bool {
-        self.reopen_unread();
+        self.reopen_unread(matches!(
+            command,
+            Command::Append { .. } | Command::Transact(_)
+        ));
         self.try_reopen();
         self.end_trouble(WELL_AFTER);
         self.look_again_at_disk();
@@ -607,7 +610,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         let core = &self.core;
         self.ports.retain(|name, _| core.is_attached(name));
         // Seqs may come again, with other events.
-        self.intake = Intake::new(core.tail());
+        self.intake.start_over(core.tail());
     }
 }
 

@@ -36,7 +36,8 @@ pub(super) fn erases(event: &Proven, options: &Options) -> bool {
 }
 
 fn hands_over(event: &Proven) -> bool {
-    predecessor(event).is_some()
+    let statement = event.envelope.statement();
+    predecessor(event).is_some() && ledger::is_start(statement.kind, statement.event_type)
 }
 
 /// The key that signed for this event's own.

@@ -12,7 +12,9 @@ use super::*;
 use crate::{
     clock::{Clock, Stamp},
     envelope::{Chain, Envelope, Unverified, Verifier},
-    journal::{Command, Job, QUEUE_COMMANDS, Reader, Registered, Writer, cursor::Progress},
+    journal::{
+        Command, Job, QUEUE_COMMANDS, Reader, Registered, Writer, cursor::Progress, intake::Intake,
+    },
     ledger::EpochReason,
     seq::{Incarnation, Position, Seq},
     signing::DeviceKey,
@@ -525,8 +527,42 @@ fn a_read_that_failed_is_mended_without_a_write() {
         assert!(begin.elapsed() < Duration::from_secs(5), "{error}");
         thread::sleep(Duration::from_millis(1));
     }
+    // Where it cannot be read again at once, whoever appends does not suffer for that.
+    storage.fail_after(1, storage::Fault::Once);
+    let later = || reader.batch(Seq::new(100), 1, usize::MAX);
+    assert!(later().is_err() && later().is_err());
+    assert!(!hand_over(&commands, 1_000).unwrap()[0].repeated);
+    later().unwrap();
     drop(commands);
     writer.join().unwrap();
+}
+
+/// A block stays bad, and what is shown of the oldest pending event lies in it: that is tried once, for each
+/// failure costs a commit.
+#[test]
+fn what_cannot_be_read_is_not_read_again_for_show() {
+    let (storage, mut core) = fresh();
+    let payload = format!("\"{}\"", "x".repeat(2_000));
+    for number in 1..=200 {
+        let mut staging = core.stage(stamp());
+        let one = vec![sealed(number, &payload)];
+        core.append(&mut staging, one).unwrap();
+        core.commit(staging).unwrap();
+    }
+    drop(core);
+    let (cache, seed) = (16 << 10, entropy(2));
+    let mut core = Core::open(storage.clone(), identity(), LIMITS, cache, seed, stamp()).unwrap();
+    let mut intake = Intake::new(core.tail());
+    storage.fail_after(1, storage::Fault::Once);
+    intake.find(&nats(), Seq::FIRST, core.store());
+    assert!(core.store().is_unread());
+    core.reopen(stamp()).unwrap();
+    intake.start_over(core.tail());
+    storage.fail_after(1, storage::Fault::Once);
+    intake.find(&nats(), Seq::FIRST, core.store());
+    assert!(storage.fault_is_ahead(), "it was read again");
+    intake.find(&nats(), Seq::new(150), core.store());
+    assert!(!storage.fault_is_ahead(), "another one is not read");
 }
 
 /// Nothing should make the writer panic; where something does, nobody takes it for alive.

@@ -73,12 +73,12 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     }
 
     /// Opens the journal afresh where somebody could not read it and that is due: after such a failure redb
-    /// reads nothing more, and where nothing is appended no write would find out.
-    pub(super) fn reopen_unread(&mut self) {
+    /// reads nothing more, and where nothing is appended no write would find out. Before a `write` it is due
+    /// always, for that would fail.
+    pub(super) fn reopen_unread(&mut self, write: bool) {
         let now = Instant::now();
-        if matches!(self.health, Health::Broken { .. })
-            || self.reread_at().is_none_or(|at| now < at)
-        {
+        let is_due = |at| write || now >= at;
+        if matches!(self.health, Health::Broken { .. }) || !self.reread_at().is_some_and(is_due) {
             return;
         }
         if let Some(error) = self.core.store().take_failed_read() {
