@@ -80,6 +80,10 @@ impl Run {
         }
         self.restart();
         self.truth.check_gone(&self.storage.bytes());
+        if self.scribe().is_unread() {
+            // It came while the sinks took their places.
+            self.broken();
+        }
         // A new process may have been given a fault that is still to come.
         let scribe = self.scribe.as_ref().expect("a process runs");
         self.storage.undisturbed(|| scribe.verify());
