@@ -197,9 +197,7 @@ fn delivered(sink: &SinkStatus) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::{
-        ClockStatus, Guarantee, GuaranteeLevel, JournalState, JournalStatus, SinkState,
-    };
+    use crate::status::{ClockStatus, JournalState, JournalStatus, SinkState};
     use crate::{Timestamp, clock::ClockSync};
 
     /// Where counting begins: in the middle of a bucket, the one of number 10.
@@ -218,18 +216,8 @@ mod tests {
             claimed: Seq::new(tail),
             acked: Seq::new(acked),
             pending: tail - acked,
-            oldest_pending: None,
-            hub: None,
             dead_letters,
-            dead_letter_reasons: BTreeMap::new(),
-            discarded: 0,
-            guarantee: Guarantee {
-                level: GuaranteeLevel::Unknown,
-                unmet: Vec::new(),
-            },
-            last_error: None,
-            last_delivery: None,
-            next_attempt: None,
+            ..SinkStatus::absent()
         };
         Status {
             device: "kiosk-07".into(),

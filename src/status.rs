@@ -154,6 +154,32 @@ pub struct SinkStatus {
     pub next_attempt: Option<Timestamp>,
 }
 
+impl SinkStatus {
+    /// A sink with a place in the journal and no task.
+    pub(crate) fn absent() -> Self {
+        Self {
+            kind: String::new(),
+            state: SinkState::Absent,
+            required: false,
+            claimed: Seq::NONE,
+            acked: Seq::NONE,
+            pending: 0,
+            oldest_pending: None,
+            hub: None,
+            dead_letters: 0,
+            dead_letter_reasons: BTreeMap::new(),
+            discarded: 0,
+            guarantee: Guarantee {
+                level: GuaranteeLevel::Unknown,
+                unmet: Vec::new(),
+            },
+            last_error: None,
+            last_delivery: None,
+            next_attempt: None,
+        }
+    }
+}
+
 /// What a hub says of the events that it gets through a sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HubStatus {
@@ -325,21 +351,8 @@ mod tests {
             kind: "nats".into(),
             state,
             required: true,
-            claimed: Seq::NONE,
-            acked: Seq::NONE,
             pending,
-            oldest_pending: None,
-            hub: None,
-            dead_letters: 0,
-            dead_letter_reasons: BTreeMap::new(),
-            discarded: 0,
-            guarantee: Guarantee {
-                level: GuaranteeLevel::Unknown,
-                unmet: Vec::new(),
-            },
-            last_error: None,
-            last_delivery: None,
-            next_attempt: None,
+            ..SinkStatus::absent()
         };
         let mut status = Status {
             device: "kiosk-07".into(),

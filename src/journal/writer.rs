@@ -24,7 +24,6 @@ pub use self::command::{ForgetError, Horizon, RegisterError};
 use self::{
     command::News,
     erasing::Erasing,
-    shown::absent_sink,
     trouble::{Health, Reread, Trouble, WELL_AFTER},
     waiting::Waiting,
 };
@@ -49,7 +48,7 @@ use crate::{
     lasted::Lasted,
     ledger::EpochReason,
     seq::Seq,
-    status::{JournalState, SinkState},
+    status::{JournalState, SinkState, SinkStatus},
     status_board::StatusBoard,
 };
 
@@ -459,7 +458,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             let sink = status
                 .sinks
                 .entry(name.to_string())
-                .or_insert_with(absent_sink);
+                .or_insert_with(SinkStatus::absent);
             kind.clone_into(&mut sink.kind);
             sink.state = SinkState::Connecting;
         });

@@ -1,12 +1,10 @@
 //! The writer's part in what is shown of the journal: to the sinks' tasks, and on the board.
 
-use std::collections::BTreeMap;
-
 use super::{super::storage::Storage, Horizon, Writer, trouble::Health};
 use crate::{
     clock::Clock,
     seq::Seq,
-    status::{ClockStatus, Guarantee, GuaranteeLevel, JournalState, SinkState, SinkStatus},
+    status::{ClockStatus, JournalState, SinkStatus},
 };
 
 impl<S: Storage, C: Clock> Writer<S, C> {
@@ -66,7 +64,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     None => status
                         .sinks
                         .entry(name.to_string())
-                        .or_insert_with(absent_sink),
+                        .or_insert_with(SinkStatus::absent),
                 };
                 sink.required = cursor.required;
                 sink.claimed = cursor.claimed;
@@ -113,29 +111,5 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             }
             changed
         });
-    }
-}
-
-/// A sink with a place in the journal and no task.
-pub(super) fn absent_sink() -> SinkStatus {
-    SinkStatus {
-        kind: String::new(),
-        state: SinkState::Absent,
-        required: false,
-        claimed: Seq::NONE,
-        acked: Seq::NONE,
-        pending: 0,
-        oldest_pending: None,
-        hub: None,
-        dead_letters: 0,
-        dead_letter_reasons: BTreeMap::new(),
-        discarded: 0,
-        guarantee: Guarantee {
-            level: GuaranteeLevel::Unknown,
-            unmet: Vec::new(),
-        },
-        last_error: None,
-        last_delivery: None,
-        next_attempt: None,
     }
 }
