@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use uuid::Uuid;
 
-use super::{row::RowError, staging::LEDGER_RESERVE_BYTES};
+use super::{row::RowError, staging::LEDGER_RESERVE_BYTES, storage::Unreadable};
 use crate::{seq::Seq, signing::KeyId};
 
 /// Why an append failed. `index` counts from 0 within the batch.
@@ -177,7 +177,8 @@ pub enum OpenError {
         /// The newest format this program knows.
         known: u8,
     },
-    /// What is stored does not decode or does not match its checksum.
+    /// What is stored does not decode, does not match its checksum, or is not given by the medium: then it
+    /// may be there the next time.
     #[error("{path} is damaged: {what}")]
     Damaged {
         /// The file.
@@ -316,6 +317,11 @@ impl From<Fault> for ReadError {
 }
 
 impl Fault {
+    /// Whether the medium did not give what was to be read.
+    pub(super) fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Io(error) if Unreadable::of(error).is_some())
+    }
+
     /// The error of opening `path`.
     pub(crate) fn opening(self, path: &Path) -> OpenError {
         let path = path.display().to_string();
@@ -339,7 +345,7 @@ impl Fault {
             {
                 OpenError::InUse(path)
             }
-            Self::Io(source) => OpenError::Io { path, source },
+            Self::Io(source) if Unreadable::of(&source).is_none() => OpenError::Io { path, source },
             Self::OtherKey { journal, given } => OpenError::OtherKey {
                 path,
                 journal,

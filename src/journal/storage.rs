@@ -172,6 +172,28 @@ fn drop_cached_pages(file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes that the medium does not give. Where that lasts it is damage: a card has a bad block.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{bytes} bytes at {offset} cannot be read: {why}")]
+pub(super) struct Unreadable {
+    offset: u64,
+    bytes: usize,
+    why: String,
+}
+
+impl Unreadable {
+    fn at(offset: u64, bytes: usize, error: &io::Error) -> io::Error {
+        let why = error.to_string();
+        let unreadable = Self { offset, bytes, why };
+        io::Error::new(error.kind(), unreadable)
+    }
+
+    /// What the error is, where it is this.
+    pub(super) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
 /// Counts what goes to the storage beneath: how flash wears is a promise, and promises are
 /// measured.
 #[derive(Debug)]
@@ -199,7 +221,8 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.inner.read(offset, out)
+        let read = self.inner.read(offset, out);
+        read.map_err(|error| Unreadable::at(offset, out.len(), &error))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

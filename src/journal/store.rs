@@ -22,7 +22,7 @@ use super::{
     held::{Release, hold},
     holes::Holes,
     pages::Pages,
-    storage::{Growth, Metered},
+    storage::{Growth, Metered, Unreadable},
 };
 use crate::meter::Meter;
 
@@ -184,8 +184,11 @@ impl Store {
         let database = slot.as_ref().ok_or(Fault::Unavailable)?;
         let read = guarded_in(self.dir(), || read(&database.begin_read().map_err(fault)?));
         if let Err(Fault::Io(error)) = &read {
-            let error = || io::Error::new(error.kind(), error.to_string());
-            self.failed_read().get_or_insert_with(error);
+            let copy = || match Unreadable::of(error) {
+                Some(unreadable) => io::Error::new(error.kind(), unreadable.clone()),
+                None => io::Error::new(error.kind(), error.to_string()),
+            };
+            self.failed_read().get_or_insert_with(copy);
         }
         read
     }

@@ -11,6 +11,8 @@ use std::{
 
 use redb::{BackendError, StorageBackend};
 
+use super::scan::read_or_zero;
+
 /// The bytes, without a way to change them. redb's locks stay until the last of these is gone.
 #[derive(Debug)]
 pub(super) struct Untouched<B> {
@@ -50,7 +52,9 @@ impl<B: StorageBackend> StorageBackend for Untouched<B> {
         if self.is_shut.load(Ordering::Acquire) {
             return Err(io::Error::other("a damaged journal is read no further"));
         }
-        self.bytes.read(offset, out)
+        // After one failed read redb would read nothing more.
+        read_or_zero(&*self.bytes, offset, out);
+        Ok(())
     }
 
     fn set_len(&self, _: u64) -> io::Result<()> {

@@ -565,6 +565,82 @@ fn what_cannot_be_read_is_not_read_again_for_show() {
     assert!(!storage.fault_is_ahead(), "another one is not read");
 }
 
+/// The oldest pending event lies in a block that stays bad. Whoever appends is answered, whatever else is held can
+/// be read, and the journal is not opened afresh again and again.
+#[test]
+#[ignore = "redb reads every page as it opens where its own assertions are on: `tests/simulate` runs this one"]
+fn a_block_that_stays_bad_costs_what_lies_in_it() {
+    let (storage, mut core) = fresh();
+    let mut staging = core.stage(stamp());
+    core.register(&mut staging, &nats(), wanted(true, 1_000));
+    core.commit(staging).unwrap();
+    let payload = format!("\"{}\"", "x".repeat(8_000));
+    for number in 1..=100 {
+        append(&mut core, vec![sealed(number, &payload)])
+            .unwrap()
+            .unwrap();
+    }
+    // Far from the end, which opening reads.
+    for number in 1..=30 {
+        let some = (1..=100).map(|one| sealed(number * 1_000 + one, "1"));
+        append(&mut core, some.collect()).unwrap().unwrap();
+    }
+    claim(&mut core);
+    let bad = Seq::new(60);
+    core.note_progress(&nats(), progress(bad.get() - 1));
+    let staging = core.stage(stamp());
+    core.commit(staging).unwrap();
+    drop(core);
+
+    // With hardly anything of it in memory, its blocks are those that nothing far from it is read from.
+    let open = |storage: &FaultyStorage| {
+        let (storage, cache) = (storage.clone(), 16 << 10);
+        Core::open(storage, identity(), LIMITS, cache, entropy(2), stamp()).unwrap()
+    };
+    let read_from = |seq| {
+        let core = open(&storage);
+        let reader = Reader::new(core.store().clone());
+        storage.watch();
+        reader.batch(seq, 1, usize::MAX).unwrap();
+        storage.watched()
+    };
+    let others = &read_from(Seq::new(50)) | &read_from(Seq::new(70));
+    let own = &read_from(bad) - &others;
+    let first = *own.first().expect("its own block");
+    let core = open(&storage);
+    storage.go_bad(first * storage::PIECE..(first + 1) * storage::PIECE);
+
+    let reader = Reader::new(core.store().clone());
+    let board = StatusBoard::new(empty_status());
+    let (commands, writer) = serving_with(core, board.clone());
+    assert_eq!(place(&commands).cursor.acked, bad.prev());
+    for number in 200..210 {
+        assert!(!hand_over(&commands, number).unwrap()[0].repeated);
+        let late = reader.batch(bad, 1, usize::MAX);
+        assert!(late.is_err(), "it can be read, and nothing was tried");
+    }
+    let reopened = || board.borrow().journal.reopened;
+    hand_over(&commands, 300).unwrap();
+    let before = reopened();
+    for seq in (1..=200)
+        .map(Seq::new)
+        .filter(|seq| seq.get().abs_diff(60) > 5)
+    {
+        let batch = reader.batch(seq, 1, usize::MAX).unwrap();
+        assert_eq!(batch.records().count(), 1, "{seq}");
+    }
+    for number in 400..450 {
+        hand_over(&commands, number).unwrap();
+    }
+    assert_eq!(
+        reopened(),
+        before,
+        "though nobody wanted what cannot be read"
+    );
+    drop(commands);
+    writer.join().unwrap();
+}
+
 /// Nothing should make the writer panic; where something does, nobody takes it for alive.
 #[test]
 fn a_writer_that_panics_closes_the_journal() {

@@ -57,15 +57,8 @@ fn a_journal_that_is_whole_is_left_as_it_is() {
     let mut tally = Tally::default();
     let storage = disk(&sample.image, dir.path());
     let what = use_it(&sample, &storage, &(0..0), &mut tally);
-    let what = Some(&what);
-    recover_it(
-        &sample,
-        &sample.image,
-        &(0..0),
-        dir.path(),
-        what,
-        &mut tally,
-    );
+    let storage = disk(&sample.image, dir.path());
+    recover_it(&sample, &storage, &(0..0), Some(&what), &mut tally);
     assert_eq!(tally.untouched, 1, "{tally:?}");
     println!(
         "{} bytes, {} in pages that are not empty, {} rows",
@@ -113,6 +106,14 @@ fn a_page_that_seems_to_have_more_children_asks_for_no_more_memory() {
 #[test]
 fn a_page_that_is_gone_costs_no_more_than_the_groups_in_it() {
     let tally = child::run(Batch::Pages);
+    println!("{tally:?}");
+    assert!(tally.recovered > 5, "{tally:?}");
+}
+
+/// As cards fail: a block of it is not given.
+#[test]
+fn a_page_that_cannot_be_read_costs_no_more_than_the_groups_in_it() {
+    let tally = child::run(Batch::BadBlocks);
     println!("{tally:?}");
     assert!(tally.recovered > 5, "{tally:?}");
 }

@@ -16,6 +16,8 @@
 //! - **A sync that fails** has carried over what it liked, torn like at a power cut. The rest the
 //!   kernel takes for written: reads go on showing it, no later sync writes it, and it is gone once
 //!   the cache is dropped, which opening does, or the power is cut.
+//! - **A block goes bad**, on request alone ([`FaultyStorage::go_bad`]): reads of it fail until it is
+//!   written anew, for which a card has spare ones.
 //! - **A medium that lies** about a sync is modelled on request alone ([`FaultyStorage::restore`]):
 //!   nothing promises to survive it whole. Bytes that rot are not modelled here.
 //! - Names are simple: what `adopt` put in place stays in place.
@@ -23,6 +25,7 @@
 use std::{
     collections::BTreeSet,
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -114,6 +117,8 @@ struct Medium {
     durable: Bytes,
     /// What the cache holds and the next sync carries over.
     unsynced: Vec<Change>,
+    /// What cannot be read.
+    bad: Range<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -128,6 +133,7 @@ impl Medium {
             seen: durable.clone(),
             durable,
             unsynced: Vec::new(),
+            bad: 0..0,
         }
     }
 
@@ -142,6 +148,12 @@ impl Medium {
     }
 
     fn change(&mut self, change: Change) {
+        if let Change::Write { offset, bytes } = &change
+            && *offset <= self.bad.start
+            && self.bad.end <= offset + bytes.len()
+        {
+            self.bad = 0..0;
+        }
         Self::apply(&mut self.seen, &change);
         self.unsynced.push(change);
     }
@@ -310,6 +322,12 @@ impl FaultyStorage {
     pub(crate) fn fail_after(&self, calls: u64, fault: Fault) {
         let mut disk = self.0.lock().unwrap();
         disk.fault = Some((disk.calls + calls, fault));
+    }
+
+    /// These bytes of the journal cannot be read from now on.
+    pub(super) fn go_bad(&self, bad: Range<usize>) {
+        let mut disk = self.0.lock().unwrap();
+        disk.journal.as_mut().unwrap().bad = bad;
     }
 
     /// The power comes back; only what the medium holds is left.
@@ -569,7 +587,11 @@ impl StorageBackend for FaultyBackend {
         if let Some(watched) = disk.watched.as_mut().filter(|_| !is_whole) {
             watched.extend(offset / PIECE..(offset + out.len()).div_ceil(PIECE));
         }
-        self.medium(&mut disk)?.seen.read(offset, out)
+        let medium = self.medium(&mut disk)?;
+        if medium.bad.start < offset + out.len() && offset < medium.bad.end {
+            return Err(io::Error::other("a bad block"));
+        }
+        medium.seen.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

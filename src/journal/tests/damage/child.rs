@@ -48,6 +48,8 @@ pub(super) enum Batch {
     Children,
     /// Each page that holds anything, gone.
     Pages,
+    /// Each of these, which cannot be read.
+    BadBlocks,
     /// The end, cut off.
     Cuts,
 }
@@ -55,6 +57,7 @@ pub(super) enum Batch {
 enum Change {
     Bit(usize),
     Page(usize),
+    BadBlock(usize),
     Cut(usize),
 }
 
@@ -71,6 +74,7 @@ impl Batch {
             Self::Branches { nth } => format!("branches {nth}"),
             Self::Children => "children".into(),
             Self::Pages => "pages".into(),
+            Self::BadBlocks => "bad-blocks".into(),
             Self::Cuts => "cuts".into(),
         }
     }
@@ -96,6 +100,7 @@ impl Batch {
             },
             "children" => Self::Children,
             "pages" => Self::Pages,
+            "bad-blocks" => Self::BadBlocks,
             "cuts" => Self::Cuts,
             other => panic!("no batch: {other}"),
         }
@@ -106,7 +111,7 @@ impl Batch {
             Self::Bits { .. } | Self::Random { large: false, .. } => sample(5, 3),
             Self::Random { large: true, .. } => sample(750, 4),
             Self::Branches { .. } | Self::Children => sample(300, 1),
-            Self::Pages | Self::Cuts => sample(40, 3),
+            Self::Pages | Self::BadBlocks | Self::Cuts => sample(40, 3),
         }
     }
 
@@ -147,6 +152,10 @@ impl Batch {
             Self::Pages => {
                 let pages = used.iter().step_by(PAGE);
                 pages.map(|at| Change::Page(*at)).collect()
+            }
+            Self::BadBlocks => {
+                let pages = used.iter().step_by(PAGE);
+                pages.map(|at| Change::BadBlock(*at)).collect()
             }
             Self::Cuts => {
                 let mut random = 7;
@@ -215,6 +224,7 @@ impl Change {
                 changed.write(start, &[0; PAGE]);
                 start..start + PAGE
             }
+            Self::BadBlock(start) => start..start + PAGE,
             Self::Cut(length) => {
                 changed.set_len(length);
                 length..sample.bytes.len()
@@ -391,9 +401,17 @@ fn in_a_child() {
     let unread = Unread::of(&sample);
     for (index, change) in changes.iter().enumerate().take(upto).skip(from) {
         let (bytes, hit) = change.of(&sample);
+        let is_bad = matches!(change, Change::BadBlock(_));
+        let disk = || {
+            let storage = disk(&bytes, dir);
+            if is_bad {
+                storage.go_bad(hit.clone());
+            }
+            storage
+        };
         progress.index = index as u64;
         progress.tally.tried += 1;
-        if unread.holds(&bytes, &hit) {
+        if !is_bad && unread.holds(&bytes, &hit) {
             progress.tally.unread += 1;
             progress.write(&file);
             continue;
@@ -401,7 +419,7 @@ fn in_a_child() {
         let used = (phase == Phase::Use as usize).then(|| {
             progress.phase = Phase::Use;
             progress.write(&file);
-            let storage = disk(&bytes, dir);
+            let storage = disk();
             let used = use_it(&sample, &storage, &hit, &mut progress.tally);
             drop(storage);
             assert_eq!(damage::remembered(dir), None, "a mark stays");
@@ -410,7 +428,7 @@ fn in_a_child() {
         progress.phase = Phase::Recover;
         progress.write(&file);
         let (used, tally) = (used.as_ref(), &mut progress.tally);
-        recover_it(&sample, &bytes, &hit, dir, used, tally);
+        recover_it(&sample, &disk(), &hit, used, tally);
         assert_eq!(damage::remembered(dir), None, "a mark stays");
         progress.write(&file);
     }

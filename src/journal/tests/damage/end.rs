@@ -68,7 +68,8 @@ fn groups_that_redb_does_not_come_to_are_no_less_there() {
     let hit = page + 6..page + 7;
     let dir = tempfile::tempdir().unwrap();
     let mut tally = Tally::default();
-    recover_it(&sample, &bytes, &hit, dir.path(), None, &mut tally);
+    let storage = disk(&bytes, dir.path());
+    recover_it(&sample, &storage, &hit, None, &mut tally);
     assert_eq!(tally.recovered, 1, "{tally:?}");
 }
 

@@ -112,19 +112,17 @@ pub(super) fn use_it(
     Used::Trouble(trouble)
 }
 
-/// Recovers a journal of these bytes, and looks at what came of it. Where nothing is found, its use
+/// Recovers the journal on this disk, and looks at what came of it. Where nothing is found, its use
 /// must not have found anything either; `used` is `None` where it ended the process.
 pub(super) fn recover_it(
     sample: &Sample,
-    bytes: &Bytes,
+    storage: &FaultyStorage,
     hit: &std::ops::Range<usize>,
-    dir: &Path,
     used: Option<&Used>,
     tally: &mut Tally,
 ) {
     let begun = Instant::now();
-    let storage = disk(bytes, dir);
-    match recover_from(&storage, None) {
+    match recover_from(storage, None) {
         Ok(None) => {
             match used {
                 Some(Used::Well) => {}
@@ -146,7 +144,7 @@ pub(super) fn recover_it(
         Err(fault) => panic!("bytes {hit:?} changed: {fault}"),
     }
     let core =
-        open(&storage, LIMITS).unwrap_or_else(|fault| panic!("bytes {hit:?} changed: {fault}"));
+        open(storage, LIMITS).unwrap_or_else(|fault| panic!("bytes {hit:?} changed: {fault}"));
     let (found, error) = held(&core);
     assert_eq!(error, None, "bytes {hit:?} changed");
     assert_not_wrong(sample, &found, hit);
