@@ -137,3 +137,52 @@ async fn a_start_that_is_replayed_makes_no_other_event_wait_for_the_gate() {
     client.batch_execute("rollback").await.unwrap();
     assert_eq!(taken.expect("it waits").unwrap().stored, 1);
 }
+
+/// Whoever stole a key that was revoked can still sign below the place up to which it is good: that is kept
+/// as a fork, and what it asks to erase stays.
+#[tokio::test]
+async fn a_fork_that_a_revoked_key_signed_erases_nothing() {
+    let server = database().await;
+    let mut hub = intake(&server).await;
+    let client = server.connect().await;
+    let mut device = ChainedDevice::new("kiosk-1");
+    let mut other = ChainedDevice::new("kiosk-2");
+    for device in [&device, &other] {
+        register(&server, device).await;
+    }
+    let person = Uuid::new_v4().to_string();
+    let theirs = [other.start(), other.event(&Draft::about(&person))];
+    hub.take(messages(&theirs)).await.unwrap();
+    let start = device.start();
+    let mut thief = device.clone();
+    let events = device.quizzes(3);
+    // The last of them was asked for while the key was good, and comes late.
+    let late = device.event(&request(&person));
+    hub.take(messages([&start])).await.unwrap();
+    hub.take(messages(&events)).await.unwrap();
+    server
+        .execute(&format!(
+            "update edge_outbox_hub.device_keys set revoked_at = now(), revoked_epoch = '{}', \
+             revoked_seq = {} where device = 'kiosk-1'",
+            device.epoch, late.seq
+        ))
+        .await;
+    let named = json!({"events": [
+        {"seq": events[1].seq, "digest": events[1].digest.to_string()},
+    ]});
+    let forks = [
+        thief.ledger("outbox.events_erased.v1", &named),
+        thief.event(&request(&person)),
+    ];
+    let left =
+        "select count(*) from edge_outbox_hub.events where kind = 'program' and not is_erased";
+    let taken = hub.take(messages(&forks)).await.unwrap();
+    assert_eq!(taken.stored, 2, "{taken:?}");
+    let of_forks = "select count(*) from edge_outbox_hub.tampering where code = 'fork'";
+    assert!(number(&client, of_forks).await > 0);
+    // The request is a program's event, too.
+    assert_eq!(number(&client, left).await, 5);
+    hub.take(messages([&late])).await.unwrap();
+    let of_person = format!("{left} and subject_id = '{person}'");
+    assert_eq!(number(&client, &of_person).await, 0);
+}

@@ -473,6 +473,42 @@ fn a_verification_finds_what_is_gone_with_its_position() {
     );
 }
 
+/// Whoever takes an event away has its place look as if it never came; or takes what is known of the epoch
+/// away with it.
+#[test]
+fn a_verification_finds_a_gap_where_a_chain_counts_as_whole_and_an_epoch_that_is_gone() {
+    let runtime = Runtime::new().unwrap();
+    let server = runtime.block_on(database());
+    let desk = operator(&server);
+    let mut devices = [ChainedDevice::new("kiosk-1"), ChainedDevice::new("kiosk-2")];
+    for device in &devices {
+        let key = device.public_key().to_string();
+        desk.ok(&["devices", "add", device.name.as_str(), &key]);
+    }
+    runtime.block_on(async {
+        let mut intake = intake_with(&server, options()).await;
+        for device in &mut devices {
+            intake.take(messages(&device.journal(5))).await.unwrap();
+        }
+    });
+    assert_eq!(desk.ok(&["verify"]), "12 events: nothing is wrong\n");
+    let hidden = "delete from edge_outbox_hub.event_rows where device = 'kiosk-1' and seq = 3; \
+        delete from edge_outbox_hub.positions where device = 'kiosk-1' and seq = 3; \
+        insert into edge_outbox_hub.gap_rows (device, epoch, first_seq, last_seq) \
+        select device, epoch, 3, 3 from edge_outbox_hub.epochs where device = 'kiosk-1'";
+    runtime.block_on(server.execute(hidden));
+    let ended = desk.ask(&["verify"]);
+    let first = ended.stdout.lines().next().unwrap();
+    let wanted = "seq 6: its chain counts as whole up to here, and something before is missing";
+    assert!(first.ends_with(wanted), "{ended:?}");
+    assert!(ended.stdout.ends_with(": 1 finding\n"), "{ended:?}");
+    runtime.block_on(server.execute("delete from edge_outbox_hub.epochs where device = 'kiosk-2'"));
+    let ended = desk.ask(&["verify"]);
+    let of_epoch = "it has a position, and its epoch is not there";
+    let found = ended.stdout.lines().filter(|it| it.ends_with(of_epoch));
+    assert_eq!(found.count(), 6, "{ended:?}");
+}
+
 /// Devices order the lives of a hub by the first eight bytes of its name, so each life's is of version
 /// 7 and later than the one before.
 #[test]

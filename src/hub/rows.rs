@@ -124,7 +124,8 @@ pub(super) async fn held(
     places_in(&answer)
 }
 
-fn places_in(answer: &[SqlRow]) -> Result<HashSet<Place>, HubError> {
+/// The places that an answer begins with.
+pub(super) fn places_in(answer: &[SqlRow]) -> Result<HashSet<Place>, HubError> {
     let place = |row: &SqlRow| {
         let digest = read_digest(get(row, 3)?).ok_or(HubError::Table("positions"))?;
         Ok((get(row, 0)?, get(row, 1)?, get(row, 2)?, digest))

@@ -96,6 +96,7 @@ pub(super) async fn run(
     }
 
     let (trusted, is_news) = trust::trust(transaction, batch.proven, options, &mut asides).await?;
+    erasing::leave_out_forks(transaction, &trusted, &mut erasing).await?;
     let told_erased = erasing::note_erased(transaction, &trusted, &erasing).await?;
     let judged = erasing::look_up_erased(transaction, trusted, options, &mut asides).await?;
     done.taken.repeated += judged.repeated;
@@ -117,7 +118,7 @@ pub(super) async fn run(
         rows::store(transaction, &stored, batch.with_json).await?;
     }
     erasing::erase_for_devices(transaction, &told_erased).await?;
-    for row in &stored {
+    for row in stored.iter().filter(|row| erasing.contains(&row.place())) {
         if let Some(id) = erasing::asks_to_erase(&row.event.envelope, options) {
             let note = format!("asked for by device {}", row.place().0);
             erase(transaction, &options.erasure_key, &id, &note).await?;

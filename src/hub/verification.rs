@@ -179,7 +179,9 @@ async fn look_for_events(client: &Client, found: &mut Verification) -> Result<()
                  exists (select from pg_inherits i \
                  where i.inhparent = 'edge_outbox_hub.event_rows'::regclass and i.inhrelid \
                  = to_regclass('edge_outbox_hub.event_rows_' \
-                 || to_char(p.received_at at time zone 'UTC', 'YYYY_MM'))) \
+                 || to_char(p.received_at at time zone 'UTC', 'YYYY_MM'))), \
+                 exists (select from edge_outbox_hub.epochs e \
+                 where e.device = p.device and e.epoch = p.epoch) \
                  from edge_outbox_hub.positions p \
                  where (p.device, p.epoch, p.seq, p.digest) > ($1, $2, $3, $4) \
                  order by p.device, p.epoch, p.seq, p.digest limit $5",
@@ -200,6 +202,9 @@ async fn look_for_events(client: &Client, found: &mut Verification) -> Result<()
                 (false, true) => found.find(&place, "it has a position and is not there"),
                 (false, false) => found.dropped += 1,
             }
+            if !get::<bool>(row, 6)? {
+                found.find(&place, "it has a position, and its epoch is not there");
+            }
             after = place;
         }
         if answer.is_empty() {
@@ -213,20 +218,23 @@ async fn look_for_events(client: &Client, found: &mut Verification) -> Result<()
 async fn look_for_positions(client: &Client, found: &mut Verification) -> Result<(), HubError> {
     let answer = client
         .query_typed(
-            "select e.device, e.epoch, e.complete_to, ''::bytea, \
-             e.highest - coalesce(e.first_seq, 1) + 1 - p.held - g.gone, \
-             e.complete_digest is null or exists (select from edge_outbox_hub.positions p \
+            "select * from (select e.device, e.epoch, e.complete_to, ''::bytea, \
+             e.highest - coalesce(e.first_seq, 1) + 1 - p.held - g.gone \
+             as unaccounted, e.complete_digest is null or exists (select from edge_outbox_hub.positions p \
              where p.device = e.device and p.epoch = e.epoch and p.seq = e.complete_to \
              and p.digest = e.complete_digest) or exists (select from edge_outbox_hub.gap_rows g \
              where g.device = e.device and g.epoch = e.epoch and g.last_seq = e.complete_to \
              and g.last_digest = e.complete_digest) \
+             as has_end, exists (select from edge_outbox_hub.gap_rows g where g.device = e.device \
+             and g.epoch = e.epoch and g.declared is null and g.first_seq <= e.complete_to) as is_open \
              from edge_outbox_hub.epochs e \
              cross join lateral (select count(distinct p.seq) as held \
              from edge_outbox_hub.positions p where p.device = e.device and p.epoch = e.epoch \
              and p.seq between coalesce(e.first_seq, 1) and e.highest) p \
              cross join lateral (select coalesce(sum(g.last_seq - g.first_seq + 1), 0)::bigint as gone \
              from edge_outbox_hub.gap_rows g where g.device = e.device and g.epoch = e.epoch) g \
-             where e.highest > 0 order by e.device, e.epoch",
+             where e.highest > 0) it where unaccounted <> 0 or not has_end or is_open \
+             order by device, epoch",
             &[],
         )
         .await
@@ -245,6 +253,12 @@ async fn look_for_positions(client: &Client, found: &mut Verification) -> Result
         }
         if !get::<bool>(row, 5)? {
             found.find(&place, "the end of its chain is not there");
+        }
+        if get::<bool>(row, 6)? {
+            found.find(
+                &place,
+                "its chain counts as whole up to here, and something before is missing",
+            );
         }
     }
     Ok(())

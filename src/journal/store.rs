@@ -144,6 +144,7 @@ impl Store {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         self.empty(&mut slot);
         *slot = Some(guarded_in(self.dir(), open)?);
+        *self.failed_read() = None;
         Ok(())
     }
 

@@ -58,6 +58,69 @@ pub(super) fn asks_to_erase(envelope: &Envelope<Verified>, options: &Options) ->
     Some(request.user_id.to_string())
 }
 
+/// Leaves those out that a revoked key signed for a place where something else stands: whoever stole the
+/// key can sign that, and what is erased does not come back. They are kept as forks, and erase nothing.
+pub(super) async fn leave_out_forks(
+    transaction: &Transaction<'_>,
+    trusted: &[Proven],
+    erasing: &mut HashSet<Place>,
+) -> Result<(), HubError> {
+    if erasing.is_empty() {
+        return Ok(());
+    }
+    let mut digests: HashMap<(String, Uuid, i64), HashSet<Digest>> = HashMap::new();
+    for event in trusted {
+        let (device, epoch, seq, digest) = rows::place(event);
+        let at = digests.entry((device, epoch, seq)).or_default();
+        at.insert(digest);
+    }
+    let those = trusted.iter().map(|event| (event, rows::place(event)));
+    let those: Vec<_> = those.filter(|(_, place)| erasing.contains(place)).collect();
+    let is_alone = |(_, place): &(&Proven, Place)| {
+        let at = digests.get(&(place.0.clone(), place.1, place.2));
+        at.is_none_or(|at| at.len() == 1)
+    };
+    let device: Vec<&str> = those.iter().map(|(_, place)| &*place.0).collect();
+    let epoch: Vec<Uuid> = those.iter().map(|(_, place)| place.1).collect();
+    let seq: Vec<i64> = those.iter().map(|(_, place)| place.2).collect();
+    let digest: Vec<&[u8]> = those
+        .iter()
+        .map(|(_, place)| &place.3.as_bytes()[..])
+        .collect();
+    let ids: Vec<KeyId> = those
+        .iter()
+        .map(|(event, _)| event.envelope.statement().key_id)
+        .collect();
+    let key_id: Vec<&[u8]> = ids.iter().map(|id| &id.as_bytes()[..]).collect();
+    let alone: Vec<bool> = those.iter().map(is_alone).collect();
+    let answer = transaction
+        .query_typed(
+            "select batch.device, batch.epoch, batch.seq, batch.digest \
+             from unnest($1, $2, $3, $4, $5, $6) \
+             as batch (device, epoch, seq, digest, key_id, alone) \
+             join edge_outbox_hub.device_keys k on k.device = batch.device \
+             and k.key_id = batch.key_id and k.revoked_at is not null \
+             where not alone or exists (select from edge_outbox_hub.positions p \
+             where p.device = batch.device and p.epoch = batch.epoch and p.seq = batch.seq \
+             and p.digest <> batch.digest)",
+            &[
+                (&device, Type::TEXT_ARRAY),
+                (&epoch, Type::UUID_ARRAY),
+                (&seq, Type::INT8_ARRAY),
+                (&digest, Type::BYTEA_ARRAY),
+                (&key_id, Type::BYTEA_ARRAY),
+                (&alone, Type::BOOL_ARRAY),
+            ],
+        )
+        .await
+        .tried("looking for forks of revoked keys")?;
+    for fork in rows::places_in(&answer)? {
+        tracing::warn!(device = fork.0, epoch = %fork.1, seq = fork.2, "a fork that a revoked key signed erases nothing");
+        erasing.remove(&fork);
+    }
+    Ok(())
+}
+
 /// What ledger events name as erased, by the key that signed them.
 pub(super) type ErasedByKeys = BTreeMap<KeyId, Vec<(Seq, Digest)>>;
 

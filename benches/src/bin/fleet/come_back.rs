@@ -133,6 +133,7 @@ fn new_name() -> String {
 async fn register(devices: &[Outbox], specs: &[SinkSpec]) {
     for (device, spec) in devices.iter().zip(specs) {
         let registration = Registration {
+            by_receipts: false,
             name: spec.name.clone(),
             kind: spec.sink.kind(),
             required: spec.required,

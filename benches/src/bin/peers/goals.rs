@@ -36,6 +36,11 @@ const SINKS: [(&str, &str, &str); 3] = [
     ("Postgres", "outbox-postgres", "bare-postgres"),
 ];
 
+/// The same one by the program as it is packaged, of which memory counts.
+fn packaged(name: &str) -> String {
+    name.replace("outbox-", "packaged-")
+}
+
 /// Prints those that something was measured for.
 pub fn print(bytes: usize, measured: &Measured, loss: Option<&Sheet>) {
     let mut lines = Vec::new();
@@ -99,11 +104,12 @@ pub fn print(bytes: usize, measured: &Measured, loss: Option<&Sheet>) {
             (outage::DRAINING, 16.0),
         ] {
             for (sink, ours, _) in SINKS {
-                let memory = tables.memory.median(ours, column);
+                let memory = tables.memory.median(&packaged(ours), column);
                 most(&format!("MiB, {column}, to {sink}"), memory, goal, true);
             }
             let memory = |name| tables.memory.median(name, column);
-            let ratio = memory("outbox-nats").and_then(|ours| Some(ours / memory("leaf")?));
+            let ratio =
+                memory(&packaged("outbox-nats")).and_then(|ours| Some(ours / memory("leaf")?));
             most(
                 &format!("memory, {column}: the leaf node"),
                 ratio,
@@ -111,7 +117,7 @@ pub fn print(bytes: usize, measured: &Measured, loss: Option<&Sheet>) {
                 true,
             );
         }
-        let start = tables.start.median("outbox-nats", outage::START);
+        let start = tables.start.median("packaged-nats", outage::START);
         most(
             "ms from SIGKILL and start to the first event taken",
             start,

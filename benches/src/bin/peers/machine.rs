@@ -35,9 +35,13 @@ pub fn print(options: &Options) {
     );
     println!();
     println!("| program | bytes |\n| --- | --- |");
-    for program in [&options.program, &nats_server(), &mosquitto()] {
+    for (name, program) in [
+        ("edge-outbox, built for speed", &options.program),
+        ("edge-outbox, as it is packaged", &options.packaged),
+        ("nats-server", &nats_server()),
+        ("mosquitto", &mosquitto()),
+    ] {
         let bytes = fs::metadata(program).map_or(0, |file| file.len());
-        let name = program.file_name().unwrap_or_default().display();
         println!("| {name} | {bytes} |");
     }
     println!();

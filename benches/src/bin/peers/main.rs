@@ -83,11 +83,13 @@ fn list() {
 
 fn run(options: &Options) {
     let begun = Instant::now();
-    assert!(
-        options.program.is_file(),
-        "no program at {}: `cargo build --release` makes it",
-        options.program.display()
-    );
+    for program in [&options.program, &options.packaged] {
+        assert!(
+            program.is_file(),
+            "no program at {}: --help says how it is built",
+            program.display()
+        );
+    }
     machine::print(options);
     list();
     let volume = Volume::possible();
@@ -97,7 +99,7 @@ fn run(options: &Options) {
     let measures = |name, possible| (possible && options.measures(name)).then_some(());
     let mut all = Vec::new();
     for &bytes in &options.bytes {
-        let (_dir, ground) = measure::ground(&options.dir, &options.program);
+        let (_dir, ground) = measure::ground(options);
         let measured = Measured {
             append: measures("append", true).map(|()| measure::append::measure(options, bytes)),
             outage: measures("outage", true).map(|()| measure::outage::measure(options, bytes)),

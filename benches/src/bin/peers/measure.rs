@@ -6,7 +6,6 @@ pub mod outage;
 pub mod wear;
 
 use std::{
-    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -63,8 +62,8 @@ fn wanted(options: &Options, of: impl Fn(&Kind) -> bool) -> Vec<&'static Kind> {
 }
 
 /// A directory for one figure, and where a peer may write in it.
-pub fn ground(dir: &Path, program: &Path) -> (tempfile::TempDir, Ground) {
-    let dir = tempfile::tempdir_in(dir).expect("a directory");
-    let ground = Ground::within(dir.path(), program);
+pub fn ground(options: &Options) -> (tempfile::TempDir, Ground) {
+    let dir = tempfile::tempdir_in(&options.dir).expect("a directory");
+    let ground = Ground::within(dir.path(), options);
     (dir, ground)
 }

@@ -1,11 +1,15 @@
 //! What the command line says.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 pub const HELP: &str = "\
 edge-outbox beside what a device would have otherwise, as tables in Markdown.
 
     cargo build --release
+    cargo build --profile dist --target x86_64-unknown-linux-musl
     cargo run --release --manifest-path benches/Cargo.toml --bin peers [-- OPTIONS]
 
     --only NAME,…      these peers (--list names them all)
@@ -15,6 +19,8 @@ edge-outbox beside what a device would have otherwise, as tables in Markdown.
     --events N         events that are pending after an outage (1000000)
     --bytes N,…        bytes of payload (256,1024)
     --program PATH     the program (target/release/edge-outbox)
+    --packaged PATH    the same as it is packaged
+                       (target/x86_64-unknown-linux-musl/dist/edge-outbox)
     --dir PATH         where everything is written (the directory for temporary files)
     --quick            small numbers, to see that everything works
     --list             the peers, and nothing else
@@ -33,6 +39,7 @@ pub struct Options {
     pub events: u64,
     pub bytes: Vec<usize>,
     pub program: PathBuf,
+    pub packaged: PathBuf,
     pub dir: PathBuf,
     /// Of each figure of appends.
     pub time: Duration,
@@ -56,7 +63,7 @@ pub struct Options {
 
 impl Options {
     fn default() -> Self {
-        let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release/edge-outbox");
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
         Self {
             only: Vec::new(),
             measure: Vec::new(),
@@ -64,7 +71,8 @@ impl Options {
             long_rounds: 3,
             events: 1_000_000,
             bytes: vec![256, 1024],
-            program: program.into(),
+            program: target.join("release/edge-outbox"),
+            packaged: target.join("x86_64-unknown-linux-musl/dist/edge-outbox"),
             dir: std::env::temp_dir(),
             time: Duration::from_secs(3),
             paced: 60,
@@ -102,6 +110,7 @@ impl Options {
                     options.bytes = sizes?;
                 }
                 "--program" => options.program = value()?.into(),
+                "--packaged" => options.packaged = value()?.into(),
                 "--dir" => options.dir = value()?.into(),
                 "--quick" => options.hurry(),
                 "--list" | "--help" => return Ok(None),

@@ -49,6 +49,14 @@ impl Daemon {
             hub: Box::new(hub),
         }
     }
+
+    /// The same, by the program as it is packaged.
+    pub fn packaged(ground: &Ground, hub: impl Hub + 'static) -> Self {
+        Self {
+            program: ground.packaged.clone(),
+            ..Self::to(ground, hub)
+        }
+    }
 }
 
 impl Peer for Daemon {

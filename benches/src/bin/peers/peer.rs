@@ -10,6 +10,7 @@ use crate::{
     library::Library,
     limits::Limit,
     load::{Load, Taken},
+    options::Options,
     outbox::Daemon,
     sqlite::Relay,
 };
@@ -53,13 +54,15 @@ pub struct Ground {
     pub store: PathBuf,
     /// The hub's side.
     pub hub: PathBuf,
-    /// The program `edge-outbox`.
+    /// The program `edge-outbox`, built for speed.
     pub program: PathBuf,
+    /// The same, as it is packaged.
+    pub packaged: PathBuf,
 }
 
 impl Ground {
     /// Under this directory.
-    pub fn within(dir: &Path, program: &Path) -> Self {
+    pub fn within(dir: &Path, options: &Options) -> Self {
         let [store, hub] = ["store", "hub"].map(|side| {
             let side = dir.join(side);
             std::fs::create_dir_all(&side).expect("a directory");
@@ -68,7 +71,8 @@ impl Ground {
         Self {
             store,
             hub,
-            program: program.to_owned(),
+            program: options.program.clone(),
+            packaged: options.packaged.clone(),
         }
     }
 }
@@ -157,6 +161,30 @@ pub const KINDS: &[Kind] = &[
         appends: None,
         delivers: true,
         writes: true,
+    },
+    Kind {
+        name: "packaged-nats",
+        what: "the program as it is packaged, static and built for size, with a sink to JetStream",
+        make: |ground| Box::new(Daemon::packaged(ground, NatsHub::new(&ground.hub))),
+        appends: None,
+        delivers: true,
+        writes: false,
+    },
+    Kind {
+        name: "packaged-mqtt",
+        what: "the program as it is packaged, static and built for size, with a sink to mosquitto",
+        make: |ground| Box::new(Daemon::packaged(ground, MqttHub::new(&ground.hub))),
+        appends: None,
+        delivers: true,
+        writes: false,
+    },
+    Kind {
+        name: "packaged-postgres",
+        what: "the program as it is packaged, static and built for size, with a sink to Postgres",
+        make: |ground| Box::new(Daemon::packaged(ground, PostgresHub::new())),
+        appends: None,
+        delivers: true,
+        writes: false,
     },
     Kind {
         name: "leaf-always",

@@ -51,7 +51,7 @@ const CASES: [(&str, End, bool); 3] = [
 pub fn measure(options: &Options, bytes: usize) -> Sheet {
     let rounds = options.long_rounds;
     let mut sheet = Sheet::new(format!("events, sums of {rounds} rounds"));
-    let kinds = wanted(options, |kind| kind.delivers);
+    let kinds = wanted(options, |kind| kind.delivers && kind.writes);
     for round in 0..rounds {
         for case in CASES {
             // Counts do not depend on who else is at work.
@@ -78,7 +78,7 @@ fn one(
     bytes: usize,
     (case, end, online): (&str, End, bool),
 ) -> Sheet {
-    let (dir, ground) = ground(&options.dir, &options.program);
+    let (dir, ground) = ground(options);
     let volume = Volume::new(dir.path());
     let ground = Ground {
         store: volume.path().to_owned(),

@@ -74,7 +74,7 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
             |(name, _)| name,
             |(name, drain)| {
                 eprintln!("outage {bytes}: round {round}, {name}");
-                let (_dir, ground) = ground(&options.dir, &options.program);
+                let (_dir, ground) = ground(options);
                 let took = drain(&ground, events, bytes).as_secs_f64();
                 let mut sheet = Sheet::default();
                 sheet.add(name, RATE, events as f64 / took, 0);
@@ -99,7 +99,7 @@ impl Tables {
             bytes,
             remember: false,
         };
-        let (_dir, ground) = ground(&options.dir, &options.program);
+        let (_dir, ground) = ground(options);
         let mut peer = (kind.make)(&ground);
         peer.hub().start();
         peer.start();

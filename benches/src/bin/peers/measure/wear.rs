@@ -52,7 +52,7 @@ pub fn measure(options: &Options, bytes: usize) -> Sheet {
 
 fn one(options: &Options, kind: &Kind, bytes: usize) -> Sheet {
     let mut sheet = Sheet::default();
-    let (dir, ground) = ground(&options.dir, &options.program);
+    let (dir, ground) = ground(options);
     let volume = Volume::new(dir.path());
     let ground = Ground {
         store: volume.path().to_owned(),
