@@ -54,7 +54,7 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
                         bytes,
                         remember: false,
                     };
-                    let (_dir, ground) = ground(&options.dir, &options.program);
+                    let (_dir, ground) = ground(options);
                     let mut peer = (kind.make)(&ground);
                     peer.start();
                     // The first ones open tables and connections.
