@@ -54,8 +54,6 @@ const MAX_WORKERS: usize = 4;
 const IN_USE_LIMIT: Duration = Duration::from_secs(2);
 /// How long between two attempts at it.
 const IN_USE_PAUSE: Duration = Duration::from_millis(50);
-/// How long until a journal that does not open is looked at again, before it is recovered.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +117,6 @@ fn open(config: &Config) -> Result<Outbox, DaemonError> {
     // Found while it was in use, in a place where opening does not look.
     let mut damage = damage::remembered(&config.data_dir).filter(|_| may_recover);
     let mut recovered = None;
-    let mut looked_again = false;
     loop {
         if let Some(found) = damage.take() {
             tracing::error!(damage = %found, "the journal is damaged; recovering it");
@@ -141,11 +138,7 @@ fn open(config: &Config) -> Result<Outbox, DaemonError> {
         match config.outbox()?.open() {
             Err(OpenError::InUse(_)) if Instant::now() < deadline => sleep(IN_USE_PAUSE),
             Err(error @ OpenError::Damaged { .. }) if may_recover => {
-                // What the medium did not give once it may give now.
-                match std::mem::replace(&mut looked_again, true) {
-                    true => damage = Some(error.to_string()),
-                    false => sleep(LOOK_AGAIN_AFTER),
-                }
+                damage = Some(error.to_string());
             }
             opened => {
                 let outbox = opened?;

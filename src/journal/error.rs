@@ -177,8 +177,7 @@ pub enum OpenError {
         /// The newest format this program knows.
         known: u8,
     },
-    /// What is stored does not decode, does not match its checksum, or is not given by the medium: then it
-    /// may be there the next time.
+    /// What is stored does not decode or does not match its checksum.
     #[error("{path} is damaged: {what}")]
     Damaged {
         /// The file.
@@ -186,7 +185,7 @@ pub enum OpenError {
         /// What is wrong with it.
         what: String,
     },
-    /// The disk would not read or write.
+    /// The disk would not read or write. It may the next time.
     #[error("{path} cannot be opened: {source}")]
     Io {
         /// The file.
@@ -254,12 +253,20 @@ impl OpenError {
                     dir.display()
                 ))
             }
-            Self::Io { source, .. } => match source.kind() {
+            Self::Io { path, source } => match source.kind() {
                 io::ErrorKind::PermissionDenied => {
                     Some("run this as the user that it belongs to, or set `data_dir`".into())
                 }
                 io::ErrorKind::NotADirectory => {
                     Some("name a directory with --data-dir or `data_dir`".into())
+                }
+                _ if Unreadable::of(source).is_some() => {
+                    let dir = Path::new(path).parent().unwrap_or(path.as_ref());
+                    Some(format!(
+                        "try again; where it stays so, a part of the card is gone: copy the file, and \
+                         `edge-outbox recover --data-dir {}` saves what can be read",
+                        dir.display()
+                    ))
                 }
                 _ => None,
             },
@@ -317,11 +324,6 @@ impl From<Fault> for ReadError {
 }
 
 impl Fault {
-    /// Whether the medium did not give what was to be read.
-    pub(super) fn is_unreadable(&self) -> bool {
-        matches!(self, Self::Io(error) if Unreadable::of(error).is_some())
-    }
-
     /// The error of opening `path`.
     pub(crate) fn opening(self, path: &Path) -> OpenError {
         let path = path.display().to_string();
@@ -345,7 +347,7 @@ impl Fault {
             {
                 OpenError::InUse(path)
             }
-            Self::Io(source) if Unreadable::of(&source).is_none() => OpenError::Io { path, source },
+            Self::Io(source) => OpenError::Io { path, source },
             Self::OtherKey { journal, given } => OpenError::OtherKey {
                 path,
                 journal,

@@ -35,6 +35,7 @@
 mod checksum;
 mod found;
 mod line;
+mod patient;
 mod scan;
 mod taken;
 mod tree;
@@ -47,6 +48,7 @@ use redb::StorageBackend;
 pub(super) use self::{found::Found, tree::Letter};
 use self::{
     line::{Floor, Line},
+    patient::Patient,
     scan::Scan,
     taken::Taken,
     tree::Tree,
@@ -206,19 +208,25 @@ fn recover_in_dir<S: Replace>(
     let bytes = storage
         .open()?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no journal"))?;
-    let bytes = Arc::new(bytes);
+    let bytes = Arc::new(Patient::new(bytes));
     let mut tree = match trouble.ends {
         // Whatever reads or writes it through redb can be what ended the process, twice.
         2.. => Tree::absent(&Fault::Damaged("redb cannot read it".into())),
         _ => look(&bytes, cache_bytes, trouble.damage.is_none())?,
     };
-    let mut scan = scan::scan(&*bytes)?;
+    let mut scan = scan::scan(&bytes)?;
+    let unread = bytes.take_failed();
+    if let Some(error) = unread.as_ref().filter(|_| scan.groups.is_empty()) {
+        // Nothing of it says that this is the journal as it is.
+        return Err(io::Error::new(error.kind(), error.to_string()).into());
+    }
+    let bytes = &bytes.bytes;
     for (first, head) in &tree.groups {
         scan.mark(*first, *head);
     }
     let own = identity.key.public_key();
     let keys = keys(&own, &scan.groups);
-    let verifies = |found: &Found| match (keys.get(&found.key_id), read_row(&*bytes, found)) {
+    let verifies = |found: &Found| match (keys.get(&found.key_id), read_row(bytes, found)) {
         (Some(key), Ok(row)) => is_signed(found, &row, key),
         _ => false,
     };
@@ -246,7 +254,7 @@ fn recover_in_dir<S: Replace>(
     if let Some(journal) = writer.filter(|writer| *writer != given) {
         return Err(Fault::OtherKey { journal, given });
     }
-    let (checkpoint, is_end) = newest_checkpoint(&*bytes, &groups, &scan, &tree, newest)?;
+    let (checkpoint, is_end) = newest_checkpoint(bytes, &groups, &scan, &tree, newest)?;
     let floor = Floor {
         confirmed: confirmed(&checkpoint),
         first_held: match tree.has_all_groups {
@@ -256,7 +264,10 @@ fn recover_in_dir<S: Replace>(
     };
     line.cut(&scan.groups, floor);
     let groups = line.groups(&scan.groups);
-    let Some(damage) = trouble.damage.or(tree.damage.take()) else {
+    // What could not be read says more than what redb makes of it.
+    let found = tree.damage.take();
+    let found = found.map(|found| unread.map_or(found, |error| error.to_string()));
+    let Some(damage) = trouble.damage.or(found) else {
         return Ok(None);
     };
     let missing = line::missing(&groups, floor);
@@ -272,7 +283,7 @@ fn recover_in_dir<S: Replace>(
     let held = held.and_then(|(first, last)| SeqRange::new(first.first, last.last));
     let missing = plan.missing.clone();
     let taken = Taken::new(&plan.groups, &plan.missing, is_end);
-    let row = |found: &Found| taken.row(&*bytes, found);
+    let row = |found: &Found| taken.row(bytes, found);
     let rebuilt = store::guarded(|| {
         Core::rebuild(
             storage,
@@ -300,7 +311,7 @@ fn recover_in_dir<S: Replace>(
 
 /// What redb finds in the bytes, without a change to them.
 fn look<B: StorageBackend>(
-    bytes: &Arc<B>,
+    bytes: &Arc<Patient<B>>,
     cache_bytes: usize,
     on_trial: bool,
 ) -> Result<Tree, Fault> {
@@ -466,7 +477,7 @@ fn plan<'a>(
 #[cfg(test)]
 pub(super) fn scanned<S: Replace>(mut storage: S) -> String {
     let bytes = storage.open().unwrap().unwrap();
-    let scan = scan::scan(&bytes).unwrap();
+    let scan = scan::scan(&Patient::new(bytes)).unwrap();
     let ids: std::collections::BTreeMap<_, _> = scan.ids.iter().collect();
     format!("{:?} {:?} {ids:?}", scan.groups, scan.checkpoint)
 }

@@ -4,12 +4,16 @@
 //! it belongs. So pages, their headers and the trees over them are not needed. What is found may be
 //! older than the journal: redb does not clear what it frees.
 
-use std::{collections::HashMap, io};
+use std::collections::HashMap;
 
 use redb::StorageBackend;
 use uuid::Uuid;
 
-use super::{checksum::seq_of, found::Found};
+use super::{
+    checksum::seq_of,
+    found::Found,
+    patient::{PAGE_BYTES, Patient},
+};
 use crate::{
     envelope::Digest,
     journal::{
@@ -28,9 +32,6 @@ const LONGEST: usize = MAX_REQUEST_BYTES + 1024 * 1024;
 
 /// So many bytes of the file are in memory at once.
 const WINDOW_BYTES: usize = 16 * 1024 * 1024;
-
-/// A page of redb's; and what is read by itself where more cannot be read.
-const PAGE_BYTES: usize = 4096;
 
 /// What redb begins a leaf with.
 const LEAF: u8 = 1;
@@ -56,8 +57,8 @@ pub(super) struct Scan {
 ///
 /// # Errors
 /// Its length cannot be had. What cannot be read is passed over.
-pub(super) fn scan<B: StorageBackend>(bytes: &B) -> Result<Scan, Fault> {
-    let len = bytes.len()?;
+pub(super) fn scan<B: StorageBackend>(bytes: &Patient<B>) -> Result<Scan, Fault> {
+    let len = bytes.bytes.len()?;
     let mut scan = Scan::default();
     let mut window = Vec::new();
     let mut base = 0;
@@ -65,7 +66,7 @@ pub(super) fn scan<B: StorageBackend>(bytes: &B) -> Result<Scan, Fault> {
         let have = window.len();
         let more = (len - base - have as u64).min((WINDOW_BYTES - have) as u64);
         window.resize(have + usize::try_from(more).unwrap_or(0), 0);
-        read_or_zero(bytes, base + have as u64, &mut window[have..]);
+        bytes.read_or_zero(base + have as u64, &mut window[have..]);
         let is_last = base + window.len() as u64 == len;
         let until = match is_last {
             true => window.len(),
@@ -193,20 +194,4 @@ fn begins_like_a_group(bytes: &[u8]) -> bool {
 
 fn is_zero(page: &[u8]) -> bool {
     page.iter().all(|byte| *byte == 0)
-}
-
-/// What a bad card does not give is zeros.
-pub(super) fn read_or_zero<B: StorageBackend>(bytes: &B, offset: u64, out: &mut [u8]) {
-    let read = |offset, out: &mut [u8]| -> io::Result<()> { bytes.read(offset, out) };
-    if read(offset, out).is_ok() {
-        return;
-    }
-    let mut at = offset;
-    for page in out.chunks_mut(PAGE_BYTES) {
-        if let Err(error) = read(at, page) {
-            tracing::warn!(offset = at, %error, "the damaged journal cannot be read here");
-            page.fill(0);
-        }
-        at += page.len() as u64;
-    }
 }

@@ -11,12 +11,12 @@ use std::{
 
 use redb::{BackendError, StorageBackend};
 
-use super::scan::read_or_zero;
+use super::patient::Patient;
 
 /// The bytes, without a way to change them. redb's locks stay until the last of these is gone.
 #[derive(Debug)]
 pub(super) struct Untouched<B> {
-    bytes: Arc<B>,
+    bytes: Arc<Patient<B>>,
     is_shut: Arc<AtomicBool>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Shut(Arc<AtomicBool>);
 
 impl<B> Untouched<B> {
     /// These, until they are shut.
-    pub(super) fn new(bytes: Arc<B>) -> (Self, Shut) {
+    pub(super) fn new(bytes: Arc<Patient<B>>) -> (Self, Shut) {
         let is_shut = Arc::new(AtomicBool::new(false));
         let shut = Shut(Arc::clone(&is_shut));
         (Self { bytes, is_shut }, shut)
@@ -45,7 +45,7 @@ fn refused() -> io::Error {
 
 impl<B: StorageBackend> StorageBackend for Untouched<B> {
     fn len(&self) -> io::Result<u64> {
-        self.bytes.len()
+        self.bytes.bytes.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -53,7 +53,7 @@ impl<B: StorageBackend> StorageBackend for Untouched<B> {
             return Err(io::Error::other("a damaged journal is read no further"));
         }
         // After one failed read redb would read nothing more.
-        read_or_zero(&*self.bytes, offset, out);
+        self.bytes.read_or_zero(offset, out);
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl<B: StorageBackend> StorageBackend for Untouched<B> {
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.bytes.try_lock_range(start, end)
+        self.bytes.bytes.try_lock_range(start, end)
     }
 
     fn try_lock_shared_range(
@@ -82,22 +82,22 @@ impl<B: StorageBackend> StorageBackend for Untouched<B> {
         start: Bound<u64>,
         end: Bound<u64>,
     ) -> Result<bool, BackendError> {
-        self.bytes.try_lock_shared_range(start, end)
+        self.bytes.bytes.try_lock_shared_range(start, end)
     }
 
     fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.bytes.lock_range(start, end)
+        self.bytes.bytes.lock_range(start, end)
     }
 
     fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.bytes.lock_shared_range(start, end)
+        self.bytes.bytes.lock_shared_range(start, end)
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.bytes.unlock_range(start, end)
+        self.bytes.bytes.unlock_range(start, end)
     }
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.bytes.query_lock_range(start, end)
+        self.bytes.bytes.query_lock_range(start, end)
     }
 }

@@ -17,9 +17,6 @@ const REOPEN_MOST: Duration = Duration::from_secs(5);
 const REREAD_FIRST: Duration = Duration::from_secs(1);
 const REREAD_MOST: Duration = Duration::from_secs(60);
 
-/// What could not be read for so long is damaged.
-const UNREADABLE_AFTER: Duration = Duration::from_secs(60);
-
 /// A journal that could be written to for so long after it was reopened is well again. Before, the
 /// next failure is the same trouble: a full disk takes a small commit and refuses the large ones.
 pub(super) const WELL_AFTER: Duration = Duration::from_secs(5);
@@ -47,35 +44,24 @@ pub(super) struct Trouble {
 pub(super) struct Reread {
     not_before: Instant,
     pause: Duration,
-    /// Since when it cannot be read, with hardly a pause.
-    since: Instant,
 }
 
 impl Default for Reread {
     fn default() -> Self {
-        let now = Instant::now();
         Self {
-            not_before: now,
+            not_before: Instant::now(),
             pause: REREAD_FIRST,
-            since: now,
         }
     }
 }
 
 impl Reread {
-    /// It could not be read, and is tried again now.
     fn next(&mut self, now: Instant) {
         if now.saturating_duration_since(self.not_before) > REREAD_MOST {
-            (self.pause, self.since) = (REREAD_FIRST, now);
+            self.pause = REREAD_FIRST;
         }
         self.not_before = now + self.pause;
         self.pause = (self.pause * 2).min(REREAD_MOST);
-    }
-
-    /// Whether that went on for so long that it is damage.
-    fn lasts(&self, now: Instant) -> bool {
-        let is_now = now <= self.not_before;
-        is_now && now.saturating_duration_since(self.since) >= UNREADABLE_AFTER
     }
 }
 
@@ -137,16 +123,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
 
     /// Reopening mends no damage, and the next start may not come upon it.
     pub(super) fn note_damage(&self, fault: &Fault) {
-        let lasts = || {
-            let trouble = self.trouble.as_ref();
-            self.reread.lasts(Instant::now())
-                || trouble.is_some_and(|it| it.since.elapsed() >= UNREADABLE_AFTER)
-        };
-        let is_damage = match fault {
-            Fault::Damaged(_) | Fault::Row { .. } => true,
-            fault => fault.is_unreadable() && lasts(),
-        };
-        if is_damage {
+        if matches!(fault, Fault::Damaged(_) | Fault::Row { .. }) {
             damage::remember(&self.board.borrow().journal.dir, &fault.to_string());
         }
     }
@@ -202,34 +179,5 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             tail = %self.core.tail(),
             "the journal is well again"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_read_for_a_minute_is_damaged_and_what_fails_now_and_then_is_not() {
-        let begin = Instant::now();
-        let at = |seconds| begin + Duration::from_secs(seconds);
-        let mut often = Reread::default();
-        // Whoever appends has it opened afresh, however soon.
-        for _ in 0..100 {
-            often.next(at(1));
-        }
-        assert!(!often.lasts(at(1)));
-        for seconds in [2, 4, 8, 16, 32] {
-            often.next(at(seconds));
-            assert!(!often.lasts(at(seconds)), "{seconds}");
-        }
-        often.next(at(64));
-        assert!(often.lasts(at(64)));
-
-        let mut now_and_then = Reread::default();
-        for hour in 1..10 {
-            now_and_then.next(at(hour * 3_600));
-            assert!(!now_and_then.lasts(at(hour * 3_600)), "{hour}");
-        }
     }
 }

@@ -185,3 +185,38 @@ fn of_a_file_without_an_event_a_journal_is_made_that_says_so() {
         append(&mut core, vec![sealed(1, "1")]).unwrap().unwrap();
     }
 }
+
+/// A card that gives nothing at the moment has not lost everything.
+#[test]
+fn a_journal_of_which_nothing_can_be_read_is_left_as_it_is() {
+    let sample = sample(20, 2);
+    let dir = tempfile::tempdir().unwrap();
+    let storage = disk(&sample.image, dir.path());
+    storage.go_bad(0..sample.bytes.len());
+    for damage in [None, Some("as somebody says".to_owned())] {
+        let refused = recover_from(&storage, damage).unwrap_err();
+        assert!(
+            matches!(&refused, Fault::Io(error) if error.to_string().contains("a bad block")),
+            "{refused:?}"
+        );
+        assert_eq!(storage.changes(), 0);
+    }
+    storage.go_bad(0..0);
+    assert_eq!(recover_from(&storage, None).unwrap(), None);
+
+    // What is wrong is said as the medium says it.
+    storage.go_bad(PAGE..2 * PAGE);
+    let recovery = recover_from(&storage, None).unwrap();
+    let damage = recovery.map(|recovery| recovery.damage);
+    assert!(
+        damage
+            .as_ref()
+            .is_none_or(|damage| damage.contains("a bad block")),
+        "{damage:?}"
+    );
+    let (at, ..) = sample.rows.last().unwrap();
+    let storage = disk(&sample.image, dir.path());
+    storage.go_bad(at / PAGE * PAGE..at / PAGE * PAGE + PAGE);
+    let recovery = recover_from(&storage, None).unwrap().unwrap();
+    assert!(recovery.damage.contains("a bad block"), "{recovery:?}");
+}
