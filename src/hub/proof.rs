@@ -2,6 +2,7 @@
 //! here: the id of a key is its digest, so whoever shows a key with that id shows the right one.
 
 use std::{
+    cell::OnceCell,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
@@ -179,7 +180,7 @@ impl Prover {
         let candidates = self.candidates(all);
         let before = candidates
             .iter()
-            .filter_map(|(_, start)| start.previous.as_ref().map(|previous| previous.key_id));
+            .filter_map(|it| it.start.previous.as_ref().map(|previous| previous.key_id));
         self.unlearned(own.chain(before))
     }
 
@@ -234,7 +235,7 @@ impl Prover {
 
     /// The starts of epochs that carry a key which is not known, or for which another is said to have
     /// signed.
-    fn candidates<'a>(&self, all: &'a [Read]) -> Vec<(&'a Read, ledger::Start)> {
+    fn candidates<'a>(&self, all: &'a [Read]) -> Vec<Candidate<'a>> {
         let candidate = |read: &'a Read| {
             let claims = read.envelope.claims();
             if !ledger::is_start(claims.kind, claims.event_type) {
@@ -245,36 +246,36 @@ impl Prover {
             let previous = start.previous.as_ref();
             let hands_over = previous.is_some_and(|it| it.cross_signature.is_some());
             let is_its_own = start.public_key.id() == claims.key_id;
-            (is_its_own && (is_new || hands_over)).then_some((read, start))
+            let signed = OnceCell::new();
+            let candidate = Candidate {
+                read,
+                start,
+                signed,
+            };
+            (is_its_own && (is_new || hands_over)).then_some(candidate)
         };
         all.iter().filter_map(candidate).collect()
     }
 
     /// The keys that starts of epochs bring along. A chain of them, each signed for by the one
-    /// before, is followed in whatever order they stand. A signature is checked only where there is
-    /// a key that it could be of.
+    /// before, is followed in whatever order they stand. One that its key has not signed introduces
+    /// nothing: it would take the place of the true one. A signature is checked only where there is a
+    /// key that it could be of, and the start's own where it would introduce one.
     fn introductions(&self, all: &[Read], first_use: bool) -> HashMap<KeyId, Introduced> {
-        // One that its key has not signed introduces nothing: it would take the place of the true one.
-        let mut candidates = self.candidates(all);
-        candidates.retain(|(read, start)| {
-            let mut own = Verifier::new();
-            own.trust(start.public_key.clone());
-            own.verify(read.envelope.clone()).is_ok()
-        });
+        let candidates = self.candidates(all);
         let mut introduced: HashMap<KeyId, Introduced> = HashMap::new();
         self.follow(&candidates, &mut introduced);
         if first_use {
             // The first of a chain introduces itself, and the others by the one before them.
-            let keys = candidates.iter().map(|(_, start)| start.public_key.id());
-            let keys: HashSet<KeyId> = keys.collect();
-            let names_one = |start: &ledger::Start| {
-                let previous = start.previous.as_ref();
+            let signed = candidates.iter().filter(|it| it.is_signed());
+            let keys: HashSet<KeyId> = signed.clone().map(Candidate::key_id).collect();
+            let names_one = |candidate: &&Candidate<'_>| {
+                let previous = candidate.start.previous.as_ref();
                 previous.is_some_and(|previous| keys.contains(&previous.key_id))
             };
-            let (later, first): (Vec<_>, Vec<_>) = candidates
-                .iter()
-                .filter(|(_, start)| !self.keys.contains_key(&start.public_key.id()))
-                .partition(|(_, start)| names_one(start));
+            let (later, first): (Vec<_>, Vec<_>) = signed
+                .filter(|it| !self.keys.contains_key(&it.key_id()))
+                .partition(names_one);
             introduce(&first, &mut introduced);
             self.follow(&candidates, &mut introduced);
             introduce(&later, &mut introduced);
@@ -283,19 +284,16 @@ impl Prover {
     }
 
     /// Adds whatever key another one that is known, or was introduced, signed for.
-    fn follow(
-        &self,
-        candidates: &[(&Read, ledger::Start)],
-        introduced: &mut HashMap<KeyId, Introduced>,
-    ) {
+    fn follow(&self, candidates: &[Candidate<'_>], introduced: &mut HashMap<KeyId, Introduced>) {
         loop {
             let before = introduced.len();
-            for (read, start) in candidates {
-                let key_id = read.envelope.claims().key_id;
+            for candidate in candidates {
+                let key_id = candidate.key_id();
                 if !introduced.contains_key(&key_id)
-                    && let Some(predecessor) = self.predecessor(read, start, introduced)
+                    && let Some(predecessor) = self.predecessor(candidate, introduced)
+                    && candidate.is_signed()
                 {
-                    let key = start.public_key.clone();
+                    let key = candidate.start.public_key.clone();
                     let predecessor = Some(predecessor);
                     introduced.insert(key_id, Introduced { key, predecessor });
                 }
@@ -309,8 +307,7 @@ impl Prover {
     /// The known key that signed for the key of this start.
     fn predecessor(
         &self,
-        read: &Read,
-        start: &ledger::Start,
+        Candidate { read, start, .. }: &Candidate<'_>,
         introduced: &HashMap<KeyId, Introduced>,
     ) -> Option<KeyId> {
         let previous = start.previous.as_ref()?;
@@ -329,12 +326,34 @@ impl Prover {
     }
 }
 
+/// The start of an epoch that may introduce its key.
+struct Candidate<'a> {
+    read: &'a Read,
+    start: ledger::Start,
+    /// Whether its own key signed it, once somebody asked.
+    signed: OnceCell<bool>,
+}
+
+impl Candidate<'_> {
+    fn key_id(&self) -> KeyId {
+        self.read.envelope.claims().key_id
+    }
+
+    fn is_signed(&self) -> bool {
+        *self.signed.get_or_init(|| {
+            let mut own = Verifier::new();
+            own.trust(self.start.public_key.clone());
+            own.verify(self.read.envelope.clone()).is_ok()
+        })
+    }
+}
+
 /// Keys that nobody signed for, where they are not introduced yet.
-fn introduce(starts: &[&(&Read, ledger::Start)], introduced: &mut HashMap<KeyId, Introduced>) {
-    for (read, start) in starts {
-        let key_id = read.envelope.claims().key_id;
-        introduced.entry(key_id).or_insert_with(|| Introduced {
-            key: start.public_key.clone(),
+fn introduce(candidates: &[&Candidate<'_>], introduced: &mut HashMap<KeyId, Introduced>) {
+    for candidate in candidates {
+        let introduced = introduced.entry(candidate.key_id());
+        introduced.or_insert_with(|| Introduced {
+            key: candidate.start.public_key.clone(),
             predecessor: None,
         });
     }
