@@ -141,6 +141,39 @@ fn the_daemon_refuses_a_damaged_journal_unless_it_is_told_to_recover_it() {
     assert_eq!(daemon.stop().0, 0);
 }
 
+/// Whatever is wrong with the file's beginning or its end is damage, and no trouble with the disk.
+#[test]
+fn a_file_that_begins_or_ends_otherwise_is_damaged_too() {
+    let forms: [(&str, fn(&mut Vec<u8>)); 6] = [
+        ("another beginning", |bytes| bytes[..7].fill(b'x')),
+        ("no first page", |bytes| bytes[..4096].fill(0)),
+        ("half of it", |bytes| bytes.truncate(bytes.len() / 2)),
+        ("one page", |bytes| bytes.truncate(4096)),
+        ("100 bytes", |bytes| bytes.truncate(100)),
+        ("nothing", Vec::clear),
+    ];
+    for (form, change) in forms {
+        let home = Home::new();
+        assert_eq!(home.run_with(&["append"], lines(0..3)).code, 0);
+        let mut bytes = fs::read(journal(&home)).unwrap();
+        change(&mut bytes);
+        fs::write(journal(&home), bytes).unwrap();
+        let ended = home.run(&["run"]);
+        assert_eq!(ended.code, 1, "{form}: {ended:?}");
+        for said in ["is damaged", "edge-outbox recover"] {
+            assert!(ended.stderr.contains(said), "{form}: {}", ended.stderr);
+        }
+        home.write_config("[journal]\nrecover = \"at-start\"\n");
+        let daemon = home.daemon();
+        assert_eq!(home.run_with(&["append"], lines(10..13)).code, 0, "{form}");
+        assert_eq!(daemon.stop().0, 0, "{form}");
+        assert!(
+            exists(&home.data_dir().join("journal.redb.damaged-1")),
+            "{form}"
+        );
+    }
+}
+
 /// Opening reads the end of a journal. What is damaged before it, a sink comes upon.
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_that_a_sink_comes_upon_is_mended_by_the_next_start() {

@@ -297,7 +297,13 @@ pub(crate) enum Fault {
 /// Folds any of redb's errors. A function, not `From`, because redb has an enum for each call.
 pub(super) fn fault(error: impl Into<redb::Error>) -> Fault {
     match error.into() {
-        redb::Error::Io(error) => Fault::Io(error),
+        redb::Error::Io(error) => match error.kind() {
+            // Not of the system's: the file is none of redb's, or ends too early.
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                Fault::Damaged(error.to_string())
+            }
+            _ => Fault::Io(error),
+        },
         redb::Error::DatabaseAlreadyOpen => Fault::InUse,
         redb::Error::PreviousIo => Fault::Io(io::Error::other(
             "an earlier read or write failed; reopening",
