@@ -144,7 +144,8 @@ fn the_daemon_refuses_a_damaged_journal_unless_it_is_told_to_recover_it() {
 /// Whatever is wrong with the file's beginning or its end is damage, and no trouble with the disk.
 #[test]
 fn a_file_that_begins_or_ends_otherwise_is_damaged_too() {
-    let forms: [(&str, fn(&mut Vec<u8>)); 6] = [
+    type Change = fn(&mut Vec<u8>);
+    let forms: [(&str, Change); 6] = [
         ("another beginning", |bytes| bytes[..7].fill(b'x')),
         ("no first page", |bytes| bytes[..4096].fill(0)),
         ("half of it", |bytes| bytes.truncate(bytes.len() / 2)),
