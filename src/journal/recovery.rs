@@ -16,6 +16,9 @@
 //! notes and the rows kept of them come along where they verify, and so do wishes to erase somebody. A
 //! program's own tables cannot be copied without their types: they stay in the damaged file.
 //!
+//! What the medium does not give ([`Patient`]) counts as zeros, to redb and to the scan, once it was tried
+//! again for a while. Where no group is found beside it, nothing is done.
+//!
 //! # What is new
 //!
 //! An epoch. Its first event, `outbox.epoch_started.v1`, has the reason `recovered`, where the epoch

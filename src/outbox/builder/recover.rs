@@ -19,6 +19,9 @@ impl OutboxBuilder {
     /// Takes a read of the whole file, and as much room on the disk as the events that are held. A
     /// crash at any moment leaves either the damaged journal or the new one in its place.
     ///
+    /// What the medium does not give is tried again, for 10 s in all, and then done without. Where no event
+    /// is found beside it, that is an error and not an empty journal.
+    ///
     /// # Errors
     /// As [`OpenError`] says; the journal is then as it was.
     pub fn recover(
