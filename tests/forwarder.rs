@@ -690,21 +690,36 @@ async fn online_and_quiet_an_event_costs_one_commit() {
 }
 
 #[tokio::test]
-async fn a_long_drain_costs_few_commits() {
+async fn a_long_drain_costs_few_commits_and_writes_little() {
     let dir = tempfile::tempdir().unwrap();
     let outbox = open(dir.path());
     for batch in 0..5 {
         append(&outbox, batch * 4_000 + 1..=batch * 4_000 + 4_000).await;
     }
-    let before = outbox.status().borrow().journal.commits;
+    let spent = || {
+        let meter = outbox.meter();
+        let commits = outbox.status().borrow().journal.commits;
+        [
+            commits,
+            meter.syncs.get(),
+            meter.writes.get(),
+            meter.bytes_written.get(),
+        ]
+    };
+    let before = spent();
     let store = MemoryStore::new();
     let drained = Forwarder::new(outbox.clone(), to(&store))
         .drain(LIMIT)
         .await
         .unwrap();
     assert!(drained.left() == 0);
-    let commits = outbox.status().borrow().journal.commits - before;
+    let after = spent();
+    let [commits, syncs, writes, bytes] = std::array::from_fn(|at| after[at] - before[at]);
+    println!("{commits} commits, {syncs} syncs, {writes} writes, {bytes} bytes for 20,000 events");
     assert!(commits <= 45, "{commits} commits for 20,000 events");
+    assert!(syncs <= 2 * commits + 10, "{syncs} syncs");
+    assert!(writes <= 550, "{writes} writes");
+    assert!(bytes <= 1_800_000, "{bytes} bytes");
     assert_exactly_once(&store, outbox.status().borrow().tail);
 }
 

@@ -1,11 +1,13 @@
 //! The library's face, on a real disk.
 
-use std::time::Duration;
+use std::{sync::mpsc, time::Duration};
 
 use edge_outbox::{
     AppendError, Event, LearningPulseCreated, Outbox, TransactError, redb::TableDefinition,
     status::JournalState,
 };
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::task::unconstrained;
 use uuid::Uuid;
 
 const SCORES: TableDefinition<'_, &str, u64> = TableDefinition::new("scores");
@@ -226,6 +228,36 @@ fn plain_threads_append_side_by_side_and_share_commits() {
         status.journal.commits
     );
     outbox.blocking().close();
+}
+
+#[tokio::test]
+async fn whatever_waits_while_the_writer_is_busy_goes_into_one_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let outbox = open(&dir);
+    let (begin, begun) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let blocking = outbox.blocking();
+    let busy = std::thread::spawn(move || {
+        blocking.transact(move |transaction| {
+            transaction.append(event("1")).unwrap();
+            begin.send(()).unwrap();
+            released.recv().unwrap();
+            Ok::<_, AppendError>(())
+        })
+    });
+    begun.recv().unwrap();
+    let commits = || outbox.status().borrow().journal.commits;
+    let before = commits();
+    let mut appends: FuturesUnordered<_> = (0..64).map(|_| outbox.append(event("1"))).collect();
+    // Each is polled, and so in the queue, before any is answered.
+    assert!(unconstrained(appends.next()).now_or_never().is_none());
+    release.send(()).unwrap();
+    while let Some(appended) = appends.next().await {
+        appended.unwrap();
+    }
+    busy.join().unwrap().unwrap();
+    assert_eq!(commits() - before, 2, "the transaction's, and theirs");
+    outbox.close().await;
 }
 
 #[tokio::test]

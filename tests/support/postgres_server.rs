@@ -41,6 +41,15 @@ log_line_prefix = '%m [%p] '
 timezone = 'UTC'
 ";
 
+/// As a server is that keeps what it confirmed: with these besides, it is one to be measured.
+pub(crate) const DURABLE: &str = "\
+fsync = on
+full_page_writes = on
+shared_buffers = 512MB
+max_wal_size = 4GB
+autovacuum = on
+";
+
 /// Everybody may do everything.
 pub(crate) const OPEN: &str = "\
 local all all trust
@@ -82,6 +91,13 @@ impl PostgresServer {
     /// Open to everybody, with the tables that a sink wants.
     pub(crate) async fn with_tables() -> Self {
         let server = Self::start();
+        server.create_tables().await;
+        server
+    }
+
+    /// As [`PostgresServer::with_tables`], and [`DURABLE`].
+    pub(crate) async fn durable_with_tables() -> Self {
+        let server = Self::with(DURABLE, OPEN);
         server.create_tables().await;
         server
     }
@@ -338,7 +354,7 @@ impl Drop for PostgresServer {
 }
 
 /// A program of Postgres.
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let newest = installed
