@@ -1,7 +1,8 @@
 //! A backlog to JetStream: the forwarder beside a bare async-nats pipeline with the same window,
 //! the same bytes, headers, and message ids of the same length.
 //!
-//! Each figure is the median of the rounds (least–greatest); both take turns within a round.
+//! Each figure is the median of the rounds (least–greatest); both take turns within a round. Where the two
+//! cores are full, what a rate is made of is processor time: the client's, and the server's for it.
 
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use edge_outbox_benches::{
     Spread,
     backlog::{DEVICE, EVENT_TYPE, EVENTS, drain, envelopes, fill, runtime},
     bare, per_second,
+    process::cpu_ms,
     server::{empty_stream, free_port, nats_server},
 };
 use uuid::Uuid;
@@ -44,6 +46,7 @@ fn main() {
         .nth(1)
         .map_or_else(std::env::temp_dir, Into::into);
     let mut figures = [Vec::new(), Vec::new()];
+    let mut spent = [const { Vec::new() }; 4];
     for _ in 0..ROUNDS {
         let dir = tempfile::tempdir_in(&base).expect("a directory");
         let data = dir.path().join("data");
@@ -51,15 +54,30 @@ fn main() {
         let id = |body| (format!("{:043x}", Uuid::now_v7().as_u128()), body);
         let bodies: Vec<_> = envelopes(&data).into_iter().map(id).collect();
         let port = free_port();
-        let _server = nats_server(dir.path(), port);
-        figures[1].push(runtime().block_on(bare_client(&bodies, port)));
+        let server = nats_server(dir.path(), port);
+        let mut spend = |of: usize, run: &dyn Fn() -> f64| {
+            let pids = [std::process::id(), server.pid()];
+            let before = pids.map(cpu_ms);
+            figures[of].push(run());
+            let after = pids.map(cpu_ms);
+            for (side, (before, after)) in before.into_iter().zip(after).enumerate() {
+                spent[2 * of + side].push((after - before) * 1e3 / EVENTS as f64);
+            }
+        };
+        spend(1, &|| runtime().block_on(bare_client(&bodies, port)));
         drop(bodies);
         runtime().block_on(empty_stream(port));
-        figures[0].push(drain(&data, "bench", sink(port)));
+        spend(0, &|| drain(&data, "bench", sink(port)));
     }
     let [ours, bare] = figures.map(Spread::of);
     println!("| {EVENTS} events to JetStream, a second | edge-outbox | bare async-nats | ratio |");
     println!("| --- | --- | --- | --- |");
     let ratio = ours.median / bare.median;
     println!("| window of {WINDOW} | {ours} | {bare} | {ratio:.2} |");
+    println!();
+    println!("| processor time, µs an event | client | nats-server |");
+    println!("| --- | --- | --- |");
+    let [ours, beside_ours, bare, beside_bare] = spent.map(Spread::of);
+    println!("| edge-outbox | {ours:.1} | {beside_ours:.1} |");
+    println!("| bare async-nats | {bare:.1} | {beside_bare:.1} |");
 }

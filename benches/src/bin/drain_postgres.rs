@@ -1,5 +1,5 @@
 //! A backlog to Postgres: the forwarder beside a bare `insert … select … from unnest` of the same
-//! rows with the same batches, and as many statements on their way.
+//! rows with the same batches, and as many statements on their way. The server syncs what it commits.
 //!
 //! Each figure is the median of the rounds (least–greatest); both take turns within a round.
 
@@ -57,7 +57,7 @@ fn main() {
         let data = dir.path().join("data");
         fill(&data);
         let batches = Batch::all(&envelopes(&data), public_key(&data), DEFAULT_BATCH);
-        let server = runtime().block_on(PostgresServer::with_tables());
+        let server = runtime().block_on(PostgresServer::durable_with_tables());
         let empty = || runtime().block_on(server.execute("truncate device_events"));
         for (pipeline, figures) in PIPELINES.into_iter().zip(&mut figures) {
             figures[1].push(runtime().block_on(bare_client(&server, &batches, pipeline)));

@@ -49,8 +49,6 @@ const POLL: Duration = Duration::from_millis(5);
 const CONSUMER: &str = "edupulse-hub";
 /// Prints what the statements cost.
 const STATEMENTS: &str = "EDGE_OUTBOX_STATEMENTS";
-/// As a server is that keeps what it confirmed.
-const SETTINGS: &str = "fsync = on\nfull_page_writes = on\nshared_buffers = 512MB\nmax_wal_size = 4GB\nautovacuum = on\n";
 
 /// A hub's process; killed when dropped.
 struct Hub(Child);
@@ -88,7 +86,7 @@ impl Scene {
     fn new(program: &str, home: &Path, nats: u16, registry: &str) -> Self {
         // As a hub has it: whoever answers the servers is not who waits for them.
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let mut settings = SETTINGS.to_owned();
+        let mut settings = postgres_server::DURABLE.to_owned();
         if std::env::var_os(STATEMENTS).is_some() {
             settings += "shared_preload_libraries = pg_stat_statements\n";
         }

@@ -3,7 +3,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use edge_outbox::{Outbox, signing::PublicKey, sink::postgres::DEFAULT_BATCH};
+use edge_outbox::{
+    Outbox,
+    signing::PublicKey,
+    sink::postgres::{DEFAULT_BATCH, DEFAULT_PIPELINE},
+};
 use edge_outbox_benches::{
     backlog::{all_envelopes, public_key},
     bare::{
@@ -34,7 +38,8 @@ pub fn nats(ground: &Ground, events: u64, bytes: usize) -> Duration {
     let mut hub = NatsHub::new(&ground.hub);
     hub.start();
     let bodies = bodies.into_iter().cycle().take(events as usize);
-    let bodies = bodies.map(|body| (Uuid::now_v7().to_string(), body));
+    // As long as the sink's own.
+    let bodies = bodies.map(|body| (format!("{:043x}", Uuid::now_v7().as_u128()), body));
     let subject = format!("edupulse.events.{DEVICE}.{EVENT_TYPE}");
     let begun = Instant::now();
     hub.block_on(async_nats::publish(
@@ -80,7 +85,8 @@ pub fn postgres(ground: &Ground, events: u64, bytes: usize) -> Duration {
         }
         let statements = wanted.div_ceil(DEFAULT_BATCH as u64) as usize;
         let begun = Instant::now();
-        let insert = tokio_postgres::insert(hub.client(), &batches[..statements], 1);
+        let batches = &batches[..statements];
+        let insert = tokio_postgres::insert(hub.client(), batches, DEFAULT_PIPELINE);
         assert_eq!(hub.block_on(insert), wanted);
         spent += begun.elapsed();
         stored += wanted;

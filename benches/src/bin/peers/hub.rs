@@ -55,6 +55,8 @@ impl Hub for Nowhere {
 pub struct Arrivals {
     /// Events.
     pub count: u64,
+    /// Of them, those that the first look saw.
+    pub at_first: u64,
     /// Until the first was seen.
     pub first: Duration,
     /// Until the last was.
@@ -73,6 +75,7 @@ pub fn arrivals(
     let begun = Instant::now();
     let mut seen = Arrivals {
         count: 0,
+        at_first: 0,
         first: Duration::ZERO,
         last: Duration::ZERO,
     };
@@ -82,6 +85,7 @@ pub fn arrivals(
         if count > seen.count {
             if seen.count == 0 {
                 seen.first = now;
+                seen.at_first = count;
             }
             seen.count = count;
             seen.last = now;

@@ -5,6 +5,7 @@ use std::{fs, path::Path, process::Command};
 use crate::{
     local::{mosquitto, nats_server},
     options::Options,
+    postgres_server,
 };
 
 /// Prints it.
@@ -26,10 +27,11 @@ pub fn print(options: &Options) {
         file_system(&options.dir)
     );
     println!(
-        "Versions: {}; {}; {}; SQLite {}; redb 4.4; {}.",
+        "Versions: {}; {}; {}; {}; SQLite {}; redb 4.4; {}.",
         version(&options.program, "--version"),
         version(&nats_server(), "--version"),
         version(&mosquitto(), "-h"),
+        version(&postgres_server::binary("postgres"), "--version"),
         rusqlite::version(),
         version(Path::new("rustc"), "--version")
     );

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     match Options::parse(arguments.into_iter()) {
-        Ok(Some(options)) => run(&options),
+        Ok(Some(options)) => return run(&options),
         Ok(None) => {
             println!("{HELP}");
             list();
@@ -75,13 +75,13 @@ fn list() {
     for kind in KINDS {
         println!("| {} | {} |", kind.name, kind.what);
     }
-    for (name, _) in BARE {
+    for (name, ..) in BARE {
         println!("| {name} | limit: the client alone, with the same envelopes from memory |");
     }
     println!();
 }
 
-fn run(options: &Options) {
+fn run(options: &Options) -> ExitCode {
     let begun = Instant::now();
     for program in [&options.program, &options.packaged] {
         assert!(
@@ -119,4 +119,10 @@ fn run(options: &Options) {
         goals::print(*bytes, measured, loss.as_ref());
     }
     println!("It took {} s.", begun.elapsed().as_secs());
+    let failed = measure::failed();
+    if failed.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("\n**Failed, and in no figure:** {}.", failed.join(", "));
+    ExitCode::FAILURE
 }

@@ -6,6 +6,7 @@ pub mod outage;
 pub mod wear;
 
 use std::{
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -15,6 +16,9 @@ use crate::{
     options::Options,
     peer::{Ground, KINDS, Kind, Peer},
 };
+
+/// Runs that ended in a panic.
+static FAILED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// An event that nobody takes for so long will not be taken.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -47,12 +51,20 @@ fn each<I: Sync, T: Send>(
             for (name, running) in started {
                 match running.join() {
                     Ok(came) => all.push(came),
-                    Err(_) => eprintln!("{name} failed; its figures of this round are missing"),
+                    Err(_) => {
+                        eprintln!("{name} failed; its figures of this round are missing");
+                        FAILED.lock().expect("no panic").push(name.to_owned());
+                    }
                 }
             }
         });
     }
     all
+}
+
+/// Whose figures of a round are missing, once for each.
+pub fn failed() -> Vec<String> {
+    FAILED.lock().expect("no panic").clone()
 }
 
 /// The peers that are wanted and of which this is to be measured.

@@ -252,7 +252,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "fdatasync",
-        what: "limit: bytes appended to a file, one `fdatasync` for as many events as there are producers",
+        what: "limit: bytes appended to a file that grows, one `fdatasync` for as many events as there are producers",
         make: |ground| Box::new(Limit::new(ground, "fdatasync")),
         appends: Some((EVERY, 1)),
         delivers: false,
@@ -260,9 +260,9 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
-/// The bare clients, which only drain.
-pub const BARE: &[(&str, bare::Drain)] = &[
-    ("bare-nats", bare::nats),
-    ("bare-mqtt", bare::mqtt),
-    ("bare-postgres", bare::postgres),
+/// The bare clients, which only drain, and beside whom each is measured.
+pub const BARE: &[(&str, &str, bare::Drain)] = &[
+    ("bare-nats", "outbox-nats", bare::nats),
+    ("bare-mqtt", "outbox-mqtt", bare::mqtt),
+    ("bare-postgres", "outbox-postgres", bare::postgres),
 ];

@@ -1,4 +1,4 @@
-//! A Postgres with the table of events.
+//! A Postgres with the table of events, which syncs what it commits.
 
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
@@ -19,7 +19,7 @@ pub struct PostgresHub {
 impl PostgresHub {
     pub fn new() -> Self {
         let runtime = runtime(1);
-        let mut server = runtime.block_on(PostgresServer::with_tables());
+        let mut server = runtime.block_on(PostgresServer::durable_with_tables());
         server.stop();
         Self {
             server,

@@ -27,7 +27,8 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
         rates: Sheet::new(format!("acknowledged appends/s, {bytes} bytes")),
         waits: Vec::new(),
         cpu: Sheet::new(format!(
-            "process time per 1,000 events, ms, {bytes} bytes, {TYPICAL} producers"
+            "process time per 1,000 events, ms, {bytes} bytes, {TYPICAL} producers (library, SQLite and \
+             the limits: with their producers)"
         )),
         bytes,
     };

@@ -6,11 +6,12 @@ use std::{thread, time::Duration};
 use edge_outbox_benches::process::{Memory, cpu_ms, forget_peak};
 
 use crate::{
+    bare::Drain,
     hub::arrivals,
     load::Load,
-    measure::{each, first_taken, ground, wanted},
+    measure::{each, first_taken, ground},
     options::Options,
-    peer::{BARE, Kind},
+    peer::{BARE, KINDS, Kind},
     report::Sheet,
 };
 
@@ -36,6 +37,21 @@ pub struct Tables {
     pub start: Sheet,
 }
 
+/// What is measured after another.
+enum Run {
+    Peer(&'static Kind),
+    Bare(&'static str, Drain),
+}
+
+impl Run {
+    fn name(&self) -> &str {
+        match self {
+            Self::Peer(kind) => kind.name,
+            Self::Bare(name, _) => name,
+        }
+    }
+}
+
 /// All rounds, for one size of payload.
 pub fn measure(options: &Options, bytes: usize) -> Tables {
     let events = options.events;
@@ -48,40 +64,33 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
             "start after SIGKILL, {events} events of {bytes} bytes pending"
         )),
     };
-    let kinds = wanted(options, |kind| kind.delivers);
-    let bare = BARE.iter().filter(|(name, _)| options.wants(name));
-    let bare: Vec<_> = bare.collect();
+    // Each bare client right behind the sink that it is compared with: the machine's speed wanders.
+    let beside = |name: &'static str| BARE.iter().filter(move |(_, sink, _)| *sink == name);
+    let all = KINDS.iter().flat_map(|kind| {
+        let ours = kind.delivers && options.wants(kind.name);
+        let bare = beside(kind.name).filter(|(name, ..)| options.wants(name));
+        let bare = bare.map(|(name, _, drain)| Run::Bare(name, *drain));
+        ours.then_some(Run::Peer(kind)).into_iter().chain(bare)
+    });
+    let all: Vec<_> = all.collect();
     let at_once = options.at_once(1);
     for round in 0..options.long_rounds {
-        for came in each(
-            &kinds,
-            at_once,
-            |kind| kind.name,
-            |kind| {
-                eprintln!("outage {bytes}: round {round}, {}", kind.name);
-                let mut tables = Tables::default();
-                tables.outage(options, kind, bytes);
-                tables
-            },
-        ) {
+        for came in each(&all, at_once, Run::name, |run| {
+            eprintln!("outage {bytes}: round {round}, {}", run.name());
+            let mut tables = Tables::default();
+            match run {
+                Run::Peer(kind) => tables.outage(options, kind, bytes),
+                Run::Bare(name, drain) => {
+                    let (_dir, ground) = ground(options);
+                    let took = drain(&ground, events, bytes).as_secs_f64();
+                    tables.drain.add(name, RATE, events as f64 / took, 0);
+                }
+            }
+            tables
+        }) {
             tables.drain.merge(came.drain);
             tables.memory.merge(came.memory);
             tables.start.merge(came.start);
-        }
-        for came in each(
-            &bare,
-            at_once,
-            |(name, _)| name,
-            |(name, drain)| {
-                eprintln!("outage {bytes}: round {round}, {name}");
-                let (_dir, ground) = ground(options);
-                let took = drain(&ground, events, bytes).as_secs_f64();
-                let mut sheet = Sheet::default();
-                sheet.add(name, RATE, events as f64 / took, 0);
-                sheet
-            },
-        ) {
-            tables.drain.merge(came);
         }
     }
     tables
@@ -132,14 +141,15 @@ impl Tables {
         let drain = &mut self.drain;
         drain.add(name, "s until all had arrived", came.last.as_secs_f64(), 1);
         drain.add(name, "s of it to the first", came.first.as_secs_f64(), 1);
-        drain.add(name, RATE, came.count as f64 / flow, 0);
+        drain.add(name, RATE, (came.count - came.at_first) as f64 / flow, 0);
         drain.add(
             name,
             "process time per 1,000, ms",
             spent / came.count as f64 * 1e3,
             2,
         );
-        if came.count < events {
+        let all = came.count >= events;
+        if !all {
             let note = format!("(only {} arrived)", came.count);
             drain.note(name, "s until all had arrived", note);
         }
@@ -150,8 +160,14 @@ impl Tables {
             (DRAINING, peak),
         ] {
             self.memory.add(name, column, figure, 1);
+            if !all && column != IDLE {
+                self.memory.note(name, column, "(holds fewer)");
+            }
         }
         self.start.add(name, START, start.as_secs_f64() * 1e3, 1);
+        if !all {
+            self.start.note(name, START, "(holds fewer)");
+        }
     }
 
     pub fn print(&self) {

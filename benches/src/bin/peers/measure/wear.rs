@@ -2,6 +2,7 @@
 //! was given to write counts, its journal included.
 
 use std::{
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -27,13 +28,16 @@ const AT_ONCE: usize = 4;
 /// Producers at full speed.
 const PRODUCERS: usize = 64;
 
+/// Whoever works at full speed has it.
+static FULL_SPEED_TURN: Mutex<()> = Mutex::new(());
+
 /// All rounds, for one size of payload.
 pub fn measure(options: &Options, bytes: usize) -> Sheet {
     let title = format!("bytes written per event, {bytes} bytes of payload");
     let mut sheet = Sheet::new(title);
     let kinds = wanted(options, |kind| kind.writes);
     for round in 0..options.long_rounds {
-        // Bytes do not depend on who else is at work.
+        // One event a second leaves room for others; at full speed each has its turn.
         let at_once = options.at_once(AT_ONCE);
         for came in each(
             &kinds,
@@ -93,10 +97,15 @@ fn one(options: &Options, kind: &Kind, bytes: usize) -> Sheet {
     if kind.delivers {
         peer.hub().stop();
     }
+    // How many events a commit holds depends on who else is at work.
+    let alone = FULL_SPEED_TURN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     let before = volume.written();
     let first = WARM_UP + options.paced;
     let taken = peer.load(&load(PRODUCERS, first, options.written, options.limit));
     let written = (volume.written() - before) as f64 / taken.count as f64;
+    drop(alone);
     sheet.add(kind.name, FULL_SPEED, written, 0);
     if taken.count < options.written {
         let note = format!(
