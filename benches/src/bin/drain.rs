@@ -1,8 +1,8 @@
 //! A backlog to JetStream: the forwarder beside a bare async-nats pipeline with the same window,
 //! the same bytes, headers, and message ids of the same length.
 //!
-//! Each figure is the median of the rounds (least–greatest); both take turns within a round. Where the two
-//! cores are full, what a rate is made of is processor time: the client's, and the server's for it.
+//! Each figure is the median of the rounds (least–greatest); both take turns within a round. Beside the
+//! rate, the processor time that it took: the client's, and the server's for it.
 
 use std::time::Instant;
 

@@ -161,12 +161,12 @@ impl Tables {
         ] {
             self.memory.add(name, column, figure, 1);
             if !all && column != IDLE {
-                self.memory.note(name, column, "(holds fewer)");
+                self.memory.note(name, column, "(not all arrived)");
             }
         }
         self.start.add(name, START, start.as_secs_f64() * 1e3, 1);
         if !all {
-            self.start.note(name, START, "(holds fewer)");
+            self.start.note(name, START, "(not all arrived)");
         }
     }
 

@@ -105,7 +105,6 @@ fn one(options: &Options, kind: &Kind, bytes: usize) -> Sheet {
     let first = WARM_UP + options.paced;
     let taken = peer.load(&load(PRODUCERS, first, options.written, options.limit));
     let written = (volume.written() - before) as f64 / taken.count as f64;
-    drop(alone);
     sheet.add(kind.name, FULL_SPEED, written, 0);
     if taken.count < options.written {
         let note = format!(
@@ -123,6 +122,7 @@ fn one(options: &Options, kind: &Kind, bytes: usize) -> Sheet {
         let written = (volume.written() - before) as f64 / came.count as f64;
         sheet.add(kind.name, "to drain them", written, 0);
     }
+    drop(alone);
     // Its files are on the volume.
     drop(peer);
     sheet
