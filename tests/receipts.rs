@@ -456,11 +456,12 @@ fn a_hub_restored_from_a_copy_is_sent_what_it_lacks_and_told_what_is_trimmed() {
     let first = first_held(&kiosk);
     assert!(first > 1_024, "{first}");
 
-    // The copy is of an early hour.
+    // The copy is of an early hour. How far the journal goes the hub is told by the next tail.
     hub.generation += 900;
     let old_mail = hub.receipt_to(last.get());
     hub.life = 2;
     hub.generation = 0;
+    hub.tail = last.get();
     let lost: Vec<u64> = hub
         .events
         .keys()
