@@ -8,14 +8,15 @@
 
 use std::{
     io,
-    ops::Bound,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use redb::{BackendError, StorageBackend};
+use redb::StorageBackend;
+
+use super::storage::forward_locks;
 
 /// So much is held back: many times what opening takes. A repair that writes more goes through to
 /// the storage, for it has to be possible, and is done to a file whose tables redb can read.
@@ -234,33 +235,7 @@ impl<B: StorageBackend> StorageBackend for Held<B> {
         self.0.inner.close()
     }
 
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.inner.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
-        self.0.inner.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.inner.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.inner.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.inner.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.inner.query_lock_range(start, end)
-    }
+    forward_locks!(self, self.0.inner);
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@
 //! lie in the file, redb is shown zeros in its place, over which it stumbles as over a page that is
 //! gone.
 
-use std::{io, ops::Bound};
+use std::io;
 
-use redb::{BackendError, StorageBackend};
+use redb::StorageBackend;
+
+use super::storage::forward_locks;
 
 /// Pages are of so many bytes, or of that times a power of two.
 const PAGE_BYTES: u64 = 4096;
@@ -68,33 +70,7 @@ impl<B: StorageBackend> StorageBackend for Pages<B> {
         self.0.close()
     }
 
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
-        self.0.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.query_lock_range(start, end)
-    }
+    forward_locks!(self, self.0);
 }
 
 /// Whether all children of the branch can lie in a file of this length.

@@ -1,11 +1,12 @@
 //! Where the journal's bytes live.
 
+mod locks;
 mod replace;
+mod uncached;
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io,
-    ops::Bound,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
@@ -14,9 +15,12 @@ use std::{
     },
 };
 
-use redb::{BackendError, StorageBackend, backends::FileBackend};
+use redb::{StorageBackend, backends::FileBackend};
 
-pub(crate) use self::replace::Replace;
+pub(in crate::journal) use self::locks::forward_locks;
+#[cfg(test)]
+pub(in crate::journal) use self::uncached::Cache;
+pub(crate) use self::{replace::Replace, uncached::Uncached};
 use crate::meter::Meter;
 
 /// The name of the journal's file in the data directory.
@@ -32,7 +36,7 @@ pub trait Storage: Send + 'static {
 
     /// Opens the journal's bytes afresh; `None` where there is no journal yet. What is then read
     /// must come from the medium, not from a cache that still shows what a failed sync did not
-    /// write.
+    /// write: see [`Uncached`].
     ///
     /// # Errors
     /// Whatever the medium says.
@@ -80,20 +84,17 @@ impl FileStorage {
 }
 
 impl Storage for FileStorage {
-    type Backend = FileBackend;
+    type Backend = Uncached<FileBackend, File>;
 
-    fn open(&mut self) -> io::Result<Option<FileBackend>> {
+    fn open(&mut self) -> io::Result<Option<Self::Backend>> {
         match OpenOptions::new().read(true).write(true).open(&self.path) {
-            Ok(file) => {
-                drop_cached_pages(&file)?;
-                backend(file).map(Some)
-            }
+            Ok(file) => backend(file).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn create(&mut self) -> io::Result<FileBackend> {
+    fn create(&mut self) -> io::Result<Self::Backend> {
         // From the first byte to the final name one process makes a journal, and nobody who found
         // none before: what he would empty may be in place already. The file's own lock is not
         // enough, for redb gives it up before the file has its name.
@@ -131,7 +132,7 @@ impl FileStorage {
     }
 
     /// An empty file under the name of what is being made.
-    fn begin_unfinished(&self) -> io::Result<FileBackend> {
+    fn begin_unfinished(&self) -> io::Result<Uncached<FileBackend, File>> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -156,20 +157,15 @@ fn rename_noreplace(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
-fn backend(file: File) -> io::Result<FileBackend> {
-    FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))
+fn backend(file: File) -> io::Result<Uncached<FileBackend, File>> {
+    let cache = file.try_clone()?;
+    let backend = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
+    Uncached::new(backend, cache)
 }
 
 /// A new name in a directory is there after a power cut only once the directory is synced.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
-}
-
-/// After a failed fsync the kernel marks the pages clean and goes on showing them, though the
-/// medium never took them. Dropped, they are read from where a power cut would find them.
-fn drop_cached_pages(file: &File) -> io::Result<()> {
-    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
-    Ok(())
 }
 
 /// Bytes that the medium does not give. Where that lasts it is damage: a card has a bad block.
@@ -249,33 +245,7 @@ impl<B: StorageBackend> StorageBackend for Metered<B> {
         self.inner.close()
     }
 
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
-        self.inner.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.inner.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.inner.query_lock_range(start, end)
-    }
+    forward_locks!(self, self.inner);
 }
 
 #[cfg(test)]

@@ -2,16 +2,15 @@
 
 use std::{
     io,
-    ops::Bound,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use redb::{BackendError, StorageBackend};
+use redb::StorageBackend;
 
-use super::patient::Patient;
+use super::{super::storage::forward_locks, patient::Patient};
 
 /// The bytes, without a way to change them. redb's locks stay until the last of these is gone.
 #[derive(Debug)]
@@ -73,31 +72,5 @@ impl<B: StorageBackend> StorageBackend for Untouched<B> {
         Ok(())
     }
 
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.bytes.bytes.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
-        self.bytes.bytes.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.bytes.bytes.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.bytes.bytes.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.bytes.bytes.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.bytes.bytes.query_lock_range(start, end)
-    }
+    forward_locks!(self, self.bytes.bytes);
 }

@@ -6,8 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use redb::backends::FileBackend;
-
 use super::{FileStorage, JOURNAL_FILE, Storage, sync_dir};
 
 /// What follows the journal's name where a damaged one is kept; then comes a number, the highest for
@@ -86,7 +84,7 @@ impl Replace for FileStorage {
         }
     }
 
-    fn create_beside(&mut self) -> io::Result<FileBackend> {
+    fn create_beside(&mut self) -> io::Result<Self::Backend> {
         self.begin_unfinished()
     }
 

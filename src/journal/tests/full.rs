@@ -9,13 +9,16 @@ use std::{
 
 use redb::StorageBackend;
 
-use super::{storage::FaultyBackend, *};
+use super::*;
 use crate::{
     journal::{cursor::Progress, storage::Storage},
     seq::{Incarnation, Position, Seq},
 };
 
 const BLOCK: u64 = 4_096;
+
+/// What the disk gives where it has room.
+type Beneath = <FaultyStorage as Storage>::Backend;
 
 /// Which blocks of the file are on the disk, and how many there may be.
 type Blocks = Arc<Mutex<(BTreeSet<u64>, usize)>>;
@@ -29,12 +32,12 @@ struct SmallDisk {
 
 #[derive(Debug)]
 struct SmallFile {
-    inner: FaultyBackend,
+    inner: Beneath,
     blocks: Blocks,
 }
 
 impl SmallDisk {
-    fn file(&self, inner: FaultyBackend) -> SmallFile {
+    fn file(&self, inner: Beneath) -> SmallFile {
         SmallFile {
             inner,
             blocks: Arc::clone(&self.blocks),

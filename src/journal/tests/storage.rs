@@ -15,7 +15,7 @@
 //!   write with ENOSPC. A write that fails may have been made in part.
 //! - **A sync that fails** has carried over what it liked, torn like at a power cut. The rest the
 //!   kernel takes for written: reads go on showing it, no later sync writes it, and it is gone once
-//!   the cache is dropped, which opening does, or the power is cut.
+//!   that part of the cache is dropped or the power is cut.
 //! - **A block goes bad**, on request alone ([`FaultyStorage::go_bad`]): reads of it fail until it is
 //!   written anew, for which a card has spare ones.
 //! - **A medium that lies** about a sync is modelled on request alone ([`FaultyStorage::restore`]):
@@ -33,7 +33,7 @@ use std::{
 use redb::StorageBackend;
 
 use super::{
-    super::storage::{Replace, Storage},
+    super::storage::{Cache, Replace, Storage, Uncached},
     next_random,
 };
 
@@ -89,6 +89,14 @@ impl Bytes {
             Arc::make_mut(&mut self.pieces[piece])[from..from + count]
                 .copy_from_slice(&bytes[done..done + count]);
             done += count;
+        }
+    }
+
+    /// Takes these, in whole pieces, from other bytes, and zeros where those end.
+    fn copy_pieces(&mut self, other: &Self, range: Range<usize>) {
+        let hole = Arc::new([0; PIECE]);
+        for index in range.start / PIECE..range.end.div_ceil(PIECE).min(self.pieces.len()) {
+            self.pieces[index] = Arc::clone(other.pieces.get(index).unwrap_or(&hole));
         }
     }
 
@@ -193,12 +201,22 @@ impl Medium {
         self.seen = self.durable.clone();
     }
 
-    /// Reads come from the medium from here on, but for what is still to be written there.
-    fn drop_cache(&mut self) {
-        self.seen = self.durable.clone();
+    /// Reads of this part come from the medium from here on, but for what is still to be written
+    /// there.
+    fn forget(&mut self, part: Range<usize>) {
+        let len = self.seen.len;
+        self.seen.set_len(len.max(self.durable.len));
+        self.seen.copy_pieces(&self.durable, part);
+        self.seen.set_len(len);
         for change in &self.unsynced {
             Self::apply(&mut self.seen, change);
         }
+    }
+
+    /// How long the file is, the medium says, but for changes that are still to reach it.
+    fn forget_len(&mut self) {
+        self.seen.set_len(self.durable.len);
+        self.forget(0..0);
     }
 }
 
@@ -466,35 +484,29 @@ impl FaultyStorage {
 }
 
 impl Storage for FaultyStorage {
-    type Backend = FaultyBackend;
+    type Backend = Uncached<FaultyBackend, FaultyCache>;
 
     fn data_dir(&self) -> Option<Arc<Path>> {
         self.1.clone()
     }
 
-    fn open(&mut self) -> io::Result<Option<FaultyBackend>> {
+    fn open(&mut self) -> io::Result<Option<Self::Backend>> {
         let mut disk = self.0.lock().unwrap();
         disk.call(Call::Look)?;
         let Some(journal) = &mut disk.journal else {
             return Ok(None);
         };
-        journal.drop_cache();
+        journal.forget_len();
         drop(disk);
-        Ok(Some(FaultyBackend {
-            disk: self.0.clone(),
-            unfinished: false,
-        }))
+        self.backend(false).map(Some)
     }
 
-    fn create(&mut self) -> io::Result<FaultyBackend> {
+    fn create(&mut self) -> io::Result<Self::Backend> {
         let mut disk = self.0.lock().unwrap();
         disk.call(Call::Change)?;
         disk.unfinished = Some(Medium::default());
         drop(disk);
-        Ok(FaultyBackend {
-            disk: self.0.clone(),
-            unfinished: true,
-        })
+        self.backend(true)
     }
 
     fn adopt(&mut self) -> io::Result<()> {
@@ -514,7 +526,7 @@ impl Replace for FaultyStorage {
         self.0.lock().unwrap().call(Call::Look)
     }
 
-    fn create_beside(&mut self) -> io::Result<FaultyBackend> {
+    fn create_beside(&mut self) -> io::Result<Self::Backend> {
         self.create()
     }
 
@@ -524,10 +536,35 @@ impl Replace for FaultyStorage {
     }
 }
 
+impl FaultyStorage {
+    fn backend(&self, unfinished: bool) -> io::Result<Uncached<FaultyBackend, FaultyCache>> {
+        let disk = self.0.clone();
+        let cache = FaultyCache(FaultyBackend { disk, unfinished });
+        let disk = self.0.clone();
+        Uncached::new(FaultyBackend { disk, unfinished }, cache)
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct FaultyBackend {
     disk: Arc<Mutex<Disk>>,
     unfinished: bool,
+}
+
+/// The cache over it.
+#[derive(Debug)]
+pub(crate) struct FaultyCache(FaultyBackend);
+
+impl Cache for FaultyCache {
+    /// A simulated journal is of several of them.
+    const PIECE_BYTES: u64 = 4 * PIECE as u64;
+
+    fn forget(&self, range: Range<u64>) -> io::Result<()> {
+        let mut disk = self.0.disk.lock().unwrap();
+        let medium = self.0.medium(&mut disk)?;
+        medium.forget(range.start as usize..range.end as usize);
+        Ok(())
+    }
 }
 
 impl FaultyBackend {
@@ -620,4 +657,37 @@ impl StorageBackend for FaultyBackend {
             bytes: data.into(),
         })
     }
+}
+
+#[test]
+fn what_a_failed_sync_did_not_write_is_not_seen_after_the_next_opening() {
+    const LEN: usize = 20 * PIECE;
+    let mut storage = FaultyStorage::new(1);
+    storage.restore(vec![1; LEN]);
+    let shows = |backend: &dyn StorageBackend, expected: &[u8]| {
+        let mut out = vec![0; LEN];
+        backend.read(0, &mut out).unwrap();
+        out == expected
+    };
+    let backend = storage.open().unwrap().unwrap();
+    for piece in 0..LEN / PIECE {
+        backend.write((piece * PIECE) as u64, &[2; PIECE]).unwrap();
+    }
+    storage.fail_after(1, Fault::Once);
+    backend.sync_data().unwrap_err();
+    backend.sync_data().unwrap();
+    assert!(shows(&backend, &[2; LEN]));
+    let [_, durable] = storage.bytes();
+    assert!(durable.contains(&1));
+
+    // What it writes itself it sees.
+    let backend = storage.open().unwrap().unwrap();
+    backend.write(PIECE as u64, &[3; PIECE]).unwrap();
+    let mut expected = durable;
+    expected[PIECE..2 * PIECE].fill(3);
+    assert!(shows(&backend, &expected));
+    backend.sync_data().unwrap();
+    storage.crash();
+    let backend = storage.open().unwrap().unwrap();
+    assert!(shows(&backend, &expected));
 }
