@@ -52,8 +52,9 @@ use crate::{
     sink::Sink,
 };
 
-/// How far the claim runs ahead of what is confirmed unless a sink says otherwise, in events.
-pub const DEFAULT_WINDOW: u32 = 1_024;
+/// How far the claim runs ahead of what is confirmed unless a sink says otherwise, in events: twice
+/// what a session has on its way, so that a claim is durable before the wire is empty.
+pub const DEFAULT_WINDOW: u32 = 2_048;
 
 /// The longest time between two attempts to connect while a backlog waits, unless a sink says
 /// otherwise. An attempt takes 4 s at most, so delivery resumes within 5 s of the fault's end.

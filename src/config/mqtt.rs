@@ -69,7 +69,7 @@ impl MqttConfig {
     pub(super) fn read(
         section: &mut Section<'_, '_>,
         environment: &Environment,
-        window: u32,
+        in_flight: usize,
         has_hub: bool,
     ) -> Result<Option<Self>, Problem> {
         let default = MqttOptions::default();
@@ -135,7 +135,7 @@ impl MqttConfig {
             connect_timeout: connect_timeout.0,
             ack_timeout: ack_timeout.0,
             keep_alive: keep_alive.0,
-            max_in_flight: usize::try_from(window.div_ceil(2)).unwrap_or(usize::MAX),
+            max_in_flight: in_flight,
             max_packet: usize::try_from(max_packet.0).unwrap_or(usize::MAX),
             way_back: has_hub.then_some(way_back),
             tls,

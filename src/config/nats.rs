@@ -84,7 +84,7 @@ impl NatsConfig {
     pub(super) fn read(
         section: &mut Section<'_, '_>,
         environment: &Environment,
-        window: u32,
+        in_flight: usize,
         has_hub: bool,
     ) -> Result<Option<Self>, Problem> {
         let default = NatsOptions::default();
@@ -134,7 +134,7 @@ impl NatsConfig {
             create_stream,
             connect_timeout: connect_timeout.0,
             ack_timeout: ack_timeout.0,
-            max_in_flight: usize::try_from(window).unwrap_or(usize::MAX),
+            max_in_flight: in_flight,
             way_back: has_hub.then_some(way_back),
             tls,
             auth: plain,

@@ -128,7 +128,7 @@ impl PostgresConfig {
     pub(super) fn read(
         section: &mut Section<'_, '_>,
         environment: &Environment,
-        window: u32,
+        in_flight: usize,
     ) -> Result<Option<Self>, Problem> {
         let default = PostgresOptions::default();
         let url = section.get("url", Url(default.url)).0;
@@ -168,7 +168,7 @@ impl PostgresConfig {
             ack_timeout: ack_timeout.0,
             batch: number(batch),
             pipeline: pipeline.map(number),
-            max_in_flight: number(window),
+            max_in_flight: in_flight,
             idle_timeout: idle_timeout.0.map(|span| span.0),
         };
         if let Err(error) = PostgresSink::new(options.clone()) {

@@ -82,7 +82,7 @@ pub struct SinkConfig {
     pub implied: bool,
     /// Whether trimming waits for it.
     pub required: bool,
-    /// Events that may be on their way at once.
+    /// Events from the oldest unanswered one on that may have left.
     pub window: u32,
     /// Whether an event waits for the one before it, whatever becomes of that one.
     pub strict_order: bool,
@@ -356,6 +356,9 @@ fn read_one(
         );
     }
     let window = section.get_within("window", DEFAULT_WINDOW, 1..=MAX_WINDOW);
+    // The other half is claimed meanwhile: with all of it on the wire, the wire would be empty while a
+    // claim is awaited.
+    let in_flight = usize::try_from(window.div_ceil(2)).unwrap_or(usize::MAX);
     let strict_order = section.get("strict_order", false);
     let max_rate = read_rate(&mut section);
     let (least, most) = RECONNECT_MAX_BOUNDS.into_inner();
@@ -379,15 +382,15 @@ fn read_one(
     let kind = match kind {
         Type::Stdout => Some(SinkKind::Stdout(format::read_line(&mut section))),
         #[cfg(feature = "nats")]
-        Type::Nats => NatsConfig::read(&mut section, environment, window, hub.is_some())?
+        Type::Nats => NatsConfig::read(&mut section, environment, in_flight, hub.is_some())?
             .map(|config| SinkKind::Nats(Box::new(config))),
         #[cfg(feature = "postgres")]
-        Type::Postgres => PostgresConfig::read(&mut section, environment, window)?
+        Type::Postgres => PostgresConfig::read(&mut section, environment, in_flight)?
             .map(|config| SinkKind::Postgres(Box::new(config))),
         #[cfg(not(feature = "nats"))]
         Type::Nats => return Ok(left_out(&mut section, "nats")),
         #[cfg(feature = "mqtt")]
-        Type::Mqtt => MqttConfig::read(&mut section, environment, window, hub.is_some())?
+        Type::Mqtt => MqttConfig::read(&mut section, environment, in_flight, hub.is_some())?
             .map(|config| SinkKind::Mqtt(Box::new(config))),
         #[cfg(not(feature = "mqtt"))]
         Type::Mqtt => return Ok(left_out(&mut section, "mqtt")),
