@@ -53,7 +53,7 @@ use crate::{
 };
 
 /// How far the claim runs ahead of what is confirmed unless a sink says otherwise, in events: twice
-/// what a session has on its way, so that a claim is durable before the wire is empty.
+/// what a session has on its way, so that the wire is full when the next claim is asked for.
 pub const DEFAULT_WINDOW: u32 = 2_048;
 
 /// The longest time between two attempts to connect while a backlog waits, unless a sink says

@@ -356,8 +356,8 @@ fn read_one(
         );
     }
     let window = section.get_within("window", DEFAULT_WINDOW, 1..=MAX_WINDOW);
-    // The other half is claimed meanwhile: with all of it on the wire, the wire would be empty while a
-    // claim is awaited.
+    // A claim is asked for when half a window is unanswered: with all of it on the wire, half of the
+    // wire would be empty then.
     let in_flight = usize::try_from(window.div_ceil(2)).unwrap_or(usize::MAX);
     let strict_order = section.get("strict_order", false);
     let max_rate = read_rate(&mut section);

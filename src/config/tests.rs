@@ -275,6 +275,31 @@ fn an_mqtt_sink_that_could_never_connect_is_refused_at_once() {
     }
 }
 
+#[cfg(all(feature = "mqtt", feature = "nats", feature = "postgres"))]
+#[test]
+fn half_a_window_is_on_the_way_at_most() {
+    for (keys, window, half) in [
+        ("", 2_048, 1_024),
+        ("window = 3", 3, 2),
+        ("window = 1", 1, 1),
+    ] {
+        let sink = |kind| format!("[sinks.{kind}]\ntype = \"{kind}\"\n{keys}\n");
+        let postgres = sink("postgres") + "url = \"postgres://127.0.0.1/edupulse\"\n";
+        let config = load_file(&(sink("mqtt") + &sink("nats") + &postgres)).unwrap();
+        assert_eq!(config.sinks.len(), 3);
+        for sink in config.sinks {
+            assert_eq!(sink.window, window, "{}", sink.name);
+            let on_the_way = match sink.kind {
+                SinkKind::Mqtt(config) => config.options().unwrap().max_in_flight,
+                SinkKind::Nats(config) => config.options().unwrap().max_in_flight,
+                SinkKind::Postgres(config) => config.options().unwrap().max_in_flight,
+                SinkKind::Stdout(_) => unreachable!("none is configured"),
+            };
+            assert_eq!(on_the_way, half, "{}", sink.name);
+        }
+    }
+}
+
 #[cfg(feature = "mqtt")]
 #[test]
 fn two_sinks_at_one_broker_need_a_client_id_each() {

@@ -761,8 +761,9 @@ impl Delivery {
         self.late.send().map(Effect::Late)
     }
 
-    /// Large steps, so that a drain costs few commits: half a window, or all there is. A step is
-    /// asked for as soon as it is large enough, while there is still as much to send.
+    /// Large steps, so that a drain costs few commits: half a window, or all there is. A step is asked
+    /// for as soon as it is large enough: a session with half a window on its way has as much unanswered
+    /// then as ever, and one with less still has something to send.
     fn wanted_claim(&self) -> Option<Seq> {
         let target = self.tail.min(self.furthest());
         let step = target.since(self.claimed);

@@ -16,15 +16,18 @@ use redb::StorageBackend;
 
 use super::forward_locks;
 
-/// What is dropped at once, in bytes. The kernel keeps pages in blocks that begin at a multiple of
-/// their size, and leaves one cached that lies only in part in what is dropped. They are no larger
-/// than what is read ahead, 128 KiB by default, or than one of redb's pages, which is read as one.
-const PIECE_BYTES: u64 = 1024 * 1024;
+/// What is dropped at once where the kernel's pages are of 4 KiB, in bytes. It keeps pages in folios
+/// of up to as much, which begin at a multiple of their size, and leaves one cached that lies only in
+/// part in what is dropped.
+const PIECE_BYTES: u64 = 2 * 1024 * 1024;
+
+/// The same where its pages are larger, and with them its folios: everything.
+const ALL_BYTES: u64 = 1 << 62;
 
 /// The cache over some bytes.
 pub(crate) trait Cache: std::fmt::Debug + Send + Sync + 'static {
-    /// What is dropped at once, in bytes.
-    const PIECE_BYTES: u64;
+    /// What is dropped at once, in bytes: never 0.
+    fn piece_bytes(&self) -> u64;
 
     /// Has these bytes read from the medium the next time, but for what is still to be written there.
     ///
@@ -34,7 +37,12 @@ pub(crate) trait Cache: std::fmt::Debug + Send + Sync + 'static {
 }
 
 impl Cache for File {
-    const PIECE_BYTES: u64 = PIECE_BYTES;
+    fn piece_bytes(&self) -> u64 {
+        match rustix::param::page_size() {
+            0..=4096 => PIECE_BYTES,
+            _ => ALL_BYTES,
+        }
+    }
 
     fn forget(&self, range: Range<u64>) -> io::Result<()> {
         let length = std::num::NonZeroU64::new(range.end.saturating_sub(range.start));
@@ -48,6 +56,7 @@ impl Cache for File {
 pub(crate) struct Uncached<B, C> {
     inner: B,
     cache: C,
+    piece_bytes: u64,
     /// Of each piece that there was then, whether the cache has forgotten it.
     forgotten: Box<[AtomicBool]>,
 }
@@ -58,21 +67,23 @@ impl<B: StorageBackend, C: Cache> Uncached<B, C> {
     /// # Errors
     /// Its length cannot be read.
     pub(in crate::journal) fn new(inner: B, cache: C) -> io::Result<Self> {
-        let pieces = inner.len()?.div_ceil(C::PIECE_BYTES);
+        let piece_bytes = cache.piece_bytes();
+        let pieces = inner.len()?.div_ceil(piece_bytes);
         let forgotten = (0..pieces).map(|_| AtomicBool::new(false)).collect();
         Ok(Self {
             inner,
             cache,
+            piece_bytes,
             forgotten,
         })
     }
 
     /// Before so many bytes are touched from here on.
     fn forget(&self, offset: u64, bytes: usize) -> io::Result<()> {
-        let first = offset / C::PIECE_BYTES;
+        let first = offset / self.piece_bytes;
         let end = offset
             .saturating_add(bytes as u64)
-            .div_ceil(C::PIECE_BYTES)
+            .div_ceil(self.piece_bytes)
             .min(self.forgotten.len() as u64);
         let pieces = usize::try_from(first).ok().zip(usize::try_from(end).ok());
         let pieces = pieces.and_then(|(first, end)| self.forgotten.get(first..end));
@@ -82,7 +93,7 @@ impl<B: StorageBackend, C: Cache> Uncached<B, C> {
         }
         // Of two that come at once both drop it: neither goes on before it is dropped.
         self.cache
-            .forget(first * C::PIECE_BYTES..end * C::PIECE_BYTES)?;
+            .forget(first * self.piece_bytes..end * self.piece_bytes)?;
         for piece in pieces {
             piece.store(true, Ordering::Release);
         }
@@ -101,6 +112,10 @@ impl<B: StorageBackend, C: Cache> StorageBackend for Uncached<B, C> {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        // The system writes zeros into what is left of the block at the old end, or at the new one.
+        for end in [self.inner.len()?, len] {
+            self.forget(end.saturating_sub(1), 2)?;
+        }
         self.inner.set_len(len)
     }
 
@@ -134,7 +149,9 @@ mod tests {
     struct Told(Arc<Mutex<Vec<(u64, u64)>>>);
 
     impl Cache for Told {
-        const PIECE_BYTES: u64 = 10;
+        fn piece_bytes(&self) -> u64 {
+            10
+        }
 
         fn forget(&self, range: Range<u64>) -> io::Result<()> {
             self.0.lock().unwrap().push((range.start, range.end));
@@ -161,6 +178,7 @@ mod tests {
         bytes.read(0, &mut [0; 95]).unwrap();
         expect(&[(0, 100)]);
         bytes.read(0, &mut [0; 95]).unwrap();
+        bytes.set_len(95).unwrap();
         // What was not there then was in no cache.
         bytes.set_len(200).unwrap();
         bytes.write(95, &[1; 10]).unwrap();
@@ -169,11 +187,23 @@ mod tests {
     }
 
     #[test]
+    fn where_the_length_changes_both_ends_are_forgotten() {
+        let inner = InMemoryBackend::new();
+        inner.set_len(95).unwrap();
+        let told = Told::default();
+        let bytes = Uncached::new(inner, told.clone()).unwrap();
+        bytes.set_len(40).unwrap();
+        assert_eq!(*told.0.lock().unwrap(), [(90, 100), (30, 50)]);
+    }
+
+    #[test]
     fn where_it_cannot_be_forgotten_nothing_is_read() {
         #[derive(Debug)]
         struct Stubborn;
         impl Cache for Stubborn {
-            const PIECE_BYTES: u64 = 10;
+            fn piece_bytes(&self) -> u64 {
+                10
+            }
             fn forget(&self, _: Range<u64>) -> io::Result<()> {
                 Err(io::ErrorKind::Unsupported.into())
             }
@@ -184,6 +214,7 @@ mod tests {
         for _ in 0..2 {
             assert!(bytes.read(0, &mut [0]).is_err());
             assert!(bytes.write(0, &[1]).is_err());
+            assert!(bytes.set_len(5).is_err());
         }
     }
 }

@@ -213,7 +213,8 @@ impl Medium {
         }
     }
 
-    /// How long the file is, the medium says, but for changes that are still to reach it.
+    /// How long the file is, the medium says from here on, but for changes that are still to reach it: a
+    /// failed sync has no say in it, though a kernel would go on with the length it knows.
     fn forget_len(&mut self) {
         self.seen.set_len(self.durable.len);
         self.forget(0..0);
@@ -557,10 +558,15 @@ pub(crate) struct FaultyCache(FaultyBackend);
 
 impl Cache for FaultyCache {
     /// A simulated journal is of several of them.
-    const PIECE_BYTES: u64 = 4 * PIECE as u64;
+    fn piece_bytes(&self) -> u64 {
+        4 * PIECE as u64
+    }
 
     fn forget(&self, range: Range<u64>) -> io::Result<()> {
         let mut disk = self.0.disk.lock().unwrap();
+        if disk.dead {
+            return Err(io::Error::other("no power"));
+        }
         let medium = self.0.medium(&mut disk)?;
         medium.forget(range.start as usize..range.end as usize);
         Ok(())

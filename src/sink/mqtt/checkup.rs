@@ -149,7 +149,7 @@ fn window(options: &MqttOptions, link: &Link) -> Finding {
     let window = options.max_in_flight.min(receive_maximum);
     let whose = match window < options.max_in_flight {
         true => "the broker's receive maximum",
-        false => "as configured",
+        false => "half of `window`",
     };
     let message = format!("{window} events may be unanswered, {whose}");
     Finding::ok(Check::MqttWindow, message)

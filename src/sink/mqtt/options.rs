@@ -27,9 +27,9 @@ pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(120);
 pub const MIN_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// The longest keep alive that can be set.
 pub const MAX_KEEP_ALIVE: Duration = Duration::from_secs(3_600);
-/// Unanswered events borne by default: half of a forwarder's window, so that the next claim is durable
-/// before there is nothing left to send. Over a pause many brokers hold their answers back, until
-/// the next packet carries the acknowledgement that their TCP waits for.
+/// Unanswered events borne by default: half of a forwarder's window, so that the wire is full when the
+/// next claim is asked for. Over a pause many brokers hold their answers back, until the next packet
+/// carries the acknowledgement that their TCP waits for.
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 1_024;
 /// The topic before the device's name that receipts come under where nothing is configured.
 pub const DEFAULT_RECEIPTS: &str = "edupulse/receipts";
