@@ -3,6 +3,7 @@
 pub mod backlog;
 pub mod bare;
 pub mod daemon;
+pub mod page_cache;
 pub mod plot;
 pub mod process;
 pub mod server;

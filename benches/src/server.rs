@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{self, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -17,6 +17,9 @@ pub const STREAM: &str = "EVENTS";
 
 /// Unanswered messages that the MQTT broker allows, and that each client has.
 pub const MQTT_WINDOW: u16 = 512;
+
+/// What a subscriber reads at once.
+const READ_BYTES: usize = 64 * 1024;
 
 /// A running program, killed when dropped.
 pub struct Running(Child);
@@ -100,14 +103,70 @@ fn launch(command: &mut Command, port: u16) -> Running {
 /// Subscribes to everything at this broker for as long as the process lives, and throws it away:
 /// where nobody has subscribed, a broker takes no event.
 pub fn subscriber(port: u16) {
+    let mut socket = subscribed(port, 0);
+    thread::spawn(move || io::copy(&mut socket, &mut io::sink()));
+}
+
+/// As [`subscriber`], with QoS 1: it acknowledges each event, as one does that stores them.
+pub fn acknowledging_subscriber(port: u16) {
+    let socket = subscribed(port, 1);
+    // Its acknowledgements are small and must not wait for each other's.
+    socket.set_nodelay(true).expect("set");
+    thread::spawn(move || acknowledge(socket));
+}
+
+/// A connection that gets everything with this QoS at most.
+fn subscribed(port: u16, qos: u8) -> TcpStream {
     const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01b";
-    const SUBSCRIBE: &[u8] = b"\x82\x06\x00\x01\x00\x01#\x00";
     let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connects");
     socket.write_all(CONNECT).expect("sent");
-    socket.write_all(SUBSCRIBE).expect("sent");
+    let subscribe = [0x82, 6, 0, 1, 0, 1, b'#', qos];
+    socket.write_all(&subscribe).expect("sent");
     // The answers to both, 4 and 5 bytes: from here on it is subscribed.
     socket.read_exact(&mut [0; 9]).expect("answered");
-    thread::spawn(move || std::io::copy(&mut socket, &mut std::io::sink()));
+    socket
+}
+
+/// Reads packets until the broker is gone, and acknowledges those that want it: all that came at once
+/// together.
+fn acknowledge(mut socket: TcpStream) -> io::Result<()> {
+    let mut packets = BufReader::with_capacity(READ_BYTES, socket.try_clone()?);
+    let mut answers = Vec::new();
+    let (mut head, mut body) = ([0; 1], Vec::new());
+    loop {
+        packets.read_exact(&mut head)?;
+        let length = remaining_length(&mut packets)?;
+        body.resize(length, 0);
+        packets.read_exact(&mut body)?;
+        // A publication with QoS 1: its identifier stands behind the topic.
+        if head[0] & 0xf6 == 0x32
+            && let [high, low, rest @ ..] = body.as_slice()
+        {
+            let topic = usize::from(u16::from_be_bytes([*high, *low]));
+            let identifier = rest.get(topic..topic + 2);
+            let identifier = identifier.ok_or(io::ErrorKind::InvalidData)?;
+            answers.extend_from_slice(&[0x40, 2]);
+            answers.extend_from_slice(identifier);
+        }
+        if packets.buffer().is_empty() {
+            socket.write_all(&answers)?;
+            answers.clear();
+        }
+    }
+}
+
+/// How long a packet is behind its head: seven bits a byte, the lowest first.
+fn remaining_length(packets: &mut impl io::Read) -> io::Result<usize> {
+    let (mut length, mut shift) = (0, 0);
+    loop {
+        let mut byte = [0; 1];
+        packets.read_exact(&mut byte)?;
+        length |= usize::from(byte[0] & 0x7f) << shift;
+        shift += 7;
+        if byte[0] & 0x80 == 0 {
+            return Ok(length);
+        }
+    }
 }
 
 /// An empty stream for events.

@@ -1,6 +1,7 @@
 //! tokio-postgres: rows by `insert … select … from unnest`.
 
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     time::{Duration, SystemTime},
 };
@@ -74,11 +75,6 @@ impl Batch {
         verified.chunks(rows).map(Self::of).collect()
     }
 
-    /// Gives its rows other places in the chain, from this one on, so that they can be stored again.
-    pub fn renumber(&mut self, first: i64) {
-        self.seq = (first..).take(self.seq.len()).collect();
-    }
-
     /// How many rows it has.
     pub fn rows(&self) -> usize {
         self.seq.len()
@@ -131,11 +127,11 @@ impl Batch {
         batch
     }
 
-    async fn insert(&self, client: &Client, statement: &str) -> u64 {
+    async fn insert(&self, client: &Client, statement: &str, seq: &[i64]) -> u64 {
         let parameters: [(&(dyn ToSql + Sync), Type); 28] = [
             (&self.device, Type::TEXT_ARRAY),
             (&self.epoch, Type::UUID_ARRAY),
-            (&self.seq, Type::INT8_ARRAY),
+            (&seq, Type::INT8_ARRAY),
             (&self.digest, Type::BYTEA_ARRAY),
             (&self.id, Type::UUID_ARRAY),
             (&self.original_id, Type::TEXT_ARRAY),
@@ -169,6 +165,29 @@ impl Batch {
 
 /// Inserts the batches, with so many statements on their way at once, and gives the number of rows.
 pub async fn insert(client: &Client, batches: &[Batch], pipeline: usize) -> u64 {
+    let batches = batches.iter();
+    let placed = batches.map(|batch| (batch, Cow::Borrowed(batch.seq.as_slice())));
+    insert_placed(client, placed, pipeline).await
+}
+
+/// As [`insert`], the same batches again and again, until there are so many rows or a few more. Each
+/// time their rows have other places in the chain, else they were repeats.
+pub async fn insert_again(client: &Client, batches: &[Batch], rows: u64, pipeline: usize) -> u64 {
+    let mut first = 0_i64;
+    let placed = batches.iter().cycle().map_while(|batch| {
+        let seq: Vec<_> = (first..).take(batch.rows()).collect();
+        let left = first.unsigned_abs() < rows;
+        first += seq.len() as i64;
+        left.then_some((batch, Cow::Owned(seq)))
+    });
+    insert_placed(client, placed, pipeline).await
+}
+
+async fn insert_placed<'a>(
+    client: &Client,
+    batches: impl Iterator<Item = (&'a Batch, Cow<'a, [i64]>)>,
+    pipeline: usize,
+) -> u64 {
     let places: Vec<_> = (1..=28).map(|place| format!("${place}")).collect();
     let statement = format!(
         "insert into device_events ({COLUMNS}, payload_json) \
@@ -178,11 +197,12 @@ pub async fn insert(client: &Client, batches: &[Batch], pipeline: usize) -> u64 
     );
     let mut stored = 0;
     let mut on_their_way = VecDeque::new();
-    for batch in batches {
+    for (batch, seq) in batches {
         if on_their_way.len() == pipeline {
             stored += next(&mut on_their_way).await;
         }
-        let mut answer = Box::pin(batch.insert(client, &statement));
+        let statement = &statement;
+        let mut answer = Box::pin(async move { batch.insert(client, statement, &seq).await });
         // The first poll sends it.
         assert!((&mut answer).now_or_never().is_none());
         on_their_way.push_back(answer);

@@ -1,7 +1,8 @@
 //! A backlog to Postgres: the forwarder beside a bare `insert … select … from unnest` of the same
 //! rows with the same batches, and as many statements on their way. The server syncs what it commits.
 //!
-//! Each figure is the median of the rounds (least–greatest); both take turns within a round.
+//! Each figure is the median of the rounds (least–greatest); both take turns within a round, and
+//! another one begins the next.
 
 #[path = "../../../tests/support/postgres_server.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
@@ -24,7 +25,7 @@ use edge_outbox_benches::{
 };
 use postgres_server::PostgresServer;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 6;
 /// Statements on their way at once: what is safe behind a pooler, and what a direct connection bears.
 const PIPELINES: [usize; 2] = [1, 4];
 
@@ -52,7 +53,7 @@ fn main() {
         .nth(1)
         .map_or_else(std::env::temp_dir, Into::into);
     let mut figures = PIPELINES.map(|_| [Vec::new(), Vec::new()]);
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let dir = tempfile::tempdir_in(&base).expect("a directory");
         let data = dir.path().join("data");
         fill(&data);
@@ -60,12 +61,19 @@ fn main() {
         let server = runtime().block_on(PostgresServer::durable_with_tables());
         let empty = || runtime().block_on(server.execute("truncate device_events"));
         for (pipeline, figures) in PIPELINES.into_iter().zip(&mut figures) {
-            figures[1].push(runtime().block_on(bare_client(&server, &batches, pipeline)));
-            empty();
             // A cursor that has come to the end drains nothing more: another sink by its name.
             let name = format!("pipeline-{pipeline}");
-            figures[0].push(drain(&data, &name, sink(&server, pipeline)));
-            empty();
+            let mut turns: [(usize, &dyn Fn() -> f64); 2] = [
+                (1, &|| {
+                    runtime().block_on(bare_client(&server, &batches, pipeline))
+                }),
+                (0, &|| drain(&data, &name, sink(&server, pipeline))),
+            ];
+            turns.rotate_left(round % 2);
+            for (of, run) in turns {
+                figures[of].push(run());
+                empty();
+            }
         }
     }
     println!("| {EVENTS} events to Postgres, a second | edge-outbox | bare `unnest` | ratio |");

@@ -15,7 +15,10 @@ use edge_outbox::sink::{
 };
 use edge_outbox_benches::{
     backlog::runtime,
-    server::{Running, empty_stream, free_port, mosquitto, nats_server_with, subscriber},
+    server::{
+        Running, acknowledging_subscriber, empty_stream, free_port, mosquitto, nats_server_with,
+        subscriber,
+    },
 };
 use tempfile::TempDir;
 
@@ -27,17 +30,22 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub enum Kind {
     /// A nats-server with JetStream, into one stream on disk.
     Nats,
-    /// A mosquitto with one subscriber to everything.
+    /// A mosquitto with one subscriber to everything, whom nobody waits for.
     Mosquitto,
+    /// The same, whose subscriber acknowledges each event.
+    Acknowledged,
 }
 
 impl Kind {
-    pub const ALL: [Self; 2] = [Self::Nats, Self::Mosquitto];
+    pub const ALL: [Self; 3] = [Self::Nats, Self::Mosquitto, Self::Acknowledged];
+    /// Those that are measured unless told otherwise, and drawn.
+    pub const USUAL: [Self; 2] = [Self::Nats, Self::Mosquitto];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nats => "nats",
             Self::Mosquitto => "mosquitto",
+            Self::Acknowledged => "mosquitto-qos-1",
         }
     }
 }
@@ -71,8 +79,10 @@ impl Broker {
     /// Starts it. The mosquitto has its subscriber at once, though not before the first device.
     pub fn start(&self) -> Running {
         let running = self.launch();
-        if self.kind == Kind::Mosquitto {
-            subscriber(self.port);
+        match self.kind {
+            Kind::Nats => {}
+            Kind::Mosquitto => subscriber(self.port),
+            Kind::Acknowledged => acknowledging_subscriber(self.port),
         }
         running
     }
@@ -81,7 +91,7 @@ impl Broker {
     pub fn own_connections(&self) -> u64 {
         match self.kind {
             Kind::Nats => 1,
-            Kind::Mosquitto => 2,
+            Kind::Mosquitto | Kind::Acknowledged => 2,
         }
     }
 
@@ -93,7 +103,7 @@ impl Broker {
                 let (_, after) = figures.split_once("\"total_connections\":")?;
                 after.split(',').next()?.trim().parse().ok()
             }
-            Kind::Mosquitto => {
+            Kind::Mosquitto | Kind::Acknowledged => {
                 let log = fs::read_to_string(self.log()).ok()?;
                 Some(log.matches(": New connection from ").count() as u64)
             }
@@ -110,7 +120,7 @@ impl Broker {
                 };
                 Sink::Nats(NatsSink::new(options).expect("options"))
             }
-            Kind::Mosquitto => {
+            Kind::Mosquitto | Kind::Acknowledged => {
                 let options = MqttOptions {
                     servers: vec![format!("mqtt://127.0.0.1:{port}").into()],
                     // The first devices are there before the subscriber.
@@ -128,7 +138,7 @@ impl Broker {
                 let lines = format!("http: \"127.0.0.1:{}\"", self.figures);
                 nats_server_with(self.dir.path(), self.port, &lines)
             }
-            Kind::Mosquitto => {
+            Kind::Mosquitto | Kind::Acknowledged => {
                 let lines = format!("log_dest file {}\nlog_type notice", self.log());
                 mosquitto(self.dir.path(), self.port, &lines)
             }

@@ -68,7 +68,7 @@ pub fn plot(outcomes: &[(Kind, &Way, Outcome)]) -> String {
     };
     let panels = panels.map(|(title, value)| Panel {
         title: title.to_owned(),
-        lines: Kind::ALL
+        lines: Kind::USUAL
             .into_iter()
             .map(|kind| line(kind, value))
             .filter(|(_, points)| !points.is_empty())

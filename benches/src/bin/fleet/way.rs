@@ -30,7 +30,7 @@ const USUAL_JITTER: Duration = Duration::from_secs(1);
 const LONG: Duration = Duration::from_secs(30);
 
 /// Every way there is. Before a broker comes back, the waits have grown to their limit.
-pub const WAYS: [Way; 6] = [
+pub const WAYS: [Way; 7] = [
     Way {
         name: "on-at-once",
         shown: "switched on, `start_jitter = \"0 s\"`",
@@ -46,6 +46,14 @@ pub const WAYS: [Way; 6] = [
         start_jitter: USUAL_JITTER,
         reconnect_max: DEFAULT_RECONNECT_MAX,
         max_events_per_s: None,
+    },
+    Way {
+        name: "on-20",
+        shown: "switched on, `max_events_per_s = 20`",
+        moment: Moment::SwitchedOn,
+        start_jitter: USUAL_JITTER,
+        reconnect_max: DEFAULT_RECONNECT_MAX,
+        max_events_per_s: NonZeroU32::new(20),
     },
     Way {
         name: "on-30s",

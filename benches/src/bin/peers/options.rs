@@ -55,7 +55,9 @@ pub struct Options {
     pub limit: Duration,
     /// All should be there, and nothing comes for so long: nothing will.
     pub quiet: Duration,
-    /// The same where some are missing. A leaf node's hub looks for it after 40 s.
+    /// The same where some are missing: longer than any peer pauses. A leaf node's hub asks for what it
+    /// missed after 40 s, a bridge as it comes tries to connect every 5 to 30 s, edge-outbox every 30 s at
+    /// most, and a relay asks its table every second.
     pub patience: Duration,
     /// Only to see that everything works: what is slow may run at once.
     pub quick: bool,

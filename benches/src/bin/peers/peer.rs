@@ -243,6 +243,14 @@ pub const KINDS: &[Kind] = &[
         writes: true,
     },
     Kind {
+        name: "redb-1000",
+        what: "limit: the same in commits of 1,000 events",
+        make: |ground| Box::new(Limit::new(ground, "redb")),
+        appends: Some((&[1], 1000)),
+        delivers: false,
+        writes: false,
+    },
+    Kind {
         name: "sqlite-grouped",
         what: "limit: rows in SQLite (WAL, `synchronous = FULL`), transactions of as many events as there are producers",
         make: |ground| Box::new(Limit::new(ground, "sqlite-grouped")),

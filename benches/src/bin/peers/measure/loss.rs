@@ -5,7 +5,7 @@
 //! after the restart.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     thread,
     time::{Duration, Instant},
 };
@@ -135,10 +135,10 @@ fn one(
     if !online {
         peer.hub().start();
     }
-    let arrived = settled(peer.as_mut(), options, acknowledged.len() as u64);
+    let settled = settled(peer.as_mut(), options, &acknowledged);
 
     let mut times: HashMap<u64, u64> = HashMap::new();
-    for number in arrived {
+    for number in settled.numbers {
         *times.entry(number).or_default() += 1;
     }
     let lost = acknowledged
@@ -151,31 +151,70 @@ fn one(
         &format!("{case}: acknowledged"),
         acknowledged.len() as u64,
     );
-    sheet.count(kind.name, &format!("{case}: lost"), lost.count() as u64);
+    let column = format!("{case}: lost");
+    sheet.count(kind.name, &column, lost.count() as u64);
+    if settled.given_up {
+        // Some of them may have been on their way.
+        let note = format!("(given up after {} s)", options.limit.as_secs());
+        sheet.note(kind.name, &column, note);
+    }
     sheet.count(kind.name, &format!("{case}: repeated"), repeated);
     // Its files are on the volume.
     drop(peer);
     sheet
 }
 
-/// What has arrived once nothing comes any more: as many as were acknowledged and then quiet, or
-/// quiet for longer.
-fn settled(peer: &mut dyn Peer, options: &Options, wanted: u64) -> Vec<u64> {
+/// What has arrived once nothing comes any more.
+struct Settled {
+    numbers: Vec<u64>,
+    /// The time was up before that was sure.
+    given_up: bool,
+}
+
+/// A look at what has arrived.
+struct Look {
+    numbers: Vec<u64>,
+    /// All that was acknowledged is there.
+    all: bool,
+    /// Something from after the restart is: the peer has found its way to the hub again.
+    back: bool,
+}
+
+impl Look {
+    fn at(numbers: Vec<u64>, acknowledged: &[u64]) -> Self {
+        let there: HashSet<_> = numbers.iter().collect();
+        let all = acknowledged.iter().all(|number| there.contains(number));
+        let back = numbers.iter().any(|number| *number >= LATER - 1);
+        Self { numbers, all, back }
+    }
+}
+
+/// Waits until all that was acknowledged has arrived and then nothing more for a while; or until
+/// something from after the restart has, and then nothing for longer than any peer pauses. How many
+/// have arrived tells neither: repeats and events that are not the program's are among them.
+fn settled(peer: &mut dyn Peer, options: &Options, acknowledged: &[u64]) -> Settled {
     let begun = Instant::now();
-    let (mut count, mut since) = (peer.hub().count(), Instant::now());
+    let (mut count, mut since) = (peer.hub().count(), begun);
+    // It reads all of them, so one look is enough until something comes.
+    let mut look: Option<Look> = None;
     loop {
         thread::sleep(POLL);
         let now = peer.hub().count();
         if now != count {
-            (count, since) = (now, Instant::now());
+            (count, since, look) = (now, Instant::now(), None);
         }
-        let quiet = if count >= wanted {
-            options.quiet
-        } else {
-            options.patience
-        };
-        if since.elapsed() > quiet || begun.elapsed() > options.limit {
-            return peer.hub().numbers();
+        let (quiet, late) = (since.elapsed(), begun.elapsed() > options.limit);
+        if quiet <= options.quiet && !late {
+            continue;
+        }
+        let look = look.get_or_insert_with(|| Look::at(peer.hub().numbers(), acknowledged));
+        let settled =
+            (look.all && quiet > options.quiet) || (look.back && quiet > options.patience);
+        if settled || late {
+            return Settled {
+                numbers: std::mem::take(&mut look.numbers),
+                given_up: !settled,
+            };
         }
     }
 }

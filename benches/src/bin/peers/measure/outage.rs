@@ -1,9 +1,12 @@
 //! A device that was cut off: what its process takes of memory and time while events wait, how soon
 //! it is there again after a SIGKILL, and how long it needs once the hub is back.
 
-use std::{thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
-use edge_outbox_benches::process::{Memory, cpu_ms, forget_peak};
+use edge_outbox_benches::{
+    page_cache,
+    process::{Memory, cpu_ms, forget_peak},
+};
 
 use crate::{
     bare::Drain,
@@ -11,7 +14,7 @@ use crate::{
     load::Load,
     measure::{each, first_taken, ground},
     options::Options,
-    peer::{BARE, KINDS, Kind},
+    peer::{BARE, Ground, KINDS, Kind, Peer},
     report::Sheet,
 };
 
@@ -21,13 +24,52 @@ const WARM_UP: u64 = 100;
 const FOR_EVER: Duration = Duration::from_secs(1 << 20);
 /// Producers that fill it.
 const FILLING: usize = 4;
+/// The part of all events that is pending at the first starts: of a million, more than the 65,536
+/// whose ids a start reads.
+const FEW: u64 = 10;
 
 /// Columns that goals are set for.
 pub const RATE: &str = "events/s from the first on";
 pub const IDLE: &str = "idle, connected";
 pub const PENDING: &str = "all pending, after SIGKILL and start";
 pub const DRAINING: &str = "at most while draining";
-pub const START: &str = "ms to the first event taken";
+
+/// A start after a SIGKILL, and its columns.
+pub struct Start {
+    /// Whether the system has the store's files in its page cache.
+    pub files: &'static str,
+    prepare: fn(&Path),
+    /// With all events pending.
+    pub all: &'static str,
+    /// With a tenth of them.
+    pub few: &'static str,
+}
+
+/// The first one finds the files in the page cache as filling them has left them there.
+pub const STARTS: [Start; 2] = [
+    Start {
+        files: "files cached",
+        prepare: |_| {},
+        all: "all of them, files cached",
+        few: "a tenth, files cached",
+    },
+    Start {
+        files: "files not cached",
+        prepare: page_cache::chill,
+        all: "all of them, files not cached",
+        few: "a tenth, files not cached",
+    },
+];
+
+impl Start {
+    /// Kills the process, starts it again, and gives the milliseconds until it takes an event.
+    fn measure(&self, peer: &mut dyn Peer, ground: &Ground, number: u64, bytes: usize) -> f64 {
+        peer.kill();
+        (self.prepare)(&ground.store);
+        peer.launch();
+        first_taken(peer, number, bytes).as_secs_f64() * 1e3
+    }
+}
 
 /// The tables for one size of payload.
 #[derive(Default)]
@@ -61,7 +103,8 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
             "resident memory, MiB, {events} events of {bytes} bytes"
         )),
         start: Sheet::new(format!(
-            "start after SIGKILL, {events} events of {bytes} bytes pending"
+            "ms from a start after SIGKILL to the first event taken, {events} events of {bytes} bytes \
+             pending"
         )),
     };
     // Each bare client right behind the sink that it is compared with: the machine's speed wanders.
@@ -122,18 +165,33 @@ impl Tables {
         let base = peer.hub().count();
         peer.hub().stop();
 
-        peer.fill(&load(FILLING, WARM_UP, events));
+        let few = events / FEW;
+        peer.fill(&load(FILLING, WARM_UP, few));
+        let mut next = WARM_UP + few;
+        for start in STARTS {
+            let took = start.measure(peer.as_mut(), &ground, next, bytes);
+            self.start.add(name, start.few, took, 1);
+            next += 1;
+        }
+        let rest = (WARM_UP + events).saturating_sub(next);
+        peer.fill(&load(FILLING, next, rest));
+        next += rest;
         let full = resident(peer.pid());
-        peer.kill();
-        peer.launch();
-        let start = first_taken(peer.as_mut(), WARM_UP + events, bytes);
+        for start in STARTS {
+            let took = start.measure(peer.as_mut(), &ground, next, bytes);
+            self.start.add(name, start.all, took, 1);
+            next += 1;
+        }
+        let taken = next - WARM_UP;
+        // As they were before the last start.
+        page_cache::warm(&ground.store);
         thread::sleep(options.settle);
         let pending = resident(peer.pid());
 
         forget_peak(peer.pid());
         let before = cpu_ms(peer.pid());
         peer.hub().start();
-        let came = arrivals(peer.hub(), base, events + 1, options.quiet, options.limit);
+        let came = arrivals(peer.hub(), base, taken, options.quiet, options.limit);
         let spent = cpu_ms(peer.pid()) - before;
         let peak = Memory::of(peer.pid()).most as f64 / 1024.0;
 
@@ -148,7 +206,7 @@ impl Tables {
             spent / came.count as f64 * 1e3,
             2,
         );
-        let all = came.count >= events;
+        let all = came.count >= taken;
         if !all {
             let note = format!("(only {} arrived)", came.count);
             drain.note(name, "s until all had arrived", note);
@@ -164,9 +222,12 @@ impl Tables {
                 self.memory.note(name, column, "(not all arrived)");
             }
         }
-        self.start.add(name, START, start.as_secs_f64() * 1e3, 1);
         if !all {
-            self.start.note(name, START, "(not all arrived)");
+            for start in STARTS {
+                for column in [start.few, start.all] {
+                    self.start.note(name, column, "(not all arrived)");
+                }
+            }
         }
     }
 
