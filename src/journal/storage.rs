@@ -36,7 +36,7 @@ pub trait Storage: Send + 'static {
 
     /// Opens the journal's bytes afresh; `None` where there is no journal yet. What is then read
     /// must come from the medium, not from a cache that still shows what a failed sync did not
-    /// write: see [`Uncached`].
+    /// write: see `uncached`.
     ///
     /// # Errors
     /// Whatever the medium says.
