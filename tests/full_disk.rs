@@ -15,6 +15,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Write as _,
+    os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -112,7 +113,8 @@ impl Device {
         };
         let socket = device.home.path("outbox.sock");
         let deadline = Instant::now() + PATIENCE;
-        while !exists(&socket) {
+        // There is a moment in which it has its name and refuses connections.
+        while UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < deadline, "{}", device.log());
             thread::sleep(POLL);
         }
