@@ -386,7 +386,8 @@ impl<S: Storage> Core<S> {
     }
 
     /// As [`Self::stage`], without an event: the first of an epoch is its start.
-    fn stage_cursors(&self, stamp: Stamp) -> Staging {
+    fn stage_cursors(&mut self, stamp: Stamp) -> Staging {
+        self.state.remember();
         let cursors = self.state.checkpoint.cursors.clone();
         let mut staging = Staging::new(&self.state, cursors, stamp);
         self.advance(&mut staging);
@@ -596,16 +597,20 @@ impl<S: Storage> Core<S> {
             .adopt(letters, staging.forgotten.as_ref());
         let wished = self.wished(&staging);
         self.erasure.wishes.extend(wished);
-        let mut appended = 0;
-        for sealed in &staging.events {
-            self.state.ids.push(sealed.id);
-            appended += u64::from(sealed.kind == Kind::Program);
-        }
+        let programs = |sealed: &&Sealed| sealed.kind == Kind::Program;
         let meter = self.store.meter();
-        meter.appended.add(appended);
+        meter
+            .appended
+            .add(staging.events.iter().filter(programs).count() as u64);
         meter.dropped.add(written.dropped);
         meter.committed.add(staging.events.len() as u64);
+        self.state.committed = staging.events;
         self.forget_durable_progress();
+    }
+
+    /// Does what of the last commit nobody had to wait for. Whoever needs it before does it, too.
+    pub(super) fn remember(&mut self) {
+        self.state.remember();
     }
 
     /// What a sink has learnt waits no longer once the cursor says it. One that the journal has
@@ -665,7 +670,7 @@ impl<S: Storage> Core<S> {
 
     /// The seq of a remembered id.
     pub(crate) fn find(&self, id: &Uuid) -> Option<Seq> {
-        self.state.ids.find(id)
+        self.state.find(id)
     }
 
     /// The clocks as the last commit read them.

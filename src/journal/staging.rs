@@ -199,7 +199,7 @@ impl Staging {
             let staged = staged.and_then(|index| self.events.get(index));
             return Ok(staged.map(|first| (seq, self.epoch, sealed.says_the_same_as(first))));
         }
-        let Some(seq) = view.state.ids.find(&sealed.id) else {
+        let Some(seq) = view.state.find(&sealed.id) else {
             return Ok(None);
         };
         let held = view.store.read(|transaction| {
@@ -246,6 +246,15 @@ impl Staging {
             });
             self.add_ledger(&synced, entropy);
             self.unanchored_boot = Uuid::nil();
+        }
+    }
+
+    /// Dates the commit anew: what it holds has come in since it was begun.
+    pub(super) fn date(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
+        // Only a program's events weigh anything.
+        if self.weight > 0 {
+            self.note_clock();
         }
     }
 

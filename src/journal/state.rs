@@ -15,6 +15,7 @@ use super::{
     ids::{self, Ids, REMEMBERED_IDS},
     letters::Letters,
     row::{self, Group, RowError},
+    sealed::Sealed,
     store::{CHECKPOINT, GROUPS, IDS, META},
 };
 use crate::{
@@ -46,7 +47,10 @@ pub(super) struct State {
     /// Bytes of all rows.
     pub(super) held_bytes: u64,
     pub(super) checkpoint: Checkpoint,
+    /// Of all but the events in `committed`.
     pub(super) ids: Ids,
+    /// The last commit's events, until their ids are remembered.
+    pub(super) committed: Vec<Sealed>,
     pub(super) letters: Letters,
     /// An append was refused for want of room, and nothing has been trimmed since.
     pub(super) short_of_room: Cell<bool>,
@@ -72,8 +76,23 @@ impl State {
             held_bytes: 0,
             checkpoint: Checkpoint::fresh(),
             ids: Ids::starting_at(Seq::FIRST),
+            committed: Vec::new(),
             letters: Letters::default(),
             short_of_room: Cell::new(false),
+        }
+    }
+
+    /// The seq of an id that is remembered, or was committed last.
+    pub(super) fn find(&self, id: &Uuid) -> Option<Seq> {
+        let at = self.committed.iter().rposition(|sealed| sealed.id == *id);
+        at.map(|at| self.ids.next().plus(at as u64))
+            .or_else(|| self.ids.find(id))
+    }
+
+    /// Remembers the ids of the last commit, and lets go of its events.
+    pub(super) fn remember(&mut self) {
+        for sealed in std::mem::take(&mut self.committed) {
+            self.ids.push(sealed.id);
         }
     }
 
@@ -125,6 +144,7 @@ impl State {
             held_bytes,
             checkpoint,
             ids,
+            committed: Vec::new(),
             letters: Letters::load(&transaction)?,
             short_of_room: Cell::new(false),
         };

@@ -61,6 +61,9 @@ const COMMIT_COMMANDS: usize = 2_048;
 /// How long what a sink confirmed may wait for a commit that it can ride on.
 const PROGRESS_ALONE_AFTER: Duration = Duration::from_secs(60);
 
+/// A commit that took longer met a disk that was busy, and says nothing about the next.
+const USUAL_COMMIT: Duration = Duration::from_millis(100);
+
 /// A journal that appended nothing for so long is quiet enough to be compacted.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -151,11 +154,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 },
             };
             let Some(command) = command else { break };
-            if matches!(command, Command::Append { .. }) {
-                match self.linger.is_zero() {
-                    true => self.pace.gather(|| self.commands.len() + 1),
-                    false => tokio::time::sleep(self.linger).await,
-                }
+            if matches!(command, Command::Append { .. }) && !self.linger.is_zero() {
+                tokio::time::sleep(self.linger).await;
             }
             if self.serve(command, &mut waiting) {
                 break;
@@ -204,6 +204,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         self.collect_progress();
         let mut stamp = self.clock.stamp();
         let mut staging = self.core.stage(stamp);
+        let gathers = matches!(command, Command::Append { .. }) && self.linger.is_zero();
+        let mut gathering = gathers.then(|| self.pace.gathering());
         let mut next = Some(command);
         let mut taken = 0;
         let mut closing = false;
@@ -255,9 +257,12 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 other => self.stage(other, &mut staging, waiting),
             }
             next = match taken < COMMIT_COMMANDS {
-                true => self.commands.try_recv().ok(),
+                true => self.next(taken, &mut gathering),
                 false => None,
             };
+        }
+        if gathering.is_some_and(|gathering| gathering.waited) {
+            staging.date(self.clock.stamp());
         }
         // Progress by itself is no reason for a commit before its time, unless it makes room. What
         // cannot be read for that is found out by the commit.
@@ -268,6 +273,12 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             self.publish_oldest();
         }
         closing
+    }
+
+    /// The next command for the commit: one that waits, or one of those that are waited for.
+    fn next(&mut self, taken: usize, gathering: &mut Option<Gathering>) -> Option<Command> {
+        let mut take = || self.commands.try_recv().ok();
+        take().or_else(|| gathering.as_mut()?.wait(taken, take))
     }
 
     /// Whether an append found the journal full and no room has been made since.
@@ -561,12 +572,13 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     self.noted_since = None;
                 }
                 self.pace = Pace {
-                    answered: waiting.len(),
+                    asking: waiting.len() + self.commands.len(),
                     took: begin.elapsed(),
                 };
                 self.note_activity();
                 self.publish();
                 waiting.drain(..).for_each(Waiting::answer);
+                self.core.remember();
             }
             Err(fault) => {
                 self.broken(&fault);
@@ -626,20 +638,51 @@ impl<S, C> Drop for Writer<S, C> {
 /// What the last commit was like.
 #[derive(Clone, Copy, Default)]
 struct Pace {
-    /// How many were answered.
-    answered: usize,
+    /// How many it answered, and how many had asked meanwhile.
+    asking: usize,
     took: Duration,
 }
 
 impl Pace {
-    /// Gives way to the producers that were just answered until as many ask again, for a quarter
-    /// of a commit's time at most. Without it the first to come back pays for a commit alone and
-    /// the others wait for the next: with 64 producers, twice as many commits for as many events.
-    /// A single producer never waits.
-    fn gather(self, waiting: impl Fn() -> usize) {
-        let begin = Instant::now();
-        while waiting() < self.answered && begin.elapsed() < self.took / 4 {
-            std::thread::yield_now();
+    fn gathering(self) -> Gathering {
+        let took = self.took.min(USUAL_COMMIT);
+        Gathering {
+            wanted: self.asking,
+            pause: took / 8,
+            until: Instant::now() + took / 2,
+            waited: false,
         }
+    }
+}
+
+/// A commit waits for the producers that were answered with the one before, and for those that asked
+/// meanwhile: as long as they come, for half a commit's time at most. Without it the first to come
+/// back pays for a commit alone and the others wait for the next: with 64 producers, twice as many
+/// commits for as many events. What has come is staged meanwhile. A single producer never waits.
+struct Gathering {
+    wanted: usize,
+    /// Nobody has come for so long: nobody will.
+    pause: Duration,
+    until: Instant,
+    waited: bool,
+}
+
+impl Gathering {
+    /// Gives way to the producers until there is something to `take`, they are all there, or the
+    /// time is over.
+    fn wait<T>(&mut self, taken: usize, mut take: impl FnMut() -> Option<T>) -> Option<T> {
+        let begin = Instant::now();
+        while taken < self.wanted {
+            self.waited = true;
+            std::thread::yield_now();
+            if let some @ Some(_) = take() {
+                return some;
+            }
+            let now = Instant::now();
+            if now > self.until || now - begin > self.pause {
+                break;
+            }
+        }
+        None
     }
 }

@@ -84,6 +84,7 @@ impl<S: Storage> Core<S> {
             return Ok(false);
         };
         self.sinks.clear();
+        self.state.remember();
         for seq in first.get()..=tail.get() {
             self.state.ids.forget(Seq::new(seq));
         }
