@@ -6,8 +6,9 @@
 //!
 //! - `confirmed` moves by the walk alone: every event held up to it belongs to an epoch whose
 //!   newest receipt covers it. It goes back where a later life of the hub begins, and never else.
-//! - Nothing is sent again for one receipt, and no second piece before the hub has the first, but
-//!   for a hub that has been silent for [`UNANSWERED_AFTER`].
+//! - Nothing is sent again for one receipt, and no second piece before the hub has the first or has
+//!   had its time to say so, but for a hub that has been silent for [`UNANSWERED_AFTER`].
+//! - What does not arrive is sent ever more rarely, and that is a pause of its own epoch alone.
 //! - What was not acked when a receipt first named it is not sent for that naming.
 
 use std::time::Duration;
@@ -113,6 +114,8 @@ struct Said {
     missing: u64,
     quarantined: u64,
     named: Vec<Named>,
+    /// What was sent again of it last, where that did not arrive in its time.
+    vain: Option<Again>,
 }
 
 /// A range that has been missing since some receipt, by every one that came after it.
@@ -124,7 +127,7 @@ struct Named {
     ripe: bool,
 }
 
-/// What was sent again last.
+/// What was sent again at once.
 #[derive(Clone, Debug)]
 struct Again {
     epoch: Epoch,
@@ -132,6 +135,22 @@ struct Again {
     at: Duration,
     generation: u64,
     tries: u32,
+}
+
+impl Again {
+    /// What the hub still misses of it.
+    fn left_of(&self, named: &[Named]) -> Vec<SeqRange> {
+        let pairs = self.ranges.iter().flat_map(|sent| {
+            let common = |named: &Named| common(*sent, named.range);
+            named.iter().filter_map(common)
+        });
+        pairs.collect()
+    }
+
+    /// Whether that is little enough to go on.
+    fn has_arrived(&self, left: &[SeqRange]) -> bool {
+        count(left) * 2 <= count(&self.ranges)
+    }
 }
 
 /// Orders the lives of a hub.
@@ -264,10 +283,9 @@ impl Account {
     }
 
     fn remember(&mut self, receipt: &Receipt, missing: &[SeqRange], now: Duration) {
-        let before = match self.said.iter().position(|it| it.epoch == receipt.epoch) {
-            Some(place) => self.said.remove(place).named,
-            None => Vec::new(),
-        };
+        let before = self.said.iter().position(|it| it.epoch == receipt.epoch);
+        let before = before.map(|place| self.said.remove(place));
+        let (before, mut vain) = before.map_or_else(Default::default, |it| (it.named, it.vain));
         let mut named = Vec::new();
         for range in missing {
             let mut from = range.first();
@@ -286,6 +304,11 @@ impl Account {
             named.extend(fresh(from, range.last(), now));
         }
         named.truncate(MAX_NAMED);
+        let is_late = |again: &mut Again| again.has_arrived(&again.left_of(&named));
+        if vain.take_if(is_late).is_some() {
+            // It only took its time.
+            self.piece = (self.piece * 2).min(MAX_PIECE);
+        }
         self.said.push(Said {
             epoch: receipt.epoch,
             generation: receipt.generation,
@@ -293,6 +316,7 @@ impl Account {
             missing: count(&receipt.missing),
             quarantined: receipt.quarantined,
             named,
+            vain,
         });
         if self.said.len() > MAX_EPOCHS {
             // The one heard of longest ago.
@@ -317,24 +341,19 @@ impl Account {
 
     /// What is to be sent again now. `fresh`: a receipt has just been taken in.
     pub(super) fn due(&mut self, now: Duration, fresh: bool) -> Option<Wanted> {
-        let mut tries = 0;
         if let Some(again) = self.again.take() {
-            let left = self.left_of(&again);
-            if count(&left) * 2 <= count(&again.ranges) {
+            let said = self.said.iter().find(|said| said.epoch == again.epoch);
+            let left = said.map_or_else(Vec::new, |said| again.left_of(&said.named));
+            if again.has_arrived(&left) {
                 // What is still missing of it waits for its turn.
                 self.postpone(again.epoch, &left, now);
                 self.piece = (self.piece * 2).min(MAX_PIECE);
-            } else {
-                let silent = doubled(UNANSWERED_AFTER, again.tries);
-                let wait = match fresh && self.generation(again.epoch) > again.generation {
-                    true => doubled(self.resend_after, again.tries).min(silent),
-                    false => silent,
-                };
-                if now.saturating_sub(again.at) < wait {
-                    self.again = Some(again);
-                    return None;
-                }
-                tries = again.tries.saturating_add(1);
+            } else if self.rests(&again, 0, now, fresh) {
+                self.again = Some(again);
+                return None;
+            } else if let Some(said) = self.said.iter_mut().find(|it| it.epoch == again.epoch) {
+                // It may never arrive: what other epochs lack does not wait for that.
+                said.vain = Some(again);
                 self.piece = FIRST_PIECE;
             }
         }
@@ -342,16 +361,30 @@ impl Account {
             |named: &&Named| named.ripe || now.saturating_sub(named.since) >= UNANSWERED_AFTER;
         let with_due = self.said.iter().filter_map(|said| {
             let first = said.named.iter().find(is_due)?;
-            Some((first.range.first(), said))
+            let vain = said.vain.as_ref();
+            let rests = vain.is_some_and(|again| self.rests(again, again.tries, now, fresh));
+            (!rests).then_some((first.range.first(), said))
         });
         let (_, said) = with_due.min_by_key(|(first, _)| *first)?;
+        let due = || said.named.iter().filter(is_due).map(|named| named.range);
+        let (mut room, mut tries, mut after) = (self.piece, 0, Seq::NONE);
+        if let Some(again) = &said.vain {
+            (room, tries) = (FIRST_PIECE, again.tries.saturating_add(1));
+            // What comes after it may be what the hub needs to take it. Where nothing does, and once
+            // something has arrived, it is from the lowest on.
+            let last = again.ranges.last().map(|range| range.last());
+            let is_after = |last: &Seq| due().any(|range| range.last() > *last);
+            after = last.filter(is_after).unwrap_or(Seq::NONE);
+        }
         let mut ranges = Vec::new();
-        let mut room = self.piece;
-        for named in said.named.iter().filter(is_due) {
-            let (first, last) = (named.range.first(), named.range.last());
+        for range in due() {
+            let (first, last) = (range.first().max(after.next()), range.last());
+            if last < first {
+                continue;
+            }
             if last < self.first_held {
                 // Nothing is sent for it, so it takes no room.
-                ranges.push(named.range);
+                ranges.extend(SeqRange::new(first, last));
                 continue;
             }
             let last = last.min(first.plus(room).prev());
@@ -375,7 +408,8 @@ impl Account {
     /// A session began. What did not arrive may have been lost with the one before, so it is no reason
     /// to wait for ever longer.
     pub(super) fn begin_session(&mut self) {
-        if let Some(again) = &mut self.again {
+        let vain = self.said.iter_mut().filter_map(|said| said.vain.as_mut());
+        for again in vain.chain(&mut self.again) {
             again.tries = 0;
         }
     }
@@ -389,13 +423,25 @@ impl Account {
 
     /// When [`Account::due`] may have something although no receipt came.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        match &self.again {
-            Some(again) => Some(again.at + doubled(UNANSWERED_AFTER, again.tries)),
-            None => {
-                let named = self.said.iter().flat_map(|said| &said.named);
-                named.map(|named| named.since + UNANSWERED_AFTER).min()
-            }
-        }
+        let of = |said: &Said| {
+            let since = said.named.iter().map(|named| named.since).min()?;
+            let last = self.again.as_ref().map_or(since, |it| it.at.max(since));
+            let own = self.again.iter().filter(|it| it.epoch == said.epoch);
+            let pauses = own.chain(&said.vain);
+            let ends = pauses.map(|it| it.at + doubled(UNANSWERED_AFTER, it.tries));
+            ends.chain([last + UNANSWERED_AFTER]).max()
+        };
+        self.said.iter().filter_map(of).min()
+    }
+
+    /// Whether what was sent again is given time to arrive, after so many tries in vain.
+    fn rests(&self, again: &Again, tries: u32, now: Duration, fresh: bool) -> bool {
+        let silent = doubled(UNANSWERED_AFTER, tries);
+        let wait = match fresh && self.generation(again.epoch) > again.generation {
+            true => doubled(self.resend_after, tries).min(silent),
+            false => silent,
+        };
+        now.saturating_sub(again.at) < wait
     }
 
     fn generation(&self, epoch: Epoch) -> u64 {
@@ -403,18 +449,7 @@ impl Account {
         said.map_or(0, |said| said.generation)
     }
 
-    /// What the hub still misses of what was sent again.
-    fn left_of(&self, again: &Again) -> Vec<SeqRange> {
-        let said = self.said.iter().filter(|said| said.epoch == again.epoch);
-        let named: Vec<SeqRange> = said.flat_map(|it| &it.named).map(|it| it.range).collect();
-        let pairs = again
-            .ranges
-            .iter()
-            .flat_map(|sent| named.iter().filter_map(|range| common(*sent, *range)));
-        pairs.collect()
-    }
-
-    /// These wait as if they had been named first just now.
+    /// Most has arrived, and these wait as if they had been named first just now.
     fn postpone(&mut self, epoch: Epoch, left: &[SeqRange], now: Duration) {
         let Some(said) = self.said.iter_mut().find(|said| said.epoch == epoch) else {
             return;
@@ -433,6 +468,7 @@ impl Account {
         }
         named.truncate(MAX_NAMED);
         said.named = named;
+        said.vain = None;
     }
 }
 

@@ -347,12 +347,21 @@ fn what_does_not_arrive_is_sent_ever_more_rarely() {
     for step in 0..1_000 {
         journal.take(&mut account, &named(step), 5_000, step * 10);
         let ranges = due(&mut account, step * 10, true);
-        if !ranges.is_empty() {
-            assert_eq!(ranges, [(1, 1_024)]);
-            sent.push(step * 10);
-        }
+        sent.extend(ranges.into_iter().map(|range| (step * 10, range)));
     }
-    assert_eq!(sent, [30, 60, 120, 240, 480, 960, 1_920, 3_840, 7_680]);
+    // Round and round.
+    let pieces = [
+        (30, (1, 1_024)),
+        (60, (1_025, 2_048)),
+        (120, (2_049, 3_072)),
+        (240, (3_073, 4_096)),
+        (480, (4_097, 5_000)),
+        (960, (1, 1_024)),
+        (1_920, (1_025, 2_048)),
+        (3_840, (2_049, 3_072)),
+        (7_680, (3_073, 4_096)),
+    ];
+    assert_eq!(sent, pieces);
 }
 
 /// A broker that is killed again and again takes each time what was sent again with it.
@@ -394,6 +403,32 @@ fn a_hub_that_has_fallen_silent_is_served_by_what_it_said_last() {
 }
 
 #[test]
+fn a_hub_that_has_fallen_silent_is_served_epoch_by_epoch() {
+    let journal = Journal::of(&[(1, 10), (2, 10)]);
+    let mut account = account();
+    journal.take(&mut account, &receipt(1, 1, 0, &[(1, 9)]), 20, 5);
+    journal.take(&mut account, &receipt(2, 2, 12, &[(13, 15)]), 20, 7);
+    for (seconds, ranges, next) in [
+        (604, vec![], 605),
+        (605, vec![(1, 9)], 1_205),
+        (1_205, vec![(1, 9)], 1_805),
+        (1_805, vec![(13, 15)], 2_405),
+        (2_405, vec![(1, 9)], 3_005),
+        (3_005, vec![(13, 15)], 4_205),
+        (4_204, vec![], 4_205),
+        (4_205, vec![(13, 15)], 4_805),
+        (4_805, vec![(1, 9)], 6_605),
+    ] {
+        assert_eq!(due(&mut account, seconds, false), ranges, "at {seconds}");
+        assert_eq!(
+            account.deadline(),
+            Some(Duration::from_secs(next)),
+            "at {seconds}"
+        );
+    }
+}
+
+#[test]
 fn one_that_is_quarantined_at_the_hub_does_not_hold_up_the_others() {
     let journal = Journal::of(&[(1, 5_000)]);
     let mut account = account();
@@ -420,6 +455,125 @@ fn one_that_is_quarantined_at_the_hub_does_not_hold_up_the_others() {
         }
     }
     assert_eq!((missing, sent), (vec![(5, 5)], 3_990));
+}
+
+/// Two epochs of which the hub never takes an event, and a third that lost some on the way, early
+/// and late.
+#[test]
+fn what_never_arrives_of_one_epoch_keeps_back_nothing_of_the_next() {
+    let journal = Journal::of(&[(1, 10), (2, 10), (3, 5_000)]);
+    let mut account = account();
+    let mut missing = vec![(31, 4_000)];
+    let mut sent: [Vec<(u64, u64)>; 3] = Default::default();
+    for step in 0..200 {
+        let (now, generation) = (step * 10, step * 3);
+        if step == 100 {
+            missing.push((4_500, 4_500));
+        }
+        let upto = missing.first().map_or(5_020, |(first, _)| first - 1);
+        for said in [
+            receipt(1, generation, 4, &[(5, 5)]),
+            receipt(2, generation + 1, 14, &[(15, 15)]),
+            receipt(3, generation + 2, upto, &missing),
+        ] {
+            journal.take(&mut account, &said, 5_020, now);
+        }
+        for (first, last) in due(&mut account, now, true) {
+            match last {
+                5 => sent[0].push((now, 1)),
+                15 => sent[1].push((now, 1)),
+                _ => {
+                    assert_eq!(first, missing[0].0);
+                    sent[2].push((now, last + 1 - first));
+                    missing[0].0 = last + 1;
+                    missing.retain(|(first, last)| first <= last);
+                }
+            }
+        }
+    }
+    let [first, second, third] = sent;
+    assert_eq!(
+        third,
+        [(180, 1_024), (190, 2_048), (200, 898), (1_030, 1)],
+        "as soon as the others have had their time, and in one go"
+    );
+    // Each as rarely as if it were alone, but for the time that the others have.
+    let times = |sent: &[(u64, u64)]| -> Vec<u64> { sent.iter().map(|(now, _)| *now).collect() };
+    assert_eq!(times(&first), [30, 60, 120, 240, 480, 960, 1_920]);
+    assert_eq!(times(&second), [90, 150, 210, 330, 570, 1_050]);
+}
+
+/// What was erased here leaves without its personal part, and the hub takes it once it has the
+/// ledger's word for that, which comes after it.
+#[test]
+fn what_the_hub_needs_to_take_the_rest_is_sent_though_the_rest_comes_first() {
+    let journal = Journal::of(&[(1, 5_000)]);
+    let mut account = account();
+    let mut has = vec![false; 3_001];
+    let mut sent = Vec::new();
+    for step in 0..20 {
+        let gap = |seq: &usize| !has[*seq];
+        let missing: Vec<(u64, u64)> = (1..=3_000).find(gap).map_or_else(Vec::new, |first| {
+            let last = (first..=3_000).take_while(gap).last().unwrap_or(first);
+            let rest = (last + 1..=3_000)
+                .find(gap)
+                .map(|next| (next as u64, 3_000));
+            [(first as u64, last as u64)]
+                .into_iter()
+                .chain(rest)
+                .collect()
+        });
+        let upto = missing.first().map_or(5_000, |(first, _)| first - 1);
+        journal.take(
+            &mut account,
+            &receipt(1, step, upto, &missing),
+            5_000,
+            step * 10,
+        );
+        for (first, last) in due(&mut account, step * 10, true) {
+            sent.push((step * 10, first, last));
+            let (first, last) = (first as usize, last as usize);
+            has[first.max(2_001)..=last.max(2_000)].fill(true);
+            if has[2_500] {
+                // Kept in quarantine until then.
+                has.fill(true);
+            }
+        }
+    }
+    assert_eq!(
+        sent,
+        [(30, 1, 1_024), (60, 1_025, 2_048), (120, 2_049, 3_000)]
+    );
+}
+
+#[test]
+fn what_arrives_late_was_not_sent_in_vain() {
+    let journal = Journal::of(&[(1, 100)]);
+    let mut account = account();
+    let mut sent = Vec::new();
+    for step in 0..80 {
+        // The first arrives after three tries, and then another gets lost.
+        let said = match step {
+            0..20 => receipt(1, step, 4, &[(5, 5)]),
+            20..40 => receipt(1, step, 49, &[]),
+            _ => receipt(1, step, 49, &[(50, 50)]),
+        };
+        journal.take(&mut account, &said, 100, step * 10);
+        let ranges = due(&mut account, step * 10, true);
+        sent.extend(ranges.into_iter().map(|(first, _)| (step * 10, first)));
+    }
+    assert_eq!(
+        sent,
+        [
+            (30, 5),
+            (60, 5),
+            (120, 5),
+            (430, 50),
+            (460, 50),
+            (520, 50),
+            (640, 50)
+        ]
+    );
 }
 
 #[test]
@@ -600,6 +754,14 @@ fn whatever_is_lost_replayed_and_restored_nothing_is_trimmed_that_the_hub_has_no
                 if let Some(said) = hub.say(&journal, of) {
                     journal.take(&mut account, &said, acked, now);
                 }
+            }
+            if is_fair {
+                let ahead = account.deadline();
+                let is_ahead = ahead.is_none_or(|at| at > Duration::from_secs(now));
+                assert!(
+                    is_ahead,
+                    "seed {seed}: nothing is due, and {ahead:?} has passed"
+                );
             }
             let trim = account.confirmed().get().min(acked);
             if dice.below(20) == 0 && account.life() == Some(hub.life) && trim > 1 {
