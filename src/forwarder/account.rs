@@ -116,6 +116,8 @@ struct Said {
     named: Vec<Named>,
     /// What was sent again of it last, where that did not arrive in its time.
     vain: Option<Again>,
+    /// When something of it was sent again last; zero where nothing was.
+    sent_at: Duration,
 }
 
 /// A range that has been missing since some receipt, by every one that came after it.
@@ -285,7 +287,15 @@ impl Account {
     fn remember(&mut self, receipt: &Receipt, missing: &[SeqRange], now: Duration) {
         let before = self.said.iter().position(|it| it.epoch == receipt.epoch);
         let before = before.map(|place| self.said.remove(place));
-        let (before, mut vain) = before.map_or_else(Default::default, |it| (it.named, it.vain));
+        let (before, mut vain, sent_at) = before.map_or_else(Default::default, |it| {
+            let Said {
+                named,
+                vain,
+                sent_at,
+                ..
+            } = it;
+            (named, vain, sent_at)
+        });
         let mut named = Vec::new();
         for range in missing {
             let mut from = range.first();
@@ -317,6 +327,7 @@ impl Account {
             quarantined: receipt.quarantined,
             named,
             vain,
+            sent_at,
         });
         if self.said.len() > MAX_EPOCHS {
             // The one heard of longest ago.
@@ -365,7 +376,9 @@ impl Account {
             let rests = vain.is_some_and(|again| self.rests(again, again.tries, now, fresh));
             (!rests).then_some((first.range.first(), said))
         });
-        let (_, said) = with_due.min_by_key(|(first, _)| *first)?;
+        // Whose turn it was longest ago, whatever it lacks: where receipts are rare, each comes when the
+        // pause of what never arrives is over, too.
+        let (_, said) = with_due.min_by_key(|(first, said)| (said.sent_at, *first))?;
         let due = || said.named.iter().filter(is_due).map(|named| named.range);
         let (mut room, mut tries, mut after) = (self.piece, 0, Seq::NONE);
         if let Some(again) = &said.vain {
@@ -395,6 +408,8 @@ impl Account {
             ranges.push(range);
         }
         let (epoch, generation) = (said.epoch, said.generation);
+        let said = self.said.iter_mut().filter(|it| it.epoch == epoch);
+        said.for_each(|it| it.sent_at = now);
         self.again = Some(Again {
             epoch,
             ranges: ranges.clone(),

@@ -411,13 +411,13 @@ fn a_hub_that_has_fallen_silent_is_served_epoch_by_epoch() {
     for (seconds, ranges, next) in [
         (604, vec![], 605),
         (605, vec![(1, 9)], 1_205),
-        (1_205, vec![(1, 9)], 1_805),
-        (1_805, vec![(13, 15)], 2_405),
-        (2_405, vec![(1, 9)], 3_005),
-        (3_005, vec![(13, 15)], 4_205),
-        (4_204, vec![], 4_205),
-        (4_205, vec![(13, 15)], 4_805),
-        (4_805, vec![(1, 9)], 6_605),
+        (1_205, vec![(13, 15)], 1_805),
+        (1_805, vec![(1, 9)], 2_405),
+        (2_405, vec![(13, 15)], 3_005),
+        (3_004, vec![], 3_005),
+        (3_005, vec![(1, 9)], 3_605),
+        (3_605, vec![(13, 15)], 5_405),
+        (5_404, vec![], 5_405),
     ] {
         assert_eq!(due(&mut account, seconds, false), ranges, "at {seconds}");
         assert_eq!(
@@ -494,13 +494,51 @@ fn what_never_arrives_of_one_epoch_keeps_back_nothing_of_the_next() {
     let [first, second, third] = sent;
     assert_eq!(
         third,
-        [(180, 1_024), (190, 2_048), (200, 898), (1_030, 1)],
-        "as soon as the others have had their time, and in one go"
+        [
+            (90, 1_024),
+            (160, 1_024),
+            (230, 1_024),
+            (240, 898),
+            (1_040, 1)
+        ],
+        "in turns with the others, while they have their first tries"
     );
     // Each as rarely as if it were alone, but for the time that the others have.
     let times = |sent: &[(u64, u64)]| -> Vec<u64> { sent.iter().map(|(now, _)| *now).collect() };
-    assert_eq!(times(&first), [30, 60, 120, 240, 480, 960, 1_920]);
-    assert_eq!(times(&second), [90, 150, 210, 330, 570, 1_050]);
+    assert_eq!(times(&first), [30, 100, 170, 290, 530, 1_010, 1_970]);
+    assert_eq!(times(&second), [60, 130, 200, 320, 560, 1_050]);
+}
+
+/// Where little happens, a receipt comes for a tail alone, ever more rarely: just when the pause of what
+/// never arrives is over.
+#[test]
+fn what_never_arrives_keeps_back_nothing_where_receipts_are_rare() {
+    let journal = Journal::of(&[(1, 10), (2, 10), (3, 10)]);
+    let mut account = account();
+    let mut sent = Vec::new();
+    for (generation, now) in [0, 34, 102, 238, 510, 1_054, 2_142].into_iter().enumerate() {
+        let generation = generation as u64 * 3;
+        for said in [
+            receipt(1, generation, 4, &[(5, 5)]),
+            receipt(2, generation + 1, 14, &[(15, 15)]),
+            receipt(3, generation + 2, 24, &[(25, 25)]),
+        ] {
+            journal.take(&mut account, &said, 30, now);
+        }
+        let ranges = due(&mut account, now, true);
+        sent.extend(ranges.into_iter().map(|(first, _)| (now, first)));
+    }
+    assert_eq!(
+        sent,
+        [
+            (34, 5),
+            (102, 15),
+            (238, 25),
+            (510, 5),
+            (1_054, 15),
+            (2_142, 25)
+        ]
+    );
 }
 
 /// What was erased here leaves without its personal part, and the hub takes it once it has the
