@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock::{ClockSync, Stamp},
-    envelope::Epoch,
+    envelope::{Epoch, Kind},
     ledger::{ClockSynced, LedgerEvent},
     seq::Seq,
 };
@@ -249,11 +249,12 @@ impl Staging {
         }
     }
 
-    /// Dates the commit anew: what it holds has come in since it was begun.
+    /// Dates the commit anew, for its events have come in since it was begun. Not where it begins with
+    /// the ledger's word on a clock: that is of the time it was begun at.
     pub(super) fn date(&mut self, stamp: Stamp) {
-        self.stamp = stamp;
-        // Only a program's events weigh anything.
-        if self.weight > 0 {
+        let first = self.events.first();
+        if first.is_some_and(|first| first.kind == Kind::Program) {
+            self.stamp = stamp;
             self.note_clock();
         }
     }

@@ -84,7 +84,8 @@ impl State {
 
     /// The seq of an id that is remembered, or was committed last.
     pub(super) fn find(&self, id: &Uuid) -> Option<Seq> {
-        let at = self.committed.iter().rposition(|sealed| sealed.id == *id);
+        let is_it = |sealed: &Sealed| sealed.id == *id && !id.is_nil();
+        let at = self.committed.iter().rposition(is_it);
         at.map(|at| self.ids.next().plus(at as u64))
             .or_else(|| self.ids.find(id))
     }

@@ -264,6 +264,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         if gathering.is_some_and(|gathering| gathering.waited) {
             staging.date(self.clock.stamp());
         }
+        // Whoever noted something meanwhile may have been heard above, or found the queue full, and
+        // will not say so again. It goes with the next commit.
+        self.collect_progress();
         // Progress by itself is no reason for a commit before its time, unless it makes room. What
         // cannot be read for that is found out by the commit.
         alone |= self.core.makes_room(&staging).unwrap_or(true);
@@ -658,7 +661,7 @@ impl Pace {
 /// A commit waits for the producers that were answered with the one before, and for those that asked
 /// meanwhile: as long as they come, for half a commit's time at most. Without it the first to come
 /// back pays for a commit alone and the others wait for the next: with 64 producers, twice as many
-/// commits for as many events. What has come is staged meanwhile. A single producer never waits.
+/// commits for as many events. What has come is staged meanwhile. A producer that is alone never waits.
 struct Gathering {
     wanted: usize,
     /// Nobody has come for so long: nobody will.

@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Append {
         request: Vec<Sealed>,
         reply: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
-        /// Given back once the request has left memory.
+        /// Given back with the answer, and the request leaves memory right after.
         budget: OwnedSemaphorePermit,
     },
     Transact(Job),
