@@ -8,6 +8,7 @@ mod damage;
 mod erase;
 mod every_table;
 mod full;
+mod gathering;
 mod left_behind;
 mod letters;
 mod receipts;

@@ -28,7 +28,7 @@ fn fresh() -> (FaultyStorage, Core<FaultyStorage>) {
     (storage, core)
 }
 
-fn progress(acked: u64) -> Progress {
+pub(super) fn progress(acked: u64) -> Progress {
     Progress {
         acked: Seq::new(acked),
         floor: Position(acked),
@@ -324,7 +324,7 @@ pub(super) fn empty_status() -> Status {
 }
 
 /// A writer on its thread, and the way to it.
-fn serving(core: Core<FaultyStorage>) -> (mpsc::Sender<Command>, JoinHandle<()>) {
+pub(super) fn serving(core: Core<FaultyStorage>) -> (mpsc::Sender<Command>, JoinHandle<()>) {
     serving_with(core, StatusBoard::new(empty_status()))
 }
 
@@ -354,7 +354,7 @@ fn ask<T>(
     answer
 }
 
-fn place(commands: &mpsc::Sender<Command>) -> Registered {
+pub(super) fn place(commands: &mpsc::Sender<Command>) -> Registered {
     place_of(&nats(), commands)
 }
 
