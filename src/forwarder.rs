@@ -15,6 +15,7 @@ mod backoff;
 #[cfg(feature = "carry")]
 mod carried;
 mod courier;
+mod declared;
 mod delivery;
 mod doubt;
 mod feed;

@@ -118,6 +118,8 @@ struct Said {
     vain: Option<Again>,
     /// When something of it was sent again last; zero where nothing was.
     sent_at: Duration,
+    /// When the receipt came.
+    heard: Duration,
 }
 
 /// A range that has been missing since some receipt, by every one that came after it.
@@ -129,14 +131,26 @@ struct Named {
     ripe: bool,
 }
 
+impl Named {
+    /// From when on it is sent again, if nothing else is said.
+    fn ripe_at(&self) -> Duration {
+        match self.ripe {
+            true => self.since,
+            false => self.since + UNANSWERED_AFTER,
+        }
+    }
+}
+
 /// What was sent again at once.
 #[derive(Clone, Debug)]
 struct Again {
     epoch: Epoch,
     ranges: Vec<SeqRange>,
     at: Duration,
-    generation: u64,
     tries: u32,
+    /// The last of what was due when this round began. What comes to lie behind it waits for the next:
+    /// otherwise the lowest would never have its turn again.
+    end: Seq,
 }
 
 impl Again {
@@ -304,12 +318,19 @@ impl Account {
                     continue;
                 };
                 named.extend(fresh(from, both.first().prev(), now));
-                named.push(Named {
-                    range: both,
-                    since: old.since,
-                    ripe: old.ripe || now.saturating_sub(old.since) >= self.resend_after,
-                });
+                let ripe = old.ripe || now.saturating_sub(old.since) >= self.resend_after;
+                let since = old.since;
                 from = both.last().next();
+                // As one with what lies before it and is ripe, too: a range that never arrives, and grows,
+                // would otherwise fill all of what is remembered.
+                let follows =
+                    |last: &mut Named| last.ripe && last.range.last().next() == both.first();
+                let first = match named.pop_if(|last| ripe && follows(last)) {
+                    Some(last) => last.range.first(),
+                    None => both.first(),
+                };
+                let range = SeqRange::new(first, both.last());
+                named.extend(range.map(|range| Named { range, since, ripe }));
             }
             named.extend(fresh(from, range.last(), now));
         }
@@ -328,6 +349,7 @@ impl Account {
             named,
             vain,
             sent_at,
+            heard: now,
         });
         if self.said.len() > MAX_EPOCHS {
             // The one heard of longest ago.
@@ -350,8 +372,8 @@ impl Account {
         Ok(())
     }
 
-    /// What is to be sent again now. `fresh`: a receipt has just been taken in.
-    pub(super) fn due(&mut self, now: Duration, fresh: bool) -> Option<Wanted> {
+    /// What is to be sent again now.
+    pub(super) fn due(&mut self, now: Duration) -> Option<Wanted> {
         if let Some(again) = self.again.take() {
             let said = self.said.iter().find(|said| said.epoch == again.epoch);
             let left = said.map_or_else(Vec::new, |said| again.left_of(&said.named));
@@ -359,65 +381,100 @@ impl Account {
                 // What is still missing of it waits for its turn.
                 self.postpone(again.epoch, &left, now);
                 self.piece = (self.piece * 2).min(MAX_PIECE);
-            } else if self.rests(&again, 0, now, fresh) {
+            } else if now < self.rests_until(&again, 0) {
                 self.again = Some(again);
                 return None;
-            } else if let Some(said) = self.said.iter_mut().find(|it| it.epoch == again.epoch) {
+            } else {
                 // It may never arrive: what other epochs lack does not wait for that.
-                said.vain = Some(again);
-                self.piece = FIRST_PIECE;
+                self.give_way(again);
             }
         }
-        let is_due =
-            |named: &&Named| named.ripe || now.saturating_sub(named.since) >= UNANSWERED_AFTER;
+        let first_held = self.first_held;
+        let due_of = |said: &Said| {
+            let due = said.named.iter().filter(|named| named.ripe_at() <= now);
+            let held = |named: &Named| named.range.first().max(first_held);
+            let held = |named: &Named| SeqRange::new(held(named), named.range.last());
+            due.filter_map(held).collect::<Vec<_>>()
+        };
         let with_due = self.said.iter().filter_map(|said| {
-            let first = said.named.iter().find(is_due)?;
+            let due = due_of(said);
             let vain = said.vain.as_ref();
-            let rests = vain.is_some_and(|again| self.rests(again, again.tries, now, fresh));
-            (!rests).then_some((first.range.first(), said))
+            let rests = vain.is_some_and(|again| now < self.rests_until(again, again.tries));
+            (!rests && !due.is_empty()).then_some((said, due))
         });
         // Whose turn it was longest ago, whatever it lacks: where receipts are rare, each comes when the
         // pause of what never arrives is over, too.
-        let (_, said) = with_due.min_by_key(|(first, said)| (said.sent_at, *first))?;
-        let due = || said.named.iter().filter(is_due).map(|named| named.range);
+        let (said, due) = with_due.min_by_key(|(said, due)| (said.sent_at, due[0].first()))?;
         let (mut room, mut tries, mut after) = (self.piece, 0, Seq::NONE);
+        let mut end = due.last().map_or(Seq::NONE, |range| range.last());
         if let Some(again) = &said.vain {
             (room, tries) = (FIRST_PIECE, again.tries.saturating_add(1));
             // What comes after it may be what the hub needs to take it. Where nothing does, and once
             // something has arrived, it is from the lowest on.
-            let last = again.ranges.last().map(|range| range.last());
-            let is_after = |last: &Seq| due().any(|range| range.last() > *last);
-            after = last.filter(is_after).unwrap_or(Seq::NONE);
+            let last = again.ranges.last().map_or(Seq::NONE, |range| range.last());
+            if last < again.end.min(end) {
+                (after, end) = (last, again.end);
+            }
         }
         let mut ranges = Vec::new();
-        for range in due() {
-            let (first, last) = (range.first().max(after.next()), range.last());
-            if last < first {
+        for range in due {
+            let first = range.first().max(after.next());
+            if range.last() < first {
                 continue;
             }
-            if last < self.first_held {
-                // Nothing is sent for it, so it takes no room.
-                ranges.extend(SeqRange::new(first, last));
-                continue;
-            }
-            let last = last.min(first.plus(room).prev());
+            let last = range.last().min(first.plus(room).prev());
             let Some(range) = SeqRange::new(first, last).filter(|_| room > 0) else {
                 break;
             };
             room -= range.len();
             ranges.push(range);
         }
-        let (epoch, generation) = (said.epoch, said.generation);
+        let epoch = said.epoch;
         let said = self.said.iter_mut().filter(|it| it.epoch == epoch);
         said.for_each(|it| it.sent_at = now);
         self.again = Some(Again {
             epoch,
             ranges: ranges.clone(),
             at: now,
-            generation,
             tries,
+            end,
         });
         Some(Wanted { epoch, ranges })
+    }
+
+    /// What is to be declared as trimmed now: the hub would wait for it for ever. It is given once for
+    /// as often as a receipt would have it sent.
+    pub(super) fn trimmed(&mut self, now: Duration) -> Vec<SeqRange> {
+        let mut trimmed = Vec::new();
+        let first_held = self.first_held;
+        for said in &mut self.said {
+            said.named.retain_mut(|named| {
+                let (first, last) = (named.range.first(), named.range.last());
+                let gone = SeqRange::new(first, last.min(first_held.prev()));
+                let Some(gone) = gone.filter(|_| named.ripe_at() <= now) else {
+                    return true;
+                };
+                trimmed.push(gone);
+                let held = SeqRange::new(first_held, last);
+                held.map(|held| named.range = held).is_some()
+            });
+        }
+        trimmed
+    }
+
+    /// Of what was due nothing was there to be sent: it has been trimmed since, or is dead letters.
+    /// Nothing waits for that but its own epoch.
+    pub(super) fn was_not_sent(&mut self) {
+        if let Some(again) = self.again.take() {
+            self.give_way(again);
+        }
+    }
+
+    fn give_way(&mut self, again: Again) {
+        if let Some(said) = self.said.iter_mut().find(|it| it.epoch == again.epoch) {
+            said.vain = Some(again);
+            self.piece = FIRST_PIECE;
+        }
     }
 
     /// A session began. What did not arrive may have been lost with the one before, so it is no reason
@@ -436,29 +493,38 @@ impl Account {
         }
     }
 
-    /// When [`Account::due`] may have something although no receipt came.
+    /// When [`Account::trimmed`] or [`Account::due`] may have something although no receipt came.
     pub(super) fn deadline(&self) -> Option<Duration> {
         let of = |said: &Said| {
-            let since = said.named.iter().map(|named| named.since).min()?;
-            let last = self.again.as_ref().map_or(since, |it| it.at.max(since));
-            let own = self.again.iter().filter(|it| it.epoch == said.epoch);
-            let pauses = own.chain(&said.vain);
-            let ends = pauses.map(|it| it.at + doubled(UNANSWERED_AFTER, it.tries));
-            ends.chain([last + UNANSWERED_AFTER]).max()
+            let again = self.again.iter().map(|again| {
+                let is_its_own = again.epoch == said.epoch;
+                self.rests_until(again, if is_its_own { again.tries } else { 0 })
+            });
+            let vain = said.vain.iter();
+            let vain = vain.map(|again| self.rests_until(again, again.tries));
+            let rests = again.chain(vain).max().unwrap_or_default();
+            let at = |named: &Named| match named.range.first() < self.first_held {
+                true => named.ripe_at(),
+                false => named.ripe_at().max(rests),
+            };
+            said.named.iter().map(at).min()
         };
         self.said.iter().filter_map(of).min()
     }
 
-    /// Whether what was sent again is given time to arrive, after so many tries in vain.
-    fn rests(&self, again: &Again, tries: u32, now: Duration, fresh: bool) -> bool {
-        let silent = doubled(UNANSWERED_AFTER, tries);
-        let wait = match fresh && self.generation(again.epoch) > again.generation {
-            true => doubled(self.resend_after, tries).min(silent),
+    /// How long what was sent again is given to arrive, after so many tries in vain: until a receipt
+    /// that came long enough after it, and for longer where none does.
+    fn rests_until(&self, again: &Again, tries: u32) -> Duration {
+        let silent = again.at + doubled(UNANSWERED_AFTER, tries);
+        let asked = silent.min(again.at + doubled(self.resend_after, tries));
+        let said = self.said.iter().find(|said| said.epoch == again.epoch);
+        match said.is_some_and(|said| said.heard >= asked) {
+            true => asked,
             false => silent,
-        };
-        now.saturating_sub(again.at) < wait
+        }
     }
 
+    #[cfg(feature = "carry")]
     fn generation(&self, epoch: Epoch) -> u64 {
         let said = self.said.iter().find(|said| said.epoch == epoch);
         said.map_or(0, |said| said.generation)

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{
     Confirm, HubTerms, RESEND_AFTER_BOUNDS,
     account::{Account, Own, Place, Taken, Wanted},
+    declared::Declared,
     delivery::Delivery,
     doubt::blocking,
 };
@@ -42,8 +43,7 @@ pub(super) struct Receipts {
     tail_wait: Duration,
     /// The second of which looks are counted, and how many.
     looks: (u64, u32),
-    /// What is trimmed up to here is in the ledger, as far as the hub has asked for it.
-    declared: Seq,
+    declared: Declared,
     status: HubStatus,
     shown: Option<HubStatus>,
 }
@@ -70,7 +70,7 @@ impl Receipts {
             told_at: None,
             waiting_since: None,
             looks: (0, 0),
-            declared: Seq::NONE,
+            declared: Declared::default(),
             status,
             shown: None,
         }
@@ -84,9 +84,11 @@ impl Receipts {
     }
 
     /// When something is to be done although the hub said nothing.
-    pub(super) fn deadline(&self) -> Duration {
+    pub(super) fn deadline(&self, is_sending_again: bool) -> Duration {
         let tail = self.tail_at();
-        match self.account.deadline().filter(|_| self.status.confirms) {
+        // Until that is sent, nothing else is.
+        let asks = self.status.confirms && !is_sending_again;
+        match self.account.deadline().filter(|_| asks) {
             Some(at) => at.min(tail),
             None => tail,
         }
@@ -190,7 +192,7 @@ impl Receipts {
     ) -> Result<(), ReadError> {
         if new_life {
             // What was said to the life before, this one may lack.
-            self.declared = Seq::NONE;
+            self.declared.clear();
         }
         if self.status.confirms {
             if let (true, Some(life)) = (new_life, account.life()) {
@@ -274,12 +276,14 @@ impl Receipts {
         &mut self,
         acked: Seq,
         now: Duration,
-        fresh: bool,
     ) -> Result<Vec<SeqRange>, ReadError> {
         if !self.status.confirms {
             return Ok(Vec::new());
         }
-        let Some(Wanted { epoch, ranges }) = self.account.due(now, fresh) else {
+        for range in self.account.trimmed(now) {
+            self.declare(range).await?;
+        }
+        let Some(Wanted { epoch, ranges }) = self.account.due(now) else {
             return Ok(Vec::new());
         };
         let reads = self.handle.reads();
@@ -302,12 +306,10 @@ impl Receipts {
         })
         .await?;
         for range in trimmed {
-            if let Some(range) =
-                SeqRange::new(range.first().max(self.declared.next()), range.last())
-            {
-                self.handle.skip_trimmed(range).await?;
-                self.declared = range.last();
-            }
+            self.declare(range).await?;
+        }
+        if held.is_empty() {
+            self.account.was_not_sent();
         }
         let count: u64 = held.iter().map(|range| range.len()).sum();
         if let Some(first) = held.first().map(|range| range.first()) {
@@ -318,6 +320,15 @@ impl Receipts {
             );
         }
         Ok(held)
+    }
+
+    /// Has the ledger say once that these are trimmed.
+    async fn declare(&mut self, trimmed: SeqRange) -> Result<(), ReadError> {
+        while let Some(untold) = self.declared.untold(trimmed) {
+            self.handle.skip_trimmed(untold).await?;
+            self.declared.note(untold);
+        }
+        Ok(())
     }
 }
 

@@ -256,7 +256,7 @@ impl Round<'_> {
         let delivery = &self.task.delivery;
         let receipts = self.task.receipts.as_ref();
         let of_hub = receipts.filter(|_| delivery.is_sending());
-        let of_hub = of_hub.map(|receipts| receipts.deadline());
+        let of_hub = of_hub.map(|receipts| receipts.deadline(delivery.is_sending_again()));
         delivery.deadline().into_iter().chain(of_hub).min()
     }
 
@@ -268,7 +268,6 @@ impl Round<'_> {
             return Ok(false);
         };
         let delivery = &mut self.task.delivery;
-        let fresh = !self.receipts.is_empty();
         while let Some(message) = self.receipts.pop_front() {
             if let Err(error) = receipts.take(message, delivery, now).await {
                 self.task.journal_failed(error.into())?;
@@ -283,7 +282,7 @@ impl Round<'_> {
         if delivery.is_sending_again() {
             receipts.is_sent_until(now);
         } else {
-            match receipts.missing(delivery.acked(), now, fresh).await {
+            match receipts.missing(delivery.acked(), now).await {
                 Ok(found) => missing = found,
                 Err(error) => {
                     self.task.journal_failed(error.into())?;

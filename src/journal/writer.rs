@@ -7,6 +7,7 @@
 mod command;
 mod erasing;
 mod letters;
+mod pace;
 mod receipts;
 mod shown;
 mod trouble;
@@ -24,6 +25,7 @@ pub use self::command::{ForgetError, Horizon, RegisterError};
 use self::{
     command::News,
     erasing::Erasing,
+    pace::{Gathering, Pace},
     trouble::{Health, Reread, Trouble, WELL_AFTER},
     waiting::Waiting,
 };
@@ -60,9 +62,6 @@ const COMMIT_COMMANDS: usize = 2_048;
 
 /// How long what a sink confirmed may wait for a commit that it can ride on.
 const PROGRESS_ALONE_AFTER: Duration = Duration::from_secs(60);
-
-/// A commit that took longer met a disk that was busy, and says nothing about the next.
-const USUAL_COMMIT: Duration = Duration::from_millis(100);
 
 /// A journal that appended nothing for so long is quiet enough to be compacted.
 const QUIET: Duration = Duration::from_secs(10);
@@ -265,8 +264,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             staging.date(self.clock.stamp());
         }
         // Whoever noted something meanwhile may have been heard above, or found the queue full, and
-        // will not say so again. It goes with the next commit.
+        // will not say so again.
         self.collect_progress();
+        self.core.advance(&mut staging);
         // Progress by itself is no reason for a commit before its time, unless it makes room. What
         // cannot be read for that is found out by the commit.
         alone |= self.core.makes_room(&staging).unwrap_or(true);
@@ -574,8 +574,11 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 if !self.core.has_progress() {
                     self.noted_since = None;
                 }
+                let answered = waiting.iter().filter(|one| one.is_append()).count();
+                // Of each sink's task one may be among those that wait.
+                let asked = self.commands.len().saturating_sub(self.ports.len());
                 self.pace = Pace {
-                    asking: waiting.len() + self.commands.len(),
+                    asking: answered + asked,
                     took: begin.elapsed(),
                 };
                 self.note_activity();
@@ -635,57 +638,5 @@ impl<S, C> Drop for Writer<S, C> {
         self.core.store().close();
         self.board
             .send_modify(|status| status.journal.state = JournalState::Closed);
-    }
-}
-
-/// What the last commit was like.
-#[derive(Clone, Copy, Default)]
-struct Pace {
-    /// How many it answered, and how many had asked meanwhile.
-    asking: usize,
-    took: Duration,
-}
-
-impl Pace {
-    fn gathering(self) -> Gathering {
-        let took = self.took.min(USUAL_COMMIT);
-        Gathering {
-            wanted: self.asking,
-            pause: took / 8,
-            until: Instant::now() + took / 2,
-            waited: false,
-        }
-    }
-}
-
-/// A commit waits for the producers that were answered with the one before, and for those that asked
-/// meanwhile: as long as they come, for half a commit's time at most. Without it the first to come
-/// back pays for a commit alone and the others wait for the next: with 64 producers, twice as many
-/// commits for as many events. What has come is staged meanwhile. A producer that is alone never waits.
-struct Gathering {
-    wanted: usize,
-    /// Nobody has come for so long: nobody will.
-    pause: Duration,
-    until: Instant,
-    waited: bool,
-}
-
-impl Gathering {
-    /// Gives way to the producers until there is something to `take`, they are all there, or the
-    /// time is over.
-    fn wait<T>(&mut self, taken: usize, mut take: impl FnMut() -> Option<T>) -> Option<T> {
-        let begin = Instant::now();
-        while taken < self.wanted {
-            self.waited = true;
-            std::thread::yield_now();
-            if let some @ Some(_) = take() {
-                return some;
-            }
-            let now = Instant::now();
-            if now > self.until || now - begin > self.pause {
-                break;
-            }
-        }
-        None
     }
 }

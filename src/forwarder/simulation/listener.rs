@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::{
-    super::account::{Account, Own, Place, Taken, UNANSWERED_AFTER, Wanted},
+    super::{
+        account::{Account, Own, Place, Taken, UNANSWERED_AFTER, Wanted},
+        declared::Declared,
+    },
     port::Surroundings,
 };
 use crate::{
@@ -29,8 +32,8 @@ const TAIL_WAIT: Duration = Duration::from_secs(34);
 pub(super) enum Asked {
     /// That a life of the hub has begun, whose word is taken in once that is durable.
     Life(u64, Account, Box<Receipt>),
-    /// That these are trimmed, before those are sent again.
-    Skip(SeqRange, Vec<SeqRange>),
+    /// That these are trimmed.
+    Skip(SeqRange),
 }
 
 /// How often the hub has named an event without a break, and since when.
@@ -48,7 +51,9 @@ pub(super) struct Listener {
     pub(super) noted: Option<Seq>,
     told_at: Option<Duration>,
     tail_wait: Duration,
-    declared: Seq,
+    declared: Declared,
+    /// What is trimmed and to be declared, if it is not yet.
+    telling: Vec<SeqRange>,
     named: HashMap<Epoch, BTreeMap<Seq, Named>>,
     /// What the hub has asked for so often that it is sent again.
     ordered: BTreeSet<Seq>,
@@ -62,7 +67,8 @@ impl Listener {
             noted: None,
             told_at: None,
             tail_wait: TAIL_WAIT,
-            declared: Seq::NONE,
+            declared: Declared::default(),
+            telling: Vec::new(),
             named: HashMap::new(),
             ordered: BTreeSet::new(),
         }
@@ -82,9 +88,10 @@ impl Listener {
         self.asked = None;
     }
 
-    pub(super) fn deadline(&self, acked: Seq) -> Duration {
+    pub(super) fn deadline(&self, acked: Seq, is_sending_again: bool) -> Duration {
         let tail = self.tail_at(acked);
-        self.account.deadline().map_or(tail, |at| at.min(tail))
+        let account = self.account.deadline().filter(|_| !is_sending_again);
+        account.map_or(tail, |at| at.min(tail))
     }
 
     fn tail_at(&self, acked: Seq) -> Duration {
@@ -170,18 +177,17 @@ impl Listener {
         let Some(Asked::Life(_, account, receipt)) = self.asked.take() else {
             panic!("nobody has asked for a life to begin");
         };
-        self.declared = Seq::NONE;
+        self.declared.clear();
         self.named.clear();
         self.count(account, &receipt, now);
     }
 
-    /// The ledger says that these are trimmed; gives what is to be sent again.
-    pub(super) fn skipped(&mut self) -> Vec<SeqRange> {
-        let Some(Asked::Skip(range, held)) = self.asked.take() else {
+    /// The ledger says that these are trimmed.
+    pub(super) fn skipped(&mut self) {
+        let Some(Asked::Skip(range)) = self.asked.take() else {
             panic!("nobody has asked for the ledger's word");
         };
-        self.declared = range.last();
-        held
+        self.declared.note(range);
     }
 
     pub(super) fn is_sent_until(&mut self, now: Duration) {
@@ -191,11 +197,19 @@ impl Listener {
     /// What is to be sent again now; what of it is trimmed is asked of the ledger first.
     pub(super) fn missing(
         &mut self,
-        (acked, fresh): (Seq, bool),
+        acked: Seq,
         rejected: impl Fn(SeqRange) -> Result<Vec<Seq>, ReadError>,
         around: &Surroundings<'_>,
     ) -> Result<Vec<SeqRange>, ReadError> {
-        let Some(Wanted { epoch, ranges }) = self.account.due(around.now, fresh) else {
+        self.telling.extend(self.account.trimmed(around.now));
+        while let Some(range) = self.telling.last() {
+            if let Some(untold) = self.declared.untold(*range) {
+                self.asked = Some(Asked::Skip(untold));
+                return Ok(Vec::new());
+            }
+            self.telling.pop();
+        }
+        let Some(Wanted { epoch, ranges }) = self.account.due(around.now) else {
             return Ok(Vec::new());
         };
         self.ordered.clear();
@@ -206,12 +220,11 @@ impl Listener {
             }
         }
         let first = place(around.scribe, Seq::FIRST)?.map_or(Seq::FIRST, |first| first.seq);
-        let (mut trimmed, mut held): (Option<SeqRange>, _) = (None, Vec::new());
+        let mut held = Vec::new();
         for range in ranges {
             let (from, last) = (range.first(), range.last().min(acked));
-            let gone = SeqRange::new(from.max(self.declared.next()), last.min(first.prev()));
-            // One step at a time: what lies behind it is asked for again.
-            trimmed = trimmed.or(gone);
+            self.telling
+                .extend(SeqRange::new(from, last.min(first.prev())));
             if let Some(range) = SeqRange::new(from.max(first), last) {
                 let mut from = range.first();
                 for dead in rejected(range)? {
@@ -221,13 +234,10 @@ impl Listener {
                 held.extend(SeqRange::new(from, range.last()));
             }
         }
-        match trimmed {
-            Some(trimmed) => {
-                self.asked = Some(Asked::Skip(trimmed, held));
-                Ok(Vec::new())
-            }
-            None => Ok(held),
+        if held.is_empty() {
+            self.account.was_not_sent();
         }
+        Ok(held)
     }
 
     fn note_named(&mut self, receipt: &Receipt, now: Duration) {

@@ -216,9 +216,7 @@ impl Port {
             return;
         }
         let hub = around.far_side.hub.as_mut().expect("a hub speaks");
-        let heard = hub.hear();
-        let fresh = heard.is_some();
-        if let Some(message) = heard
+        if let Some(message) = hub.hear()
             && listener.take(&message, acked, around).is_err()
         {
             return self.fail(Breakage::Retry, around.now);
@@ -230,7 +228,7 @@ impl Port {
             listener.is_sent_until(around.now);
         } else {
             let rejected = |range| around.scribe.rejected(&self.name, range);
-            match listener.missing((acked, fresh), rejected, around) {
+            match listener.missing(acked, rejected, around) {
                 Ok(runs) => {
                     for run in runs {
                         self.delivery.send_again(run);
@@ -250,7 +248,8 @@ impl Port {
             .listener
             .as_ref()
             .filter(|_| self.delivery.is_sending());
-        let of_hub = listener.map(|it| it.deadline(self.delivery.acked()));
+        let of_hub =
+            listener.map(|it| it.deadline(self.delivery.acked(), self.delivery.is_sending_again()));
         self.delivery.deadline().into_iter().chain(of_hub).min()
     }
 

@@ -345,7 +345,7 @@ pub(super) fn serving_with(
     )
 }
 
-fn ask<T>(
+pub(super) fn ask<T>(
     commands: &mpsc::Sender<Command>,
     command: impl FnOnce(oneshot::Sender<T>) -> Command,
 ) -> oneshot::Receiver<T> {

@@ -1,25 +1,50 @@
 //! What comes while a commit is being made ready.
 
 use std::{
-    sync::mpsc,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use tokio::sync::{Semaphore, mpsc};
+
 use super::{
     super::{
+        error::AppendError,
         reader::Reader,
-        writer::{Command, Job},
+        writer::{Command, Job, Registered},
     },
-    LIMITS, append,
-    attack::{place, progress, serving},
-    open, sealed, stamp,
+    LIMITS, Limits, append,
+    attack::{ask, empty_status, place, progress, serving, serving_with},
+    nats, open, sealed, stamp,
     storage::FaultyStorage,
 };
 use crate::{
     clock::{ClockSync, Stamp},
     seq::Seq,
+    status_board::StatusBoard,
 };
+
+/// Has the writer hear of `acked` while it is busy, and say nothing more to it.
+fn note_in_a_transaction(commands: &mpsc::Sender<Command>, sink: &Registered, acked: u64) {
+    let (ended, end) = std::sync::mpsc::channel();
+    let (noted, again) = (sink.noted.clone(), commands.clone());
+    let job: Job = Box::new(move |_| {
+        assert!(noted.note(progress(acked)), "the writer is to be told");
+        assert!(again.try_send(Command::Noted).is_ok());
+        Ok(Box::new(move |_| ended.send(()).unwrap()))
+    });
+    assert!(commands.blocking_send(Command::Transact(job)).is_ok());
+    end.recv().unwrap();
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(5), "{what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// The writer is told once, in the commit that it is busy with, and again only if it has heard that.
 #[test]
@@ -27,20 +52,49 @@ fn what_a_sink_notes_while_the_writer_is_busy_is_heard_without_another_command()
     let core = open(&FaultyStorage::new(1), LIMITS).unwrap();
     let (commands, writer) = serving(core);
     let sink = place(&commands);
-    let (ended, end) = mpsc::channel();
-    let (noted, again) = (sink.noted.clone(), commands.clone());
-    let job: Job = Box::new(move |_| {
-        assert!(noted.note(progress(1)), "the writer is to be told");
-        assert!(again.try_send(Command::Noted).is_ok());
-        Ok(Box::new(move |_| ended.send(()).unwrap()))
-    });
-    assert!(commands.blocking_send(Command::Transact(job)).is_ok());
-    end.recv().unwrap();
-    let begin = Instant::now();
-    while !sink.noted.note(progress(1)) {
-        assert!(begin.elapsed() < Duration::from_secs(5), "unheard");
-        thread::sleep(Duration::from_millis(1));
+    note_in_a_transaction(&commands, &sink, 1);
+    wait_until("it is heard", || sink.noted.note(progress(1)));
+    drop((commands, sink));
+    writer.join().unwrap();
+}
+
+/// An append was refused for want of room, and nobody else would have the next commit made.
+#[test]
+fn what_makes_room_is_committed_though_it_was_noted_while_the_writer_was_busy() {
+    let limits = Limits {
+        max_bytes: 1 << 20,
+        ..LIMITS
+    };
+    let mut core = open(&FaultyStorage::new(1), limits).unwrap();
+    let payload = format!("\"{}\"", "x".repeat(60_000));
+    for number in 0..10 {
+        append(&mut core, vec![sealed(number, &payload)])
+            .unwrap()
+            .unwrap();
     }
+    let tail = core.tail();
+    let board = StatusBoard::new(empty_status());
+    let status = board.subscribe();
+    let (commands, writer) = serving_with(core, board);
+    let sink = place(&commands);
+    let claim = |reply| Command::Claim {
+        name: nats(),
+        upto: tail,
+        reply,
+    };
+    let claimed = ask(&commands, claim).blocking_recv().unwrap();
+    assert_eq!(claimed.unwrap(), tail);
+    let too_much = |reply| Command::Append {
+        request: (10..18).map(|number| sealed(number, &payload)).collect(),
+        reply,
+        budget: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+    };
+    let refused = ask(&commands, too_much).blocking_recv().unwrap();
+    assert!(matches!(refused, Err(AppendError::Full { .. })));
+    note_in_a_transaction(&commands, &sink, tail.get());
+    wait_until("room is made", || {
+        status.borrow().journal.first_held > Seq::FIRST
+    });
     drop((commands, sink));
     writer.join().unwrap();
 }

@@ -30,6 +30,11 @@ pub(super) enum Waiting {
 }
 
 impl Waiting {
+    /// Whether a producer waits.
+    pub(super) const fn is_append(&self) -> bool {
+        matches!(self, Self::Append { .. })
+    }
+
     // Whoever asked may have gone away; nobody is then left to tell, and the commit stands.
     pub(super) fn answer(self) {
         match self {

@@ -188,11 +188,7 @@ impl Run {
                 let listener = port.listener.as_mut().expect("it has asked");
                 match listener.asked {
                     Some(Asked::Life(..)) => listener.life_has_begun(now),
-                    _ => {
-                        for run in listener.skipped() {
-                            port.delivery.send_again(run);
-                        }
-                    }
+                    _ => listener.skipped(),
                 }
             }
             Waiting::Register { sink, cursor, life } => {

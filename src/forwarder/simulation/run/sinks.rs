@@ -176,7 +176,7 @@ impl Run {
                 note(format!("  {name}: life {life:x}"));
                 self.scribe().begin_life(name, life);
             }
-            Asked::Skip(range, _) => self.scribe().skip_trimmed(name, range),
+            Asked::Skip(range) => self.scribe().skip_trimmed(name, range),
         }
         let sink = name.clone();
         self.waiting.push(Waiting::Hub { sink, turn });
