@@ -389,12 +389,12 @@ impl Account {
                 self.give_way(again);
             }
         }
-        let first_held = self.first_held;
-        let due_of = |said: &Said| {
+        let due_of = |said: &Said| -> Vec<SeqRange> {
+            let held = |named: &Named| {
+                SeqRange::new(named.range.first().max(self.first_held), named.range.last())
+            };
             let due = said.named.iter().filter(|named| named.ripe_at() <= now);
-            let held = |named: &Named| named.range.first().max(first_held);
-            let held = |named: &Named| SeqRange::new(held(named), named.range.last());
-            due.filter_map(held).collect::<Vec<_>>()
+            due.filter_map(held).collect()
         };
         let with_due = self.said.iter().filter_map(|said| {
             let due = due_of(said);
@@ -404,26 +404,25 @@ impl Account {
         });
         // Whose turn it was longest ago, whatever it lacks: where receipts are rare, each comes when the
         // pause of what never arrives is over, too.
-        let (said, due) = with_due.min_by_key(|(said, due)| (said.sent_at, due[0].first()))?;
-        let (mut room, mut tries, mut after) = (self.piece, 0, Seq::NONE);
+        let (said, mut due) = with_due.min_by_key(|(said, due)| (said.sent_at, due[0].first()))?;
+        let (mut room, mut tries) = (self.piece, 0);
         let mut end = due.last().map_or(Seq::NONE, |range| range.last());
         if let Some(again) = &said.vain {
             (room, tries) = (FIRST_PIECE, again.tries.saturating_add(1));
             // What comes after it may be what the hub needs to take it. Where nothing does, and once
             // something has arrived, it is from the lowest on.
             let last = again.ranges.last().map_or(Seq::NONE, |range| range.last());
-            if last < again.end.min(end) {
-                (after, end) = (last, again.end);
+            let round = SeqRange::new(last.next(), again.end);
+            let rest = |round| due.iter().filter_map(|due| common(*due, round)).collect();
+            let rest: Vec<_> = round.map_or_else(Vec::new, rest);
+            if !rest.is_empty() {
+                (due, end) = (rest, again.end);
             }
         }
         let mut ranges = Vec::new();
         for range in due {
-            let first = range.first().max(after.next());
-            if range.last() < first {
-                continue;
-            }
-            let last = range.last().min(first.plus(room).prev());
-            let Some(range) = SeqRange::new(first, last).filter(|_| room > 0) else {
+            let last = range.last().min(range.first().plus(room).prev());
+            let Some(range) = SeqRange::new(range.first(), last).filter(|_| room > 0) else {
                 break;
             };
             room -= range.len();
@@ -442,24 +441,40 @@ impl Account {
         Some(Wanted { epoch, ranges })
     }
 
-    /// What is to be declared as trimmed now: the hub would wait for it for ever. It is given once for
-    /// as often as a receipt would have it sent.
-    pub(super) fn trimmed(&mut self, now: Duration) -> Vec<SeqRange> {
-        let mut trimmed = Vec::new();
-        let first_held = self.first_held;
+    /// The next that is to be declared as trimmed: the hub would wait for it for ever. Not what may be on
+    /// its way.
+    pub(super) fn trimmed(&self, now: Duration) -> Option<SeqRange> {
+        let named = self.said.iter().flat_map(|said| &said.named);
+        let mut gone = named
+            .filter(|named| named.ripe_at() <= now)
+            .filter_map(|named| self.gone(named));
+        gone.find(|gone| self.on_its_way(*gone).is_none())
+    }
+
+    /// What of it is trimmed.
+    fn gone(&self, named: &Named) -> Option<SeqRange> {
+        let last = named.range.last().min(self.first_held.prev());
+        SeqRange::new(named.range.first(), last)
+    }
+
+    fn on_its_way(&self, range: SeqRange) -> Option<&Again> {
+        let again = self.again.as_ref()?;
+        let mut sent = again.ranges.iter();
+        sent.any(|sent| common(*sent, range).is_some())
+            .then_some(again)
+    }
+
+    /// These are: the next time counts from when a receipt names them anew.
+    pub(super) fn is_declared(&mut self, trimmed: SeqRange) {
         for said in &mut self.said {
             said.named.retain_mut(|named| {
-                let (first, last) = (named.range.first(), named.range.last());
-                let gone = SeqRange::new(first, last.min(first_held.prev()));
-                let Some(gone) = gone.filter(|_| named.ripe_at() <= now) else {
+                if !trimmed.contains(named.range.first()) {
                     return true;
-                };
-                trimmed.push(gone);
-                let held = SeqRange::new(first_held, last);
-                held.map(|held| named.range = held).is_some()
+                }
+                let rest = SeqRange::new(trimmed.last().next(), named.range.last());
+                rest.map(|rest| named.range = rest).is_some()
             });
         }
-        trimmed
     }
 
     /// Of what was due nothing was there to be sent: it has been trimmed since, or is dead letters.
@@ -503,9 +518,12 @@ impl Account {
             let vain = said.vain.iter();
             let vain = vain.map(|again| self.rests_until(again, again.tries));
             let rests = again.chain(vain).max().unwrap_or_default();
-            let at = |named: &Named| match named.range.first() < self.first_held {
-                true => named.ripe_at(),
-                false => named.ripe_at().max(rests),
+            let at = |named: &Named| {
+                let rests = self.gone(named).map_or(rests, |gone| {
+                    let again = self.on_its_way(gone);
+                    again.map_or(Duration::ZERO, |again| self.rests_until(again, 0))
+                });
+                named.ripe_at().max(rests)
             };
             said.named.iter().map(at).min()
         };

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use super::{
     DEFAULT_RESEND_AFTER,
     account::{Account, Own, Place, Taken},
+    declared::Declared,
     doubt::blocking,
     receipts::place,
 };
@@ -54,8 +55,8 @@ pub struct Carried {
 struct AtSink {
     handle: SinkHandle,
     account: Account,
-    /// What is trimmed up to here is in the ledger, as far as this life of the hub misses it.
-    declared: Seq,
+    /// What is trimmed and in the ledger, as far as this life of the hub misses it.
+    declared: Declared,
     /// From where on the hub has another history of this epoch.
     foreign: Option<(Seq, Digest)>,
 }
@@ -117,7 +118,7 @@ impl AtSink {
         Ok(Self {
             handle,
             account,
-            declared: Seq::NONE,
+            declared: Declared::default(),
             foreign: None,
         })
     }
@@ -247,14 +248,13 @@ impl AtSink {
             Taken::Counted { new_life } => {
                 if new_life {
                     // What was said to the life before, this one may lack.
-                    self.declared = Seq::NONE;
+                    self.declared.clear();
                 }
                 // Before the life is: a crash between the two says it once more.
                 for range in trimmed(&receipt, first) {
-                    let from = range.first().max(self.declared.next());
-                    if let Some(range) = SeqRange::new(from, range.last()) {
-                        handle.skip_trimmed(range).await?;
-                        self.declared = range.last();
+                    while let Some(untold) = self.declared.untold(range) {
+                        handle.skip_trimmed(untold).await?;
+                        self.declared.note(untold);
                     }
                 }
                 if let (true, Some(life)) = (new_life, account.life()) {

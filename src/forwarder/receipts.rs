@@ -280,20 +280,24 @@ impl Receipts {
         if !self.status.confirms {
             return Ok(Vec::new());
         }
-        for range in self.account.trimmed(now) {
-            self.declare(range).await?;
+        while let Some(trimmed) = self.account.trimmed(now) {
+            while let Some(untold) = self.declared.untold(trimmed) {
+                self.handle.skip_trimmed(untold).await?;
+                self.declared.note(untold);
+            }
+            self.account.is_declared(trimmed);
         }
         let Some(Wanted { epoch, ranges }) = self.account.due(now) else {
             return Ok(Vec::new());
         };
         let reads = self.handle.reads();
-        let (trimmed, held) = blocking(move || {
+        let held = blocking(move || {
+            // What is trimmed since the last receipt, the next one finds so.
             let first = place(&reads, Seq::FIRST)?.map_or(Seq::FIRST, |first| first.seq);
-            let (mut trimmed, mut held) = (Vec::new(), Vec::new());
+            let mut held = Vec::new();
             for range in ranges {
-                let (from, last) = (range.first(), range.last().min(acked));
-                trimmed.extend(SeqRange::new(from, last.min(first.prev())));
-                if let Some(range) = SeqRange::new(from.max(first), last) {
+                let last = range.last().min(acked);
+                if let Some(range) = SeqRange::new(range.first().max(first), last) {
                     let mut from = range.first();
                     for dead in reads.rejected(range)? {
                         held.extend(SeqRange::new(from, dead.prev()));
@@ -302,12 +306,9 @@ impl Receipts {
                     held.extend(SeqRange::new(from, range.last()));
                 }
             }
-            Ok((trimmed, held))
+            Ok(held)
         })
         .await?;
-        for range in trimmed {
-            self.declare(range).await?;
-        }
         if held.is_empty() {
             self.account.was_not_sent();
         }
@@ -320,15 +321,6 @@ impl Receipts {
             );
         }
         Ok(held)
-    }
-
-    /// Has the ledger say once that these are trimmed.
-    async fn declare(&mut self, trimmed: SeqRange) -> Result<(), ReadError> {
-        while let Some(untold) = self.declared.untold(trimmed) {
-            self.handle.skip_trimmed(untold).await?;
-            self.declared.note(untold);
-        }
-        Ok(())
     }
 }
 

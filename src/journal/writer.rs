@@ -73,6 +73,12 @@ struct Port {
     noted: Weak<Noted>,
 }
 
+impl Port {
+    fn is_noted(&self) -> bool {
+        self.noted.upgrade().is_some_and(|noted| noted.is_any())
+    }
+}
+
 /// The writer: the core, and whoever talks to it.
 pub(crate) struct Writer<S, C> {
     core: Core<S>,
@@ -206,11 +212,12 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         let gathers = matches!(command, Command::Append { .. }) && self.linger.is_zero();
         let mut gathering = gathers.then(|| self.pace.gathering());
         let mut next = Some(command);
-        let mut taken = 0;
+        let (mut taken, mut appends) = (0, 0);
         let mut closing = false;
         let mut alone = false;
         while let Some(command) = next {
             taken += 1;
+            appends += usize::from(matches!(command, Command::Append { .. }));
             match command {
                 Command::Close => {
                     closing = true;
@@ -256,7 +263,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 other => self.stage(other, &mut staging, waiting),
             }
             next = match taken < COMMIT_COMMANDS {
-                true => self.next(taken, &mut gathering),
+                true => self.next(appends, &mut gathering),
                 false => None,
             };
         }
@@ -279,9 +286,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     }
 
     /// The next command for the commit: one that waits, or one of those that are waited for.
-    fn next(&mut self, taken: usize, gathering: &mut Option<Gathering>) -> Option<Command> {
+    fn next(&mut self, appends: usize, gathering: &mut Option<Gathering>) -> Option<Command> {
         let mut take = || self.commands.try_recv().ok();
-        take().or_else(|| gathering.as_mut()?.wait(taken, take))
+        take().or_else(|| gathering.as_mut()?.wait(appends, take))
     }
 
     /// Whether an append found the journal full and no room has been made since.
@@ -575,8 +582,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     self.noted_since = None;
                 }
                 let answered = waiting.iter().filter(|one| one.is_append()).count();
-                // Of each sink's task one may be among those that wait.
-                let asked = self.commands.len().saturating_sub(self.ports.len());
+                // What sinks have noted stands there, too.
+                let noted = self.ports.values().filter(|port| port.is_noted()).count();
+                let asked = self.commands.len().saturating_sub(noted);
                 self.pace = Pace {
                     asking: answered + asked,
                     took: begin.elapsed(),

@@ -107,7 +107,12 @@ fn due(account: &mut Account, seconds: u64) -> Vec<(u64, u64)> {
 }
 
 fn trimmed(account: &mut Account, seconds: u64) -> Vec<(u64, u64)> {
-    numbers(&account.trimmed(Duration::from_secs(seconds)))
+    let mut all = Vec::new();
+    while let Some(trimmed) = account.trimmed(Duration::from_secs(seconds)) {
+        account.is_declared(trimmed);
+        all.push(trimmed);
+    }
+    numbers(&all)
 }
 
 fn numbers(ranges: &[SeqRange]) -> Vec<(u64, u64)> {
@@ -687,16 +692,40 @@ fn what_is_trimmed_is_to_be_declared_whosever_turn_it_is() {
     assert_eq!(due(&mut account, 31), [(60, 70)]);
     journal.first_held = 250;
     say(&mut account, &journal, 3, &lost, 62);
-    assert_eq!(trimmed(&mut account, 62), [(60, 70), (101, 249)]);
+    assert_eq!(trimmed(&mut account, 62), [(101, 249)]);
     assert_eq!(due(&mut account, 62), [(250, 300)]);
+    // It may have arrived as long as it was on its way.
+    assert_eq!(trimmed(&mut account, 62), [(60, 70)]);
     say(&mut account, &journal, 4, &lost, 63);
     assert_eq!(trimmed(&mut account, 92), []);
     say(&mut account, &journal, 5, &lost, 93);
     assert_eq!(trimmed(&mut account, 93), [(60, 70), (101, 249)]);
     say(&mut account, &journal, 6, &lost, 100);
-    assert_eq!(due(&mut account, 100), [(250, 300)]);
+    say(&mut account, &journal, 7, &lost, 125);
+    assert_eq!(due(&mut account, 125), [(250, 300)]);
     // That it waits is nothing to what is trimmed.
     assert_eq!(account.deadline(), Some(Duration::from_secs(700)));
+}
+
+/// Whoever waits until something is due is not woken for it over and over.
+#[test]
+fn what_is_trimmed_while_it_is_on_its_way_is_to_be_declared_once_it_has_not_arrived() {
+    let mut journal = Journal::of(&[(1, 400)]);
+    let mut account = account();
+    let say = |account: &mut Account, journal: &Journal, generation, now| {
+        let said = receipt(1, generation, 59, &[(60, 70)]);
+        journal.take(account, &said, 400, now);
+    };
+    say(&mut account, &journal, 1, 0);
+    say(&mut account, &journal, 2, 31);
+    assert_eq!(due(&mut account, 31), [(60, 70)]);
+    journal.first_held = 250;
+    say(&mut account, &journal, 3, 40);
+    assert_eq!(trimmed(&mut account, 40), []);
+    assert_eq!(account.deadline(), Some(Duration::from_secs(631)));
+    say(&mut account, &journal, 4, 62);
+    assert_eq!(due(&mut account, 62), []);
+    assert_eq!(trimmed(&mut account, 62), [(60, 70)]);
 }
 
 /// A range that grows by one is a range more each time until it is ripe.
@@ -889,7 +918,8 @@ fn whatever_is_lost_replayed_and_restored_nothing_is_trimmed_that_the_hub_has_no
                 let lacks = (first..=upto).find(|seq| !hub.has[*seq]);
                 assert_eq!(lacks, None, "seed {seed}: confirmed {upto}");
             }
-            for range in account.trimmed(Duration::from_secs(now)) {
+            while let Some(range) = account.trimmed(Duration::from_secs(now)) {
+                account.is_declared(range);
                 for seq in range.first().get()..=range.last().get() {
                     assert!(seq < journal.first_held, "seed {seed}");
                     let at = usize::try_from(seq).unwrap();
@@ -929,7 +959,7 @@ fn whatever_is_lost_replayed_and_restored_nothing_is_trimmed_that_the_hub_has_no
             let ahead = account.deadline();
             let is_due = |at: Duration| {
                 let mut account = account.clone();
-                !account.trimmed(at).is_empty() || account.due(at).is_some()
+                account.trimmed(at).is_some() || account.due(at).is_some()
             };
             let second = Duration::from_secs(1);
             let is_right = ahead.is_none_or(|at| {

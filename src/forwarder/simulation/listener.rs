@@ -52,8 +52,6 @@ pub(super) struct Listener {
     told_at: Option<Duration>,
     tail_wait: Duration,
     declared: Declared,
-    /// What is trimmed and to be declared, if it is not yet.
-    telling: Vec<SeqRange>,
     named: HashMap<Epoch, BTreeMap<Seq, Named>>,
     /// What the hub has asked for so often that it is sent again.
     ordered: BTreeSet<Seq>,
@@ -68,7 +66,6 @@ impl Listener {
             told_at: None,
             tail_wait: TAIL_WAIT,
             declared: Declared::default(),
-            telling: Vec::new(),
             named: HashMap::new(),
             ordered: BTreeSet::new(),
         }
@@ -81,6 +78,7 @@ impl Listener {
     pub(super) fn connected(&mut self) {
         self.told_at = None;
         self.tail_wait = TAIL_WAIT;
+        self.account.begin_session();
     }
 
     /// The session is over, or the journal failed: whoever asked it for something is not told.
@@ -201,13 +199,12 @@ impl Listener {
         rejected: impl Fn(SeqRange) -> Result<Vec<Seq>, ReadError>,
         around: &Surroundings<'_>,
     ) -> Result<Vec<SeqRange>, ReadError> {
-        self.telling.extend(self.account.trimmed(around.now));
-        while let Some(range) = self.telling.last() {
-            if let Some(untold) = self.declared.untold(*range) {
+        while let Some(trimmed) = self.account.trimmed(around.now) {
+            if let Some(untold) = self.declared.untold(trimmed) {
                 self.asked = Some(Asked::Skip(untold));
                 return Ok(Vec::new());
             }
-            self.telling.pop();
+            self.account.is_declared(trimmed);
         }
         let Some(Wanted { epoch, ranges }) = self.account.due(around.now) else {
             return Ok(Vec::new());
@@ -222,10 +219,8 @@ impl Listener {
         let first = place(around.scribe, Seq::FIRST)?.map_or(Seq::FIRST, |first| first.seq);
         let mut held = Vec::new();
         for range in ranges {
-            let (from, last) = (range.first(), range.last().min(acked));
-            self.telling
-                .extend(SeqRange::new(from, last.min(first.prev())));
-            if let Some(range) = SeqRange::new(from.max(first), last) {
+            let last = range.last().min(acked);
+            if let Some(range) = SeqRange::new(range.first().max(first), last) {
                 let mut from = range.first();
                 for dead in rejected(range)? {
                     held.extend(SeqRange::new(from, dead.prev()));

@@ -209,6 +209,11 @@ impl Noted {
         self.slot().confirmed = None;
     }
 
+    /// Whether the writer has been told of something that it has not taken.
+    pub(super) fn is_any(&self) -> bool {
+        *self.slot() != News::default()
+    }
+
     pub(super) fn take(&self) -> News {
         std::mem::take(&mut *self.slot())
     }
