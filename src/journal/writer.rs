@@ -209,15 +209,19 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         self.collect_progress();
         let mut stamp = self.clock.stamp();
         let mut staging = self.core.stage(stamp);
-        let gathers = matches!(command, Command::Append { .. }) && self.linger.is_zero();
-        let mut gathering = gathers.then(|| self.pace.gathering());
+        let mut gathering = None;
         let mut next = Some(command);
         let (mut taken, mut appends) = (0, 0);
         let mut closing = false;
         let mut alone = false;
         while let Some(command) = next {
             taken += 1;
-            appends += usize::from(matches!(command, Command::Append { .. }));
+            if matches!(command, Command::Append { .. }) {
+                appends += 1;
+                if appends == 1 && self.linger.is_zero() {
+                    gathering = Some(self.pace.gathering());
+                }
+            }
             match command {
                 Command::Close => {
                     closing = true;

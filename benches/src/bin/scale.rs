@@ -272,7 +272,7 @@ fn main() -> ExitCode {
     };
     let dir = tempfile::tempdir_in(&options.dir).expect("a directory");
     println!(
-        "| events in the journal | append of one, median, µs | start after SIGKILL, ms | appended in \
+        "| events in the journal | append of one, median, µs | journal opened after SIGKILL, ms | appended in \
          batches of 1,000, a second | read and rendered, a second | disk, bytes an event | resident \
          after the start, MiB | at most, everything read |"
     );

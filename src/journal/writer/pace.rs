@@ -12,7 +12,7 @@ const USUAL_COMMIT: Duration = Duration::from_millis(100);
 /// What the last commit was like.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Pace {
-    /// How many producers it answered, and how many had asked meanwhile.
+    /// How many producers it answered, and how much was asked for meanwhile: by producers, as a rule.
     pub(super) asking: usize,
     pub(super) took: Duration,
 }
@@ -110,7 +110,22 @@ mod tests {
             assert!(taken < 1_000, "it never ends");
         }
         assert!(gathering.waited);
-        let nobody = gathering.wait(0, || None::<()>);
-        assert!(nobody.is_none());
+    }
+
+    #[test]
+    fn where_nobody_comes_it_waits_for_a_pause() {
+        let begin = Instant::now();
+        let hour = Duration::from_secs(3_600);
+        let mut gathering = Gathering {
+            wanted: 1,
+            pause: Duration::from_millis(1),
+            until: begin + hour,
+            waited: false,
+        };
+        let nobody = gathering.wait(0, || -> Option<()> {
+            assert!(begin.elapsed() < hour / 60, "it goes on");
+            None
+        });
+        assert!(nobody.is_none() && gathering.waited);
     }
 }
