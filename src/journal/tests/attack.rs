@@ -656,25 +656,33 @@ fn a_writer_that_panics_closes_the_journal() {
     assert!(sink.horizon.has_changed().is_err());
 }
 
-/// An append was refused for want of room. What one sink confirms makes none while another one is
-/// away, so it is no reason to write at once; as soon as it makes room it is.
-#[test]
-fn a_full_journal_is_written_to_early_for_what_makes_room_alone() {
+/// Events of which a journal of a mebibyte holds no twenty.
+pub(super) fn large(numbers: std::ops::Range<u64>) -> Vec<Sealed> {
+    let payload = format!("\"{}\"", "x".repeat(60_000));
+    numbers.map(|number| sealed(number, &payload)).collect()
+}
+
+/// A journal that has ten of them, one a commit.
+pub(super) fn without_much_room() -> Core<FaultyStorage> {
     let limits = Limits {
         max_bytes: 1 << 20,
         ..LIMITS
     };
     let mut core = open(&FaultyStorage::new(1), limits).unwrap();
-    let away = SinkName::new("away").unwrap();
-    let payload = format!("\"{}\"", "x".repeat(60_000));
-    let events = |numbers: std::ops::Range<u64>| -> Vec<Sealed> {
-        numbers.map(|n| sealed(n, &payload)).collect()
-    };
     for number in 0..10 {
-        append(&mut core, events(number..number + 1))
+        append(&mut core, large(number..number + 1))
             .unwrap()
             .unwrap();
     }
+    core
+}
+
+/// An append was refused for want of room. What one sink confirms makes none while another one is
+/// away, so it is no reason to write at once; as soon as it makes room it is.
+#[test]
+fn a_full_journal_is_written_to_early_for_what_makes_room_alone() {
+    let core = without_much_room();
+    let away = SinkName::new("away").unwrap();
     let tail = core.tail();
     let board = StatusBoard::new(empty_status());
     let status = board.subscribe();
@@ -691,7 +699,7 @@ fn a_full_journal_is_written_to_early_for_what_makes_room_alone() {
     });
     let budget = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let too_much = |reply| Command::Append {
-        request: events(10..18),
+        request: large(10..18),
         reply,
         budget,
     };

@@ -14,8 +14,8 @@ use super::{
         reader::Reader,
         writer::{Command, Job, Registered},
     },
-    LIMITS, Limits, append,
-    attack::{ask, empty_status, place, progress, serving, serving_with},
+    LIMITS, append,
+    attack::{ask, empty_status, large, place, progress, serving, serving_with, without_much_room},
     nats, open, sealed, stamp,
     storage::FaultyStorage,
 };
@@ -61,17 +61,7 @@ fn what_a_sink_notes_while_the_writer_is_busy_is_heard_without_another_command()
 /// An append was refused for want of room, and nobody else would have the next commit made.
 #[test]
 fn what_makes_room_is_committed_though_it_was_noted_while_the_writer_was_busy() {
-    let limits = Limits {
-        max_bytes: 1 << 20,
-        ..LIMITS
-    };
-    let mut core = open(&FaultyStorage::new(1), limits).unwrap();
-    let payload = format!("\"{}\"", "x".repeat(60_000));
-    for number in 0..10 {
-        append(&mut core, vec![sealed(number, &payload)])
-            .unwrap()
-            .unwrap();
-    }
+    let core = without_much_room();
     let tail = core.tail();
     let board = StatusBoard::new(empty_status());
     let status = board.subscribe();
@@ -85,7 +75,7 @@ fn what_makes_room_is_committed_though_it_was_noted_while_the_writer_was_busy() 
     let claimed = ask(&commands, claim).blocking_recv().unwrap();
     assert_eq!(claimed.unwrap(), tail);
     let too_much = |reply| Command::Append {
-        request: (10..18).map(|number| sealed(number, &payload)).collect(),
+        request: large(10..18),
         reply,
         budget: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
     };
