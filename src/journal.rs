@@ -47,6 +47,7 @@ mod core;
 mod cursor;
 pub(crate) mod damage;
 mod disk_guard;
+mod entropy;
 mod erasure;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -76,11 +77,12 @@ pub use redb;
 pub(crate) use self::{
     core::{Core, Identity, NewBoard, Wanted, try_open},
     disk_guard::DiskGuard,
+    entropy::{opening_entropy, system_entropy},
     guard::{panic_text, unguarded},
     reader::Reader,
     recovery::recover,
     retention::Retention,
-    sealed::{Sealed, system_entropy},
+    sealed::Sealed,
     staging::Limits,
     storage::{FileStorage, sync_dir},
     transaction::{Inside, inside},

@@ -247,6 +247,8 @@ fn a_payload_may_nest_128_levels_and_a_hostile_one_does_no_harm() {
     );
     let flat = ["[", &"[],".repeat(1000), "[]]"].concat();
     assert!(with_payload(flat).is_ok());
+    let in_text = ["[\"", &"[".repeat(1000), "\"]"].concat();
+    assert!(with_payload(in_text).is_ok());
     refused(with_payload(vec![b' '; MAX_PAYLOAD_BYTES + 1]), "payload");
 }
 

@@ -24,11 +24,12 @@ pub(super) use self::receipts::life_of;
 use self::{commit::Written, retention::Told};
 use super::{
     cursor::{BY_HAND, Cursor, Cursors, Forgotten, Progress, SinkName, Start},
+    entropy::Entropy,
     erasure::Erasure,
     error::{Fault, fault},
     guard::guarded_in,
     reader,
-    sealed::{Entropy, Sealed},
+    sealed::Sealed,
     staging::{Appended, Limits, Staging, View},
     state::{FORMAT, FORMAT_KEY, State, Writer},
     storage::Storage,

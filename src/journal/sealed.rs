@@ -3,14 +3,11 @@
 //! Sealing hashes the payload in the caller's thread, so the writer's thread hashes only
 //! statements, whose length does not depend on it.
 
-use std::{
-    cell::RefCell,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::error::AppendError;
+use super::{entropy::Entropy, error::AppendError};
 use crate::{
     envelope::{Digest, Kind, Private, Record},
     event::{Event, EventType},
@@ -19,63 +16,6 @@ use crate::{
 
 /// Bytes of a row that an event costs beside its texts and its payload, at most.
 const FIXED_BYTES: u64 = 80;
-
-/// Fills a buffer with random bytes. Handed in, so that a simulation can replay them.
-pub(crate) type Entropy = Box<dyn FnMut(&mut [u8]) + Send>;
-
-/// The operating system's randomness, fetched for some twenty events at a time: a call for each
-/// salt and each id was a quarter of what an append costs its caller.
-pub(crate) fn system_entropy() -> Entropy {
-    Box::new(|buffer| FETCHED.with_borrow_mut(|fetched| fetched.fill(buffer)))
-}
-
-thread_local! {
-    static FETCHED: RefCell<Fetched> = const { RefCell::new(Fetched::none()) };
-}
-
-/// Random bytes, each given out once.
-struct Fetched {
-    /// Those that were given out are zero: a salt must not outlive its event here.
-    bytes: [u8; 512],
-    /// How many of them have been given out.
-    given: usize,
-    /// The process they are for: one that was forked has a copy.
-    process: u32,
-}
-
-impl Fetched {
-    const fn none() -> Self {
-        Self {
-            bytes: [0; 512],
-            given: 512,
-            process: 0,
-        }
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) {
-        // A salt that is not random would let an erased payload be guessed from its digest, so
-        // there is nothing to fall back to.
-        #[expect(clippy::expect_used, reason = "no kernel this runs on fails here")]
-        let fetch = |bytes: &mut [u8]| {
-            getrandom::fill(bytes).expect("the operating system gives randomness");
-        };
-        if buffer.len() > self.bytes.len() {
-            return fetch(buffer);
-        }
-        let process = std::process::id();
-        if buffer.len() > self.bytes.len() - self.given || self.process != process {
-            // Given out before it is there: what a panic leaves is not used.
-            self.given = self.bytes.len();
-            fetch(&mut self.bytes);
-            (self.given, self.process) = (0, process);
-        }
-        let end = self.given + buffer.len();
-        let given = &mut self.bytes[self.given..end];
-        buffer.copy_from_slice(given);
-        given.fill(0);
-        self.given = end;
-    }
-}
 
 /// A UUIDv7 with the time below its millisecond in place of the first random bits, as in RFC 9562,
 /// section 6.2, method 3: ids of one device sort by the time they
@@ -248,33 +188,8 @@ impl Sealed {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
-
-    #[test]
-    fn random_bytes_are_given_out_once_whatever_is_asked_for() {
-        let (mut entropy, mut seen) = (system_entropy(), BTreeSet::new());
-        for length in [16, 10, 512, 32, 513, 2_000, 16].repeat(50) {
-            let mut bytes = vec![0; length];
-            entropy(&mut bytes);
-            assert!(bytes.windows(8).all(|part| seen.insert(part.to_vec())));
-        }
-    }
-
-    #[test]
-    fn a_copy_of_the_process_gets_other_random_bytes() {
-        let mut entropy = system_entropy();
-        let (mut before, mut after) = ([0; 16], [0; 16]);
-        entropy(&mut before);
-        let rest = FETCHED.with_borrow_mut(|fetched| {
-            fetched.process = fetched.process.wrapping_add(1);
-            fetched.bytes
-        });
-        entropy(&mut after);
-        assert!(rest[..16] == [0; 16] && rest[16..32] != [0; 16]);
-        assert_ne!(after, rest[16..32]);
-    }
+    use crate::journal::system_entropy;
 
     #[test]
     fn ids_are_uuids_of_version_7_and_sort_by_their_time() {

@@ -10,17 +10,18 @@ use self::room::Dropping;
 pub(crate) use self::room::LowDisk;
 use super::{
     cursor::{Cursors, SinkName},
+    entropy::Entropy,
     error::{AppendError, Fault},
     letters::LetterChange,
     reader,
     retention::Retention,
-    sealed::{Entropy, Sealed},
+    sealed::Sealed,
     state::State,
     store::Store,
 };
 use crate::{
     clock::{ClockSync, Stamp},
-    envelope::{Epoch, Kind},
+    envelope::{Epoch, Kind, MAX_GROUP_EVENTS},
     ledger::{ClockSynced, LedgerEvent},
     seq::Seq,
 };
@@ -137,8 +138,14 @@ impl Staging {
         request: Vec<Sealed>,
     ) -> Result<Vec<Appended>, AppendError> {
         let mark = (self.events.len(), self.weight);
-        self.events.reserve(request.len());
-        self.ids.reserve(request.len());
+        // Where one request waited, more did: they are not made room for one by one.
+        let at_least = if self.events.is_empty() {
+            0
+        } else {
+            MAX_GROUP_EVENTS
+        };
+        self.events.reserve(request.len().max(at_least));
+        self.ids.reserve(request.len().max(at_least));
         let mut places = Vec::with_capacity(request.len());
         for (index, sealed) in request.into_iter().enumerate() {
             match self.append_one(view, sealed, index) {

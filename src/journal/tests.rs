@@ -26,9 +26,10 @@ use super::{
     Appended, Limits,
     core::{Core, Identity, NewBoard, Wanted},
     cursor::{SinkName, Start},
+    entropy::Entropy,
     error::{AppendError, Fault},
     retention::Retention,
-    sealed::{Entropy, Sealed},
+    sealed::Sealed,
 };
 use crate::{
     clock::{ClockSync, Stamp, Timestamp},

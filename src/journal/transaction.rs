@@ -8,8 +8,9 @@ use redb::{
 };
 
 use super::{
+    entropy::system_entropy,
     error::AppendError,
-    sealed::{Sealed, system_entropy},
+    sealed::Sealed,
     staging::{Appended, Staging, View},
     store::RESERVED_PREFIX,
 };

@@ -23,7 +23,7 @@ use crate::{
     ingest::Door,
     journal::{
         Core, DiskGuard, FileStorage, Identity, Limits, NewBoard, QUEUE_COMMANDS, Reader,
-        Retention, WhenFull, Writer, damage, sync_dir, system_entropy, try_open,
+        Retention, WhenFull, Writer, damage, opening_entropy, sync_dir, try_open,
     },
     signing::{DeviceKey, KeyError, KeyId},
     status::{ClockStatus, JournalState, JournalStatus, Status},
@@ -319,7 +319,7 @@ impl OutboxBuilder {
             identity,
             self.limits,
             self.cache_bytes,
-            system_entropy(),
+            opening_entropy(),
             clock.stamp(),
         )
         .map_err(|fault| fault.opening(&journal_file))?;

@@ -13,12 +13,12 @@ use uuid::Uuid;
 use super::{
     super::{
         cursor::Cursors,
+        entropy::Entropy,
         erasure::{self, Erasure},
         error::{Fault, fault},
         ids::{self, Ids, REMEMBERED_IDS},
         recovery::{Found, Letter, Plan},
         row::Group,
-        sealed::Entropy,
         staging::{Limits, Staging},
         state::{FORMAT, FORMAT_KEY, State},
         storage::Replace,

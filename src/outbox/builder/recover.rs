@@ -3,7 +3,7 @@
 use super::{JOURNAL_FILE, KEY_FILE, OutboxBuilder, existing_key};
 use crate::{
     clock::{Clock as _, SystemClock},
-    journal::{FileStorage, Identity, NewBoard, Recovery, SinkName, recover, system_entropy},
+    journal::{FileStorage, Identity, NewBoard, Recovery, SinkName, opening_entropy, recover},
     outbox::OpenError,
 };
 
@@ -53,7 +53,7 @@ impl OutboxBuilder {
             known,
             self.limits,
             self.cache_bytes,
-            system_entropy(),
+            opening_entropy(),
             SystemClock::new().stamp(),
         )
         .map_err(|fault| fault.opening(&journal_file))?;
