@@ -680,7 +680,7 @@ impl<S: Storage> Core<S> {
     }
 
     /// Whether an append was refused for want of room, and nothing has been trimmed since.
-    fn is_short_of_room(&self) -> bool {
+    pub(super) fn is_short_of_room(&self) -> bool {
         self.state.short_of_room.get()
     }
 

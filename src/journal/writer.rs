@@ -7,6 +7,7 @@
 mod command;
 mod erasing;
 mod letters;
+mod noted;
 mod pace;
 mod receipts;
 mod shown;
@@ -22,17 +23,18 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::command::{ForgetError, Horizon, RegisterError};
+pub(crate) use self::{
+    command::{Command, End, Finish, Job, Registered},
+    letters::LetterCommand,
+    noted::Noted,
+    receipts::ReceiptCommand,
+};
 use self::{
-    command::News,
     erasing::Erasing,
+    noted::News,
     pace::{Gathering, Pace},
     trouble::{Health, Reread, Trouble, WELL_AFTER},
     waiting::Waiting,
-};
-pub(crate) use self::{
-    command::{Command, End, Finish, Job, Noted, Registered},
-    letters::LetterCommand,
-    receipts::ReceiptCommand,
 };
 use super::{
     core::{Core, Interrupted, Wanted},
@@ -60,6 +62,10 @@ pub(crate) const QUEUE_COMMANDS: usize = 1_024;
 /// Commands that one commit takes at most.
 const COMMIT_COMMANDS: usize = 2_048;
 
+/// Where news from the sinks' tasks follow each other within twice this time, the writer looks for the
+/// next by itself, so long after the last look, and nobody tells it.
+const LOOKS_AFTER: Duration = Duration::from_millis(10);
+
 /// How long what a sink confirmed may wait for a commit that it can ride on.
 const PROGRESS_ALONE_AFTER: Duration = Duration::from_secs(60);
 
@@ -74,8 +80,8 @@ struct Port {
 }
 
 impl Port {
-    fn is_noted(&self) -> bool {
-        self.noted.upgrade().is_some_and(|noted| noted.is_any())
+    fn is_told(&self) -> bool {
+        self.noted.upgrade().is_some_and(|noted| noted.is_told())
     }
 }
 
@@ -91,8 +97,14 @@ pub(crate) struct Writer<S, C> {
     health: Health,
     trouble: Option<Trouble>,
     reread: Reread,
-    /// When the oldest progress that is not durable was noted.
+    /// When the oldest progress that is not durable was heard of.
     noted_since: Option<Instant>,
+    /// When something was last heard from a sink's task.
+    heard: Option<Instant>,
+    /// Whether it was heard from them so often that they need not say it.
+    looks: bool,
+    /// When the tasks' notes are looked at though nobody says so.
+    look_at: Option<Instant>,
     reopened: u64,
     /// Bytes held when an append was last refused and not even a small event had room.
     full_at: Option<u64>,
@@ -125,6 +137,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             trouble: None,
             reread: Reread::default(),
             noted_since: None,
+            heard: None,
+            looks: false,
+            look_at: None,
             reopened: 0,
             full_at: None,
             erasing: Erasing::default(),
@@ -191,7 +206,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 let well = over_since.map(|since| since + WELL_AFTER);
                 let erasing = self.next_erasing();
                 let reread = self.reread_at();
-                let others = [well, erasing, reread, self.look_again, self.quiet_at];
+                let (disk, noted) = (self.look_again, self.look_at);
+                let others = [well, erasing, reread, disk, noted, self.quiet_at];
                 alone.into_iter().chain(others.into_iter().flatten()).min()
             }
         }
@@ -206,6 +222,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         self.try_reopen();
         self.end_trouble(WELL_AFTER);
         self.look_again_at_disk();
+        // Once for this commit: what is heard now is not heard a second time below.
+        let often = |at: Instant| at.elapsed() < 2 * LOOKS_AFTER;
+        self.looks = self.heard.is_some_and(often);
         self.collect_progress();
         let mut stamp = self.clock.stamp();
         let mut staging = self.core.stage(stamp);
@@ -274,8 +293,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         if gathering.is_some_and(|gathering| gathering.waited) {
             staging.date(self.clock.stamp());
         }
-        // Whoever noted something meanwhile may have been heard above, or found the queue full, and
-        // will not say so again.
+        // Of what was noted meanwhile the word was taken above, found the queue full, or was spared
+        // because the writer looks.
         self.collect_progress();
         self.core.advance(&mut staging);
         // Progress by itself is no reason for a commit before its time, unless it makes room. What
@@ -586,9 +605,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     self.noted_since = None;
                 }
                 let answered = waiting.iter().filter(|one| one.is_append()).count();
-                // What sinks have noted stands there, too.
-                let noted = self.ports.values().filter(|port| port.is_noted()).count();
-                let asked = self.commands.len().saturating_sub(noted);
+                // A word from a sink's task is there, too, and no producer's.
+                let told = self.ports.values().filter(|port| port.is_told()).count();
+                let asked = self.commands.len().saturating_sub(told);
                 self.pace = Pace {
                     asking: answered + asked,
                     took: begin.elapsed(),
@@ -609,6 +628,10 @@ impl<S: Storage, C: Clock> Writer<S, C> {
 
     /// Takes over what the sinks' tasks have noted, and lets go of tasks that are gone.
     fn collect_progress(&mut self) {
+        let now = Instant::now();
+        // What makes room is wanted as soon as it is known.
+        let looks = self.looks && !self.core.is_short_of_room();
+        self.look_at = looks.then(|| now + LOOKS_AFTER);
         let core = &mut self.core;
         let mut any = false;
         self.ports.retain(|name, port| {
@@ -619,7 +642,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             let News {
                 progress,
                 confirmed,
-            } = noted.take();
+            } = noted.take(looks);
             any |= progress.is_some() || confirmed.is_some();
             if let Some(progress) = progress {
                 core.note_progress(name, progress);
@@ -629,8 +652,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             }
             true
         });
-        if any && self.noted_since.is_none() {
-            self.noted_since = Some(Instant::now());
+        if any {
+            self.heard = Some(now);
+            self.noted_since.get_or_insert(now);
         }
     }
 

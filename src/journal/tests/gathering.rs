@@ -46,14 +46,39 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// The writer is told once, in the commit that it is busy with, and again only if it has heard that.
+/// The writer is told once, in the commit that it is busy with.
 #[test]
 fn what_a_sink_notes_while_the_writer_is_busy_is_heard_without_another_command() {
     let core = open(&FaultyStorage::new(1), LIMITS).unwrap();
     let (commands, writer) = serving(core);
     let sink = place(&commands);
     note_in_a_transaction(&commands, &sink, 1);
-    wait_until("it is heard", || sink.noted.note(progress(1)));
+    wait_until("it is heard", || !sink.noted.is_told());
+    drop((commands, sink));
+    writer.join().unwrap();
+}
+
+/// Every ten milliseconds is often enough.
+#[test]
+fn who_goes_on_confirming_says_so_seldom_and_is_heard() {
+    let core = open(&FaultyStorage::new(1), LIMITS).unwrap();
+    let (commands, writer) = serving(core);
+    let sink = place(&commands);
+    let (begin, mut told) = (Instant::now(), 0);
+    for _ in 0..1_000 {
+        if sink.noted.note(progress(1)) {
+            told += 1;
+            assert!(commands.blocking_send(Command::Noted).is_ok());
+        }
+        thread::sleep(Duration::from_micros(50));
+    }
+    let turns = begin.elapsed().as_millis() / 10;
+    assert!(told <= 3 + 2 * turns, "{told} words in {turns} turns");
+    // Left alone for longer than it looks on, it has taken all and wants to be told again.
+    wait_until("it looks by itself", || {
+        thread::sleep(Duration::from_millis(100));
+        sink.noted.note(progress(1))
+    });
     drop((commands, sink));
     writer.join().unwrap();
 }
@@ -81,6 +106,11 @@ fn what_makes_room_is_committed_though_it_was_noted_while_the_writer_was_busy() 
     };
     let refused = ask(&commands, too_much).blocking_recv().unwrap();
     assert!(matches!(refused, Err(AppendError::Full { .. })));
+    for _ in 0..4 {
+        assert!(sink.noted.note(progress(0)), "each word may make room");
+        assert!(commands.blocking_send(Command::Noted).is_ok());
+        wait_until("it is heard", || !sink.noted.is_told());
+    }
     note_in_a_transaction(&commands, &sink, tail.get());
     wait_until("room is made", || {
         status.borrow().journal.first_held > Seq::FIRST

@@ -1,6 +1,6 @@
 //! What the writer is asked for, and what those who ask share with it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     super::{
         core::Wanted,
-        cursor::{Cursor, Forgotten, Progress, SinkName, SinkNameError},
+        cursor::{Cursor, Forgotten, SinkName, SinkNameError},
         error::{AppendError, ReadError, RejectError},
         letters::Retry,
         sealed::Sealed,
@@ -17,6 +17,7 @@ use super::{
     },
     erasing::Told,
     letters::LetterCommand,
+    noted::Noted,
     receipts::ReceiptCommand,
 };
 use crate::{ledger::EpochReason, seq::Seq};
@@ -95,7 +96,7 @@ pub(crate) enum Command {
     Letter(LetterCommand),
     /// About receipts and tails.
     Receipt(ReceiptCommand),
-    /// Progress was noted where there was none.
+    /// A sink's task has noted something, see [`Noted`]; or the writer is to look around.
     Noted,
     Settle {
         reply: oneshot::Sender<Result<(), ReadError>>,
@@ -173,52 +174,5 @@ impl ForgetError {
             )),
             Self::Name(_) | Self::OutcomeUnknown | Self::Journal(_) => None,
         }
-    }
-}
-
-/// What a sink's task has learnt and the writer has not made durable yet. Only the latest counts,
-/// so there is nothing to queue. It lives as long as the task holds the sink's place.
-#[derive(Default)]
-pub(crate) struct Noted(Mutex<News>);
-
-/// What is noted.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct News {
-    pub(super) progress: Option<Progress>,
-    /// What receipts have confirmed.
-    pub(super) confirmed: Option<Seq>,
-}
-
-impl Noted {
-    /// Notes it; true where nothing was noted before, and the writer has to be told.
-    pub(crate) fn note(&self, progress: Progress) -> bool {
-        let mut slot = self.slot();
-        let before = slot.progress.replace(progress);
-        before.is_none() && slot.confirmed.is_none()
-    }
-
-    /// Notes what receipts have confirmed; true as [`Self::note`] says.
-    pub(crate) fn confirm(&self, upto: Seq) -> bool {
-        let mut slot = self.slot();
-        let before = slot.confirmed.replace(upto);
-        before.is_none() && slot.progress.is_none()
-    }
-
-    /// What receipts have confirmed counts no longer.
-    pub(crate) fn forget_confirmed(&self) {
-        self.slot().confirmed = None;
-    }
-
-    /// Whether the writer has been told of something that it has not taken.
-    pub(super) fn is_any(&self) -> bool {
-        *self.slot() != News::default()
-    }
-
-    pub(super) fn take(&self) -> News {
-        std::mem::take(&mut *self.slot())
-    }
-
-    fn slot(&self) -> MutexGuard<'_, News> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
