@@ -17,6 +17,7 @@
 
 mod chain;
 mod cloud_event;
+mod common;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod parse;
@@ -30,6 +31,7 @@ use uuid::Uuid;
 
 pub use chain::{Chain, ChainError, EPOCH_STARTED, EpochEnd};
 pub use cloud_event::{CLOUD_EVENT_CONTENT_TYPE, CloudEventError};
+pub(crate) use common::Common;
 pub use parse::{MAX_ENVELOPE_BYTES, ParseError};
 pub use private::{PRIVATE_PREFIX, Private};
 pub use record::Record;

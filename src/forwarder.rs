@@ -25,6 +25,7 @@ mod report;
 mod round;
 #[cfg(test)]
 mod simulation;
+mod unanswered;
 mod window;
 
 use std::{

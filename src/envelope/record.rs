@@ -1,9 +1,10 @@
-use std::{fmt::Display, io::Write as _};
+use std::io::Write as _;
 
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Path, Private, Statement};
-use crate::{clock::ClockSync, digest::Digest, encoding::push_base64, signing::Signature};
+use super::{Path, Private, Statement, common::Common};
+use crate::{digest::Digest, encoding::push_base64, signing::Signature};
 
 /// One event with everything that proves it: what the wire formats are rendered from.
 #[derive(Clone, Copy)]
@@ -26,61 +27,53 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// Appends the envelope as it goes over the wire. With `one_line` it holds no line break: a
-    /// payload with CR or LF travels as `payload_b64`. Allocates only when `out` has to grow.
+    /// payload with CR or LF travels as `payload_b64`.
     pub fn render(&self, redelivered: bool, one_line: bool, out: &mut Vec<u8>) {
+        self.render_with(&mut Common::default(), redelivered, one_line, out);
+    }
+
+    /// As [`Self::render`], for one envelope after the other. Allocates only where `out` has to grow.
+    pub(crate) fn render_with(
+        &self,
+        common: &mut Common,
+        redelivered: bool,
+        one_line: bool,
+        out: &mut Vec<u8>,
+    ) {
         let statement = &self.statement;
-        let clock = &statement.clock;
-        let sync = match clock.sync {
-            ClockSync::No => "no",
-            ClockSync::Yes => "yes",
-            ClockSync::Unknown => "unknown",
-        };
+        let [origin, clock, seal] = common.of(self);
         put(out, "{\"id\":\"");
         put_uuid(out, &statement.id);
         if let Some(original_id) = statement.original_id {
             put(out, "\",\"original_id\":\"");
             put_escaped(out, original_id);
         }
-        put(out, "\",\"device\":\"");
-        put(out, statement.device);
-        put(out, "\",\"epoch\":\"");
-        put_uuid(out, statement.epoch.as_uuid());
-        put(out, "\",\"seq\":");
-        put_shown(out, statement.seq);
+        out.extend_from_slice(origin);
+        put_number(out, statement.seq.get());
         put(out, ",\"event_type\":\"");
         put(out, statement.event_type);
         put(out, "\",\"event_version\":");
-        put_shown(out, statement.event_version);
+        put_number(out, statement.event_version);
         put(out, ",\"source\":\"");
         put_escaped(out, statement.source);
         put(out, "\",\"occurred_at\":\"");
-        put_shown(out, statement.occurred_at);
-        put(out, "\",\"clock\":{\"wall\":\"");
-        put_shown(out, clock.wall);
-        put(out, "\",\"sync\":\"");
-        put(out, sync);
-        put(out, "\",\"boot_id\":\"");
-        put_uuid(out, &clock.boot_id);
-        put(out, "\",\"boottime_us\":");
-        put_shown(out, clock.boottime_us);
-        put(out, "},\"kind\":\"");
+        // Writing into memory does not fail.
+        _ = write!(out, "{}", statement.occurred_at);
+        out.extend_from_slice(clock);
+        put(out, ",\"kind\":\"");
         put(out, statement.kind.as_str());
         put(out, "\",\"prev\":\"");
         push_base64(out, statement.prev.as_bytes());
         put(out, "\",\"private_digest\":\"");
         push_base64(out, statement.private_digest.as_bytes());
-        put(out, "\",\"key_id\":\"");
-        push_base64(out, statement.key_id.as_bytes());
-        put(out, "\",\"signature\":\"");
-        push_base64(out, self.signature.as_bytes());
-        put(out, "\",\"leaf\":");
-        put_shown(out, self.leaf);
+        out.extend_from_slice(seal);
+        put_number(out, self.leaf);
         put(out, ",\"size\":");
-        put_shown(out, self.size);
+        put_number(out, self.size);
         put(out, ",\"path\":[");
         for (place, node) in self.path.iter().enumerate() {
             put(out, if place == 0 { "\"" } else { ",\"" });
-            push_base64(out, node.as_bytes());
+            common.put_node(place, node, out);
             put(out, "\"");
         }
         put(
@@ -120,16 +113,17 @@ fn put_private(out: &mut Vec<u8>, private: &Private<'_>, one_line: bool) {
     }
 }
 
-fn put(out: &mut Vec<u8>, text: &str) {
+pub(super) fn put(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_shown(out: &mut Vec<u8>, value: impl Display) {
+/// Appends a number without the detour over a formatter.
+fn put_number(out: &mut Vec<u8>, number: impl Serialize) {
     // Writing into memory does not fail.
-    _ = write!(out, "{value}");
+    _ = serde_json::to_writer(out, &number);
 }
 
-fn put_uuid(out: &mut Vec<u8>, uuid: &Uuid) {
+pub(super) fn put_uuid(out: &mut Vec<u8>, uuid: &Uuid) {
     let mut room = Uuid::encode_buffer();
     put(out, uuid.as_hyphenated().encode_lower(&mut room));
 }

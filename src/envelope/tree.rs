@@ -8,7 +8,7 @@ use crate::digest::Digest;
 /// The largest group.
 pub const MAX_GROUP_EVENTS: usize = 64;
 /// The longest path: six levels below the root of 64 leaves.
-const MAX_PATH: usize = 6;
+pub(super) const MAX_PATH: usize = 6;
 /// All nodes of the largest tree: 64 + 32 + 16 + 8 + 4 + 2 + 1.
 const MAX_NODES: usize = 2 * MAX_GROUP_EVENTS - 1;
 

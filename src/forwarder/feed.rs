@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::doubt::{blocking, nothing_held};
 use crate::{
-    envelope::Record,
+    envelope::{Common, Record},
     outbox::{Batch, ReadError, SinkReads},
     seq::{Seq, SeqRange},
     sink::{Beside, Columns, Format, Parcel, PrivateColumns},
@@ -269,6 +269,7 @@ pub(super) async fn late(
 struct Press {
     format: Format,
     words: Words,
+    common: Common,
     /// What the bodies of the last chunk took: the next one will take about as much.
     body_bytes: usize,
 }
@@ -278,6 +279,7 @@ impl Press {
         Self {
             format,
             words: Words::default(),
+            common: Common::default(),
             body_bytes: 0,
         }
     }
@@ -335,8 +337,8 @@ impl Press {
     /// Appends the body to `bodies` and gives what goes beside it.
     fn render(&mut self, record: &Record<'_>, redelivered: bool, bodies: &mut Vec<u8>) -> Beside {
         match self.format {
-            Format::Envelope => record.render(redelivered, false, bodies),
-            Format::OneLine => record.render(redelivered, true, bodies),
+            Format::Envelope => record.render_with(&mut self.common, redelivered, false, bodies),
+            Format::OneLine => record.render_with(&mut self.common, redelivered, true, bodies),
             Format::CloudEvents => record.render_cloud_event(redelivered, bodies),
             Format::CloudEventsBinary => {
                 if let Some(private) = &record.private {

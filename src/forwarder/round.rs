@@ -6,7 +6,7 @@
 //! later, when the same events are in doubt elsewhere.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::{pending, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
@@ -23,6 +23,7 @@ use super::{
     feed::{self, Feed, Step},
     receipts::Receipts,
     report::Report,
+    unanswered::Unanswered,
 };
 use crate::{
     outbox::{Claim, Horizon, ReadError, RejectError, Settled, SinkHandle},
@@ -137,8 +138,7 @@ pub(super) async fn run(task: &mut Task, session: &mut Option<Session>) -> End {
         ),
         task,
         session,
-        unanswered: HashMap::new(),
-        unanswered_bytes: 0,
+        unanswered: Unanswered::default(),
         receipts: VecDeque::new(),
     };
     match round.run().await {
@@ -153,16 +153,9 @@ struct Round<'a> {
     feed: Feed,
     /// As of the horizon seen last.
     erasures: u64,
-    unanswered: HashMap<Seq, Unanswered>,
-    unanswered_bytes: usize,
+    unanswered: Unanswered,
     /// Messages that were not looked at yet.
     receipts: VecDeque<Bytes>,
-}
-
-/// A parcel that the session has been given.
-struct Unanswered {
-    bytes: usize,
-    since: Duration,
 }
 
 enum Never {}
@@ -453,9 +446,7 @@ impl Round<'_> {
         };
         let now = self.task.now();
         let bytes = parcel.body.len();
-        self.unanswered
-            .insert(seq, Unanswered { bytes, since: now });
-        self.unanswered_bytes += bytes;
+        self.unanswered.give(seq, bytes, now);
         self.task.handle.meter().redelivered.add(1);
         self.task.delivery.late_handed_over(bytes, now);
         if let Err(error) = session.send(parcel).await {
@@ -473,7 +464,7 @@ impl Round<'_> {
         let Some(session) = self.session.as_mut() else {
             return false;
         };
-        while self.unanswered_bytes < MAX_UNANSWERED_BYTES {
+        while self.unanswered.bytes() < MAX_UNANSWERED_BYTES {
             match self.feed.next() {
                 None => {
                     self.feed.read_on(self.task.delivery.tail());
@@ -486,11 +477,7 @@ impl Round<'_> {
                 Some(Step::Send(parcel)) => {
                     let bytes = parcel.body.len();
                     let now = self.task.now();
-                    let given = Unanswered { bytes, since: now };
-                    if let Some(before) = self.unanswered.insert(parcel.seq, given) {
-                        self.unanswered_bytes -= before.bytes;
-                    }
-                    self.unanswered_bytes += bytes;
+                    self.unanswered.give(parcel.seq, bytes, now);
                     if parcel.redelivered {
                         self.task.handle.meter().redelivered.add(1);
                     }
@@ -539,8 +526,8 @@ impl Round<'_> {
     fn take_one(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Stored { seq, position } => {
-                if let Some(given) = self.answered(seq) {
-                    let took = self.task.now().saturating_sub(given.since);
+                if let Some(since) = self.unanswered.answered(seq) {
+                    let took = self.task.now().saturating_sub(since);
                     let meter = self.task.handle.meter();
                     meter.delivered.add(1);
                     meter.deliveries.observe(took);
@@ -548,7 +535,7 @@ impl Round<'_> {
                 self.task.delivery.stored(seq, position);
             }
             Outcome::Refused { seq, error } => {
-                self.answered(seq);
+                self.unanswered.answered(seq);
                 self.task.refused(seq, &error);
             }
             Outcome::Receipt(message) if message.len() > MAX_RECEIPT_BYTES => {}
@@ -561,12 +548,6 @@ impl Round<'_> {
             }
             Outcome::Lost(error) => self.task.fail(&error),
         }
-    }
-
-    fn answered(&mut self, seq: Seq) -> Option<Unanswered> {
-        let given = self.unanswered.remove(&seq)?;
-        self.unanswered_bytes -= given.bytes;
-        Some(given)
     }
 
     fn show(&mut self) {

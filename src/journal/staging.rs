@@ -138,7 +138,8 @@ impl Staging {
         request: Vec<Sealed>,
     ) -> Result<Vec<Appended>, AppendError> {
         let mark = (self.events.len(), self.weight);
-        // Where one request waited, more did: they are not made room for one by one.
+        // Where something is staged already, more requests are coming in: they are not made room for
+        // one by one.
         let at_least = if self.events.is_empty() {
             0
         } else {

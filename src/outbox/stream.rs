@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::ReadError;
-use crate::{journal::Reader, seq::Seq, status::Status};
+use crate::{envelope::Common, journal::Reader, seq::Seq, status::Status};
 
 /// Most events in one chunk.
 const CHUNK_EVENTS: usize = 256;
@@ -61,9 +61,10 @@ impl EventStream {
         let read = move || {
             let batch = reader.batch(from, CHUNK_EVENTS, CHUNK_BYTES)?;
             let (mut lines, mut next) = (Vec::new(), from.next());
+            let mut common = Common::default();
             for record in batch.records() {
                 let record = record?;
-                record.render(false, true, &mut lines);
+                record.render_with(&mut common, false, true, &mut lines);
                 lines.push(b'\n');
                 next = record.statement.seq.next();
             }

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_nats::{HeaderMap, HeaderValue, PublishError, PublishErrorKind, Subject, header};
+use async_nats::{
+    HeaderMap, HeaderName, HeaderValue, PublishError, PublishErrorKind, Subject, header,
+};
 
 use crate::{
     envelope::DeviceName,
@@ -15,7 +17,7 @@ use crate::{
 
 /// What the header of a CloudEvent's attribute begins with, in any case.
 pub(super) const ATTRIBUTE_PREFIX: &str = "ce-";
-const CONTENT_TYPE: &str = "Content-Type";
+const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 
 /// Subjects that are remembered. A device has a few dozen event types; what has more is wrong, and
 /// shall not cost memory.

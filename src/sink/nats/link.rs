@@ -11,7 +11,7 @@
 
 use std::{
     collections::VecDeque,
-    fmt,
+    fmt::{self, Write as _},
     future::pending,
     sync::{
         Arc,
@@ -68,6 +68,9 @@ pub(super) enum Token {
     /// A question, by its number.
     Question(u64),
 }
+
+/// A letter and a number of up to 20 digits.
+const TOKEN_BYTES: usize = 21;
 
 impl Token {
     fn parse(text: &str) -> Option<Self> {
@@ -278,10 +281,18 @@ impl Link {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<(), PublishError> {
-        let reply = Subject::from(format!("{}{token}", self.prefix));
+        let reply = self.own_subject(token);
         self.client
             .publish_with_reply_and_headers(subject, reply, headers, body)
             .await
+    }
+
+    /// The subject of this link's inbox that says what is answered.
+    fn own_subject(&self, token: Token) -> Subject {
+        let mut subject = String::with_capacity(self.prefix.len() + TOKEN_BYTES);
+        // Writing into memory does not fail.
+        _ = write!(subject, "{}{token}", self.prefix);
+        Subject::from(subject)
     }
 
     /// Publishes without an answer.
@@ -300,8 +311,7 @@ impl Link {
     /// everything that was sent before it.
     pub(super) fn echo(&mut self) -> Option<Token> {
         let token = self.next_question();
-        let subject = Subject::from(format!("{}{token}", self.prefix));
-        let sent = self.client.publish(subject, Bytes::new());
+        let sent = self.client.publish(self.own_subject(token), Bytes::new());
         at_once(sent).map(|()| token)
     }
 
