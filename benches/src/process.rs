@@ -8,6 +8,8 @@ pub struct Memory {
     pub resident: u64,
     /// Resident at most so far.
     pub most: u64,
+    /// Resident and no file's page: a system that is short of memory cannot drop it and read it again.
+    pub anonymous: u64,
     /// Resident and its own: what would be free without it.
     pub private: u64,
 }
@@ -19,6 +21,7 @@ impl Memory {
         Self {
             resident: field(&status, "VmRSS:"),
             most: field(&status, "VmHWM:"),
+            anonymous: field(&status, "RssAnon:"),
             private: field(&rollup, "Private_Clean:") + field(&rollup, "Private_Dirty:"),
         }
     }

@@ -6,6 +6,7 @@
 
 mod command;
 mod erasing;
+mod hearing;
 mod letters;
 mod noted;
 mod pace;
@@ -31,6 +32,7 @@ pub(crate) use self::{
 };
 use self::{
     erasing::Erasing,
+    hearing::Hearing,
     noted::News,
     pace::{Gathering, Pace},
     trouble::{Health, Reread, Trouble, WELL_AFTER},
@@ -62,13 +64,6 @@ pub(crate) const QUEUE_COMMANDS: usize = 1_024;
 /// Commands that one commit takes at most.
 const COMMIT_COMMANDS: usize = 2_048;
 
-/// Where news from the sinks' tasks follow each other within twice this time, the writer looks for the
-/// next by itself, so long after the last look, and nobody tells it.
-const LOOKS_AFTER: Duration = Duration::from_millis(10);
-
-/// How long what a sink confirmed may wait for a commit that it can ride on.
-const PROGRESS_ALONE_AFTER: Duration = Duration::from_secs(60);
-
 /// A journal that appended nothing for so long is quiet enough to be compacted.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -97,14 +92,7 @@ pub(crate) struct Writer<S, C> {
     health: Health,
     trouble: Option<Trouble>,
     reread: Reread,
-    /// When the oldest progress that is not durable was heard of.
-    noted_since: Option<Instant>,
-    /// When something was last heard from a sink's task.
-    heard: Option<Instant>,
-    /// Whether it was heard from them so often that they need not say it.
-    looks: bool,
-    /// When the tasks' notes are looked at though nobody says so.
-    look_at: Option<Instant>,
+    hearing: Hearing,
     reopened: u64,
     /// Bytes held when an append was last refused and not even a small event had room.
     full_at: Option<u64>,
@@ -136,10 +124,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             health: Health::Open,
             trouble: None,
             reread: Reread::default(),
-            noted_since: None,
-            heard: None,
-            looks: false,
-            look_at: None,
+            hearing: Hearing::default(),
             reopened: 0,
             full_at: None,
             erasing: Erasing::default(),
@@ -201,14 +186,13 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         match self.health {
             Health::Broken { next, .. } => Some(next),
             Health::Open => {
-                let alone = self.noted_since.map(|since| since + PROGRESS_ALONE_AFTER);
+                let noted = self.hearing.deadline();
                 let over_since = self.trouble.as_ref().and_then(|trouble| trouble.over_since);
                 let well = over_since.map(|since| since + WELL_AFTER);
                 let erasing = self.next_erasing();
                 let reread = self.reread_at();
-                let (disk, noted) = (self.look_again, self.look_at);
-                let others = [well, erasing, reread, disk, noted, self.quiet_at];
-                alone.into_iter().chain(others.into_iter().flatten()).min()
+                let all = [well, erasing, reread, noted, self.look_again, self.quiet_at];
+                all.into_iter().flatten().min()
             }
         }
     }
@@ -222,9 +206,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         self.try_reopen();
         self.end_trouble(WELL_AFTER);
         self.look_again_at_disk();
-        // Once for this commit: what is heard now is not heard a second time below.
-        let often = |at: Instant| at.elapsed() < 2 * LOOKS_AFTER;
-        self.looks = self.heard.is_some_and(often);
+        self.hearing.begin(Instant::now());
         self.collect_progress();
         let mut stamp = self.clock.stamp();
         let mut staging = self.core.stage(stamp);
@@ -275,7 +257,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                     self.begin_erasing(id, reply);
                     staging = self.core.stage(stamp);
                 }
-                Command::Noted => alone |= self.overdue(),
+                Command::Noted => alone |= self.hearing.is_overdue(Instant::now()),
                 Command::Settle { reply } => {
                     alone = true;
                     // Noted since this commit was begun, it may be.
@@ -367,11 +349,6 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             Err(fault) => self.broken(&fault),
         }
         self.publish();
-    }
-
-    fn overdue(&self) -> bool {
-        self.noted_since
-            .is_some_and(|since| since.elapsed() >= PROGRESS_ALONE_AFTER)
     }
 
     fn stage(&mut self, command: Command, staging: &mut Staging, waiting: &mut Vec<Waiting>) {
@@ -602,7 +579,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         match self.core.commit(staging) {
             Ok(()) => {
                 if !self.core.has_progress() {
-                    self.noted_since = None;
+                    self.hearing.is_durable();
                 }
                 let answered = waiting.iter().filter(|one| one.is_append()).count();
                 // A word from a sink's task is there, too, and no producer's.
@@ -629,10 +606,8 @@ impl<S: Storage, C: Clock> Writer<S, C> {
     /// Takes over what the sinks' tasks have noted, and lets go of tasks that are gone.
     fn collect_progress(&mut self) {
         let now = Instant::now();
-        // What makes room is wanted as soon as it is known.
-        let looks = self.looks && !self.core.is_short_of_room();
-        self.look_at = looks.then(|| now + LOOKS_AFTER);
         let core = &mut self.core;
+        let looks = self.hearing.look(now, core.is_short_of_room());
         let mut any = false;
         self.ports.retain(|name, port| {
             let Some(noted) = port.noted.upgrade() else {
@@ -653,8 +628,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             true
         });
         if any {
-            self.heard = Some(now);
-            self.noted_since.get_or_insert(now);
+            self.hearing.heard(now);
         }
     }
 

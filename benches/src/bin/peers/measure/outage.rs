@@ -33,6 +33,8 @@ pub const RATE: &str = "events/s from the first on";
 pub const IDLE: &str = "idle, connected";
 pub const PENDING: &str = "all pending, after SIGKILL and start";
 pub const DRAINING: &str = "at most while draining";
+/// And one that none is set for.
+const TAKEN_IN: &str = "all pending, just taken in";
 
 /// A start after a SIGKILL, and its columns.
 pub struct Start {
@@ -76,6 +78,7 @@ impl Start {
 pub struct Tables {
     pub drain: Sheet,
     pub memory: Sheet,
+    pub anonymous: Sheet,
     pub start: Sheet,
 }
 
@@ -101,6 +104,9 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
         drain: Sheet::new(format!("{events} events of {bytes} bytes after an outage")),
         memory: Sheet::new(format!(
             "resident memory, MiB, {events} events of {bytes} bytes"
+        )),
+        anonymous: Sheet::new(format!(
+            "of it no file's pages, MiB, {events} events of {bytes} bytes"
         )),
         start: Sheet::new(format!(
             "ms from a start after SIGKILL to the first event taken, {events} events of {bytes} bytes \
@@ -133,6 +139,7 @@ pub fn measure(options: &Options, bytes: usize) -> Tables {
         }) {
             tables.drain.merge(came.drain);
             tables.memory.merge(came.memory);
+            tables.anonymous.merge(came.anonymous);
             tables.start.merge(came.start);
         }
     }
@@ -161,7 +168,7 @@ impl Tables {
         let came = arrivals(peer.hub(), 0, WARM_UP, patience, patience);
         assert!(came.count >= WARM_UP, "{name} delivers nothing");
         thread::sleep(options.settle);
-        let idle = resident(peer.pid());
+        let idle = Memory::of(peer.pid());
         let base = peer.hub().count();
         peer.hub().stop();
 
@@ -176,7 +183,7 @@ impl Tables {
         let rest = (WARM_UP + events).saturating_sub(next);
         peer.fill(&load(FILLING, next, rest));
         next += rest;
-        let full = resident(peer.pid());
+        let full = Memory::of(peer.pid());
         for start in STARTS {
             let took = start.measure(peer.as_mut(), &ground, next, bytes);
             self.start.add(name, start.all, took, 1);
@@ -186,14 +193,14 @@ impl Tables {
         // As they were before the last start.
         page_cache::warm(&ground.store);
         thread::sleep(options.settle);
-        let pending = resident(peer.pid());
+        let pending = Memory::of(peer.pid());
 
         forget_peak(peer.pid());
         let before = cpu_ms(peer.pid());
         peer.hub().start();
         let came = arrivals(peer.hub(), base, taken, options.quiet, options.limit);
         let spent = cpu_ms(peer.pid()) - before;
-        let peak = Memory::of(peer.pid()).most as f64 / 1024.0;
+        let after = Memory::of(peer.pid());
 
         let flow = came.last.saturating_sub(came.first).as_secs_f64();
         let drain = &mut self.drain;
@@ -211,13 +218,17 @@ impl Tables {
             let note = format!("(only {} arrived)", came.count);
             drain.note(name, "s until all had arrived", note);
         }
-        for (column, figure) in [
-            (IDLE, idle),
-            ("all pending, just taken in", full),
-            (PENDING, pending),
-            (DRAINING, peak),
+        for (column, resident, anonymous) in [
+            (IDLE, idle.resident, Some(idle.anonymous)),
+            (TAKEN_IN, full.resident, Some(full.anonymous)),
+            (PENDING, pending.resident, Some(pending.anonymous)),
+            // The kernel keeps no such maximum of the anonymous ones.
+            (DRAINING, after.most, None),
         ] {
-            self.memory.add(name, column, figure, 1);
+            self.memory.add(name, column, mib(resident), 1);
+            if let Some(anonymous) = anonymous {
+                self.anonymous.add(name, column, mib(anonymous), 1);
+            }
             if !all && column != IDLE {
                 self.memory.note(name, column, "(not all arrived)");
             }
@@ -234,10 +245,11 @@ impl Tables {
     pub fn print(&self) {
         self.drain.print();
         self.memory.print();
+        self.anonymous.print();
         self.start.print();
     }
 }
 
-fn resident(pid: u32) -> f64 {
-    Memory::of(pid).resident as f64 / 1024.0
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }
