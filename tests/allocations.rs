@@ -231,7 +231,7 @@ fn an_event_on_its_way_to_jetstream_allocates_no_more_than_it_did() {
         ..NatsOptions::default()
     };
     let sink = Sink::Nats(NatsSink::new(options).unwrap());
-    assert_drain_to(sink, 1_024, BACKLOG, 19.0);
+    assert_drain_to(sink, 1_024, BACKLOG, 16.9);
 }
 
 /// Most of them are the client's: the properties of the message, and what it keeps until the answer.
@@ -259,7 +259,7 @@ fn an_event_on_its_way_to_postgres_allocates_no_more_than_it_did() {
         ..PostgresOptions::default()
     };
     let sink = Sink::Postgres(PostgresSink::new(options).unwrap());
-    assert_drain_to(sink, 1_024, BACKLOG, 8.6);
+    assert_drain_to(sink, 1_024, BACKLOG, 8.4);
 }
 
 /// Its type and its payload; and the lists of events and lines that grow.

@@ -80,8 +80,9 @@ impl Flight {
             events: batch.rows().len(),
             excess: excess(batch.rows(), self.room),
             answer: Box::pin(async move {
-                let stored = row::store(client, texts, &batch).await;
-                (batch.into_rows(), stored)
+                let (rows, parameters) = batch.into_parts();
+                let stored = row::store(client, texts, &rows, parameters).await;
+                (rows, stored)
             }),
             early: None,
         };

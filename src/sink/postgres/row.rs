@@ -1,10 +1,11 @@
 //! Events as rows, and the one statement that stores a batch of them.
 
-use std::{collections::HashSet, error::Error as StdError, sync::Arc};
+use std::{collections::HashSet, error::Error as StdError, pin::pin, sync::Arc};
 
 use bytes::{BufMut as _, BytesMut};
+use futures_util::TryStreamExt as _;
 use tokio_postgres::{
-    Client, Error,
+    Client, Error, RowStream,
     types::{IsNull, ToSql, Type, accepts, to_sql_checked},
 };
 use uuid::Uuid;
@@ -181,13 +182,14 @@ pub(super) type Absent = HashSet<usize>;
 pub(super) async fn store(
     client: Arc<Client>,
     texts: Arc<Texts>,
-    batch: &Batch,
+    rows: &[Row],
+    parameters: Parameters,
 ) -> Result<Absent, Error> {
-    let stored = insert(&client, &texts.statement, batch).await?;
-    if stored == batch.rows.len() {
+    let stored = insert(&client, &texts.statement, rows, parameters).await?;
+    if stored == rows.len() {
         return Ok(Absent::new());
     }
-    absent(&client, &texts.question, &batch.rows).await
+    absent(&client, &texts.question, rows).await
 }
 
 async fn absent(client: &Client, question: &str, rows: &[Row]) -> Result<Absent, Error> {
@@ -222,15 +224,21 @@ async fn absent(client: &Client, question: &str, rows: &[Row]) -> Result<Absent,
 #[cfg(feature = "cli")]
 pub(super) async fn rehearse(client: &Client, tables: &Tables) -> Result<(), Error> {
     let statement = format!("explain {}", statement(tables));
-    run(client, &statement, &parameters(&[])).await.map(drop)
+    let plan = run(client, &statement, parameters(&[])).await?;
+    plan.try_for_each(|_| std::future::ready(Ok(()))).await
 }
 
 /// Runs the statement, and gives how many rows the server stored under the keys they were given.
-async fn insert(client: &Client, statement: &str, batch: &Batch) -> Result<usize, Error> {
-    let answer = run(client, statement, &batch.parameters).await?;
-    let mut given = batch.rows.iter();
+async fn insert(
+    client: &Client,
+    statement: &str,
+    rows: &[Row],
+    parameters: Parameters,
+) -> Result<usize, Error> {
+    let mut answer = pin!(run(client, statement, parameters).await?);
+    let mut given = rows.iter();
     let mut stored = 0;
-    for key in &answer {
+    while let Some(key) = answer.try_next().await? {
         let device: &str = key.try_get(0)?;
         let epoch: Uuid = key.try_get(1)?;
         let seq: i64 = key.try_get(2)?;
@@ -252,7 +260,7 @@ async fn insert(client: &Client, statement: &str, batch: &Batch) -> Result<usize
 /// it is done while the server works on the statement before.
 pub(super) struct Batch {
     rows: Vec<Row>,
-    parameters: Vec<Parameter>,
+    parameters: Parameters,
 }
 
 impl Batch {
@@ -265,33 +273,31 @@ impl Batch {
         &self.rows
     }
 
-    pub(super) fn into_rows(self) -> Vec<Row> {
-        self.rows
+    pub(super) fn into_parts(self) -> (Vec<Row>, Parameters) {
+        (self.rows, self.parameters)
     }
 }
 
-/// A column of a batch.
+/// The columns of a batch, each with its type.
+pub(super) type Parameters = Vec<(Parameter, Type)>;
+
+/// A column as the server reads it, or why it cannot be written so.
 #[derive(Debug)]
-struct Parameter {
-    of: Type,
-    /// As the server reads it, or why it cannot be written so.
-    encoded: Result<BytesMut, String>,
-}
+pub(super) struct Parameter(Result<BytesMut, String>);
 
 impl Parameter {
-    fn new(values: &dyn ToSql, of: Type) -> Self {
-        Self::with_room(0, values, of)
-    }
-
     /// One that takes about so many bytes: a large one is not copied again and again as it grows.
-    fn with_room(bytes: usize, values: &dyn ToSql, of: Type) -> Self {
+    fn with_room(bytes: usize, values: &dyn ToSql, of: Type) -> (Self, Type) {
         let mut encoded = BytesMut::with_capacity(bytes);
         let written = values.to_sql_checked(&of, &mut encoded);
-        Self {
-            encoded: written.map(|_| encoded).map_err(|error| error.to_string()),
-            of,
-        }
+        let encoded = written.map(|_| encoded).map_err(|error| error.to_string());
+        (Self(encoded), of)
     }
+}
+
+/// One of any size.
+fn column(values: &dyn ToSql, of: Type) -> (Parameter, Type) {
+    Parameter::with_room(0, values, of)
 }
 
 impl ToSql for Parameter {
@@ -300,7 +306,7 @@ impl ToSql for Parameter {
         _: &Type,
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn StdError + Sync + Send>> {
-        out.put_slice(self.encoded.as_deref().map_err(String::as_str)?);
+        out.put_slice(self.0.as_deref().map_err(String::as_str)?);
         Ok(IsNull::No)
     }
 
@@ -312,21 +318,14 @@ impl ToSql for Parameter {
 }
 
 /// Runs the statement, unnamed and with its types given: nothing of it stays at the server, so
-/// that a pooler may give each one another connection. It is on its way after the first poll.
-async fn run(
-    client: &Client,
-    statement: &str,
-    parameters: &[Parameter],
-) -> Result<Vec<tokio_postgres::Row>, Error> {
-    let parameters: Vec<(&(dyn ToSql + Sync), Type)> = parameters
-        .iter()
-        .map(|parameter| (parameter as _, parameter.of.clone()))
-        .collect();
-    client.query_typed(statement, &parameters).await
+/// that a pooler may give each one another connection. It is on its way after the first poll, and the
+/// parameters are gone then.
+async fn run(client: &Client, statement: &str, parameters: Parameters) -> Result<RowStream, Error> {
+    client.query_typed_raw(statement, parameters).await
 }
 
 /// The columns that the statement takes.
-fn parameters(rows: &[Row]) -> Vec<Parameter> {
+fn parameters(rows: &[Row]) -> Parameters {
     let of = &Column(rows);
     let text = |value: fn(&Row) -> &str| of.each(value);
     let bytes = |value: fn(&Row) -> &[u8]| of.each(value);
@@ -364,34 +363,34 @@ fn parameters(rows: &[Row]) -> Vec<Parameter> {
     let bodies = HEADER_BYTES + bodies.sum::<usize>();
 
     vec![
-        Parameter::new(&device, Type::TEXT_ARRAY),
-        Parameter::new(&epoch, Type::UUID_ARRAY),
-        Parameter::new(&seq, Type::INT8_ARRAY),
-        Parameter::new(&digest, Type::BYTEA_ARRAY),
-        Parameter::new(&id, Type::UUID_ARRAY),
-        Parameter::new(&original_id, Type::TEXT_ARRAY),
-        Parameter::new(&event_type, Type::TEXT_ARRAY),
-        Parameter::new(&event_version, Type::INT4_ARRAY),
-        Parameter::new(&source, Type::TEXT_ARRAY),
-        Parameter::new(&occurred_at, Type::TIMESTAMPTZ_ARRAY),
-        Parameter::new(&clock_wall, Type::TIMESTAMPTZ_ARRAY),
-        Parameter::new(&clock_sync, Type::TEXT_ARRAY),
-        Parameter::new(&boot_id, Type::UUID_ARRAY),
-        Parameter::new(&boottime_us, Type::INT8_ARRAY),
-        Parameter::new(&kind, Type::TEXT_ARRAY),
-        Parameter::new(&prev, Type::BYTEA_ARRAY),
-        Parameter::new(&private_digest, Type::BYTEA_ARRAY),
-        Parameter::new(&key_id, Type::BYTEA_ARRAY),
-        Parameter::new(&signature, Type::BYTEA_ARRAY),
-        Parameter::new(&leaf, Type::INT2_ARRAY),
-        Parameter::new(&size, Type::INT2_ARRAY),
-        Parameter::new(&path, Type::BYTEA_ARRAY),
-        Parameter::new(&redelivered, Type::BOOL_ARRAY),
-        Parameter::new(&aggregate_id, Type::UUID_ARRAY),
-        Parameter::new(&subject_id, Type::TEXT_ARRAY),
-        Parameter::new(&salt, Type::BYTEA_ARRAY),
+        column(&device, Type::TEXT_ARRAY),
+        column(&epoch, Type::UUID_ARRAY),
+        column(&seq, Type::INT8_ARRAY),
+        column(&digest, Type::BYTEA_ARRAY),
+        column(&id, Type::UUID_ARRAY),
+        column(&original_id, Type::TEXT_ARRAY),
+        column(&event_type, Type::TEXT_ARRAY),
+        column(&event_version, Type::INT4_ARRAY),
+        column(&source, Type::TEXT_ARRAY),
+        column(&occurred_at, Type::TIMESTAMPTZ_ARRAY),
+        column(&clock_wall, Type::TIMESTAMPTZ_ARRAY),
+        column(&clock_sync, Type::TEXT_ARRAY),
+        column(&boot_id, Type::UUID_ARRAY),
+        column(&boottime_us, Type::INT8_ARRAY),
+        column(&kind, Type::TEXT_ARRAY),
+        column(&prev, Type::BYTEA_ARRAY),
+        column(&private_digest, Type::BYTEA_ARRAY),
+        column(&key_id, Type::BYTEA_ARRAY),
+        column(&signature, Type::BYTEA_ARRAY),
+        column(&leaf, Type::INT2_ARRAY),
+        column(&size, Type::INT2_ARRAY),
+        column(&path, Type::BYTEA_ARRAY),
+        column(&redelivered, Type::BOOL_ARRAY),
+        column(&aggregate_id, Type::UUID_ARRAY),
+        column(&subject_id, Type::TEXT_ARRAY),
+        column(&salt, Type::BYTEA_ARRAY),
         Parameter::with_room(bodies, &payload, Type::BYTEA_ARRAY),
-        Parameter::new(&is_json, Type::BOOL_ARRAY),
+        column(&is_json, Type::BOOL_ARRAY),
     ]
 }
 
