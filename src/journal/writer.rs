@@ -168,7 +168,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             self.erase_on();
         }
         let stamp = self.clock.stamp();
-        self.collect_progress();
+        self.collect_progress(false);
         let staging = self.core.stage(stamp);
         self.flush(staging, &mut waiting);
         self.end_trouble(Duration::ZERO);
@@ -179,6 +179,13 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 drop(reply.send(Err(AppendError::Closed)));
             }
         }
+    }
+
+    /// One turn, and when the next one comes though nobody asks.
+    #[cfg(test)]
+    pub(super) fn turn(&mut self, command: Command) -> Option<Instant> {
+        self.serve(command, &mut Vec::new());
+        self.deadline()
     }
 
     /// When there is something to do although nobody asks.
@@ -206,8 +213,9 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         self.try_reopen();
         self.end_trouble(WELL_AFTER);
         self.look_again_at_disk();
-        self.hearing.begin(Instant::now());
-        self.collect_progress();
+        // Once for this commit: what is heard now is not heard a second time below.
+        let looks = self.hearing.is_often(Instant::now());
+        self.collect_progress(looks);
         let mut stamp = self.clock.stamp();
         let mut staging = self.core.stage(stamp);
         let mut gathering = None;
@@ -261,7 +269,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
                 Command::Settle { reply } => {
                     alone = true;
                     // Noted since this commit was begun, it may be.
-                    self.collect_progress();
+                    self.collect_progress(looks);
                     self.core.advance(&mut staging);
                     waiting.push(Waiting::Done(reply));
                 }
@@ -277,7 +285,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         }
         // Of what was noted meanwhile the word was taken above, found the queue full, or was spared
         // because the writer looks.
-        self.collect_progress();
+        self.collect_progress(looks);
         self.core.advance(&mut staging);
         // Progress by itself is no reason for a commit before its time, unless it makes room. What
         // cannot be read for that is found out by the commit.
@@ -287,6 +295,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         } else {
             self.publish_oldest();
         }
+        self.hearing.waits(Instant::now(), self.core.has_progress());
         closing
     }
 
@@ -336,7 +345,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             return;
         }
         self.quiet_at = None;
-        self.collect_progress();
+        self.collect_progress(false);
         // An erasure may have begun since.
         if self.core.is_delivering() || !self.core.is_worth_compacting() {
             return;
@@ -578,9 +587,6 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         let begin = Instant::now();
         match self.core.commit(staging) {
             Ok(()) => {
-                if !self.core.has_progress() {
-                    self.hearing.is_durable();
-                }
                 let answered = waiting.iter().filter(|one| one.is_append()).count();
                 // A word from a sink's task is there, too, and no producer's.
                 let told = self.ports.values().filter(|port| port.is_told()).count();
@@ -603,11 +609,14 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         }
     }
 
-    /// Takes over what the sinks' tasks have noted, and lets go of tasks that are gone.
-    fn collect_progress(&mut self) {
+    /// Takes over what the sinks' tasks have noted, and lets go of tasks that are gone. `looks`: it looks
+    /// for the next by itself, and need not be told.
+    fn collect_progress(&mut self, looks: bool) {
         let now = Instant::now();
         let core = &mut self.core;
-        let looks = self.hearing.look(now, core.is_short_of_room());
+        // What makes room is wanted as soon as it is known.
+        let looks = looks && !core.is_short_of_room();
+        self.hearing.look(now, looks);
         let mut any = false;
         self.ports.retain(|name, port| {
             let Some(noted) = port.noted.upgrade() else {

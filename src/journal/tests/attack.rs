@@ -284,7 +284,7 @@ fn the_nil_id_is_no_id() {
     assert_eq!(event.unwrap_err().field(), "id");
 }
 
-struct Ticking;
+pub(super) struct Ticking;
 
 impl Clock for Ticking {
     fn stamp(&self) -> Stamp {

@@ -12,12 +12,16 @@ use super::{
     super::{
         error::AppendError,
         reader::Reader,
-        writer::{Command, Job, Registered},
+        writer::{Command, Job, Registered, Writer},
     },
     LIMITS, append,
-    attack::{ask, empty_status, large, place, progress, serving, serving_with, without_much_room},
+    attack::{
+        Ticking, ask, empty_status, large, place, progress, serving, serving_with,
+        without_much_room,
+    },
     nats, open, sealed, stamp,
     storage::FaultyStorage,
+    wanted,
 };
 use crate::{
     clock::{ClockSync, Stamp},
@@ -147,4 +151,39 @@ fn a_commit_is_dated_when_all_of_it_has_come() {
     assert_eq!(commit(3, begun, dated), (5, dated));
     append(&mut core, vec![sealed(4, "{}")]).unwrap().unwrap();
     assert_eq!(core.tail(), Seq::new(6));
+}
+
+/// It wakes for what a sink confirmed, a minute later, and once that is durable for nothing.
+#[test]
+fn what_a_sink_confirmed_is_waited_for_until_it_is_durable() {
+    let core = open(&FaultyStorage::new(1), LIMITS).unwrap();
+    let (commands, queue) = mpsc::channel(8);
+    let board = StatusBoard::new(empty_status());
+    let mut writer = Writer::new(core, Ticking, queue, Duration::ZERO, board);
+    let registered = ask(&commands, |reply| Command::Register {
+        name: nats(),
+        kind: "nats",
+        wanted: wanted(true, 16),
+        by_receipts: false,
+        reply,
+    });
+    assert_eq!(writer.turn(Command::Noted), None);
+    let sink = registered.blocking_recv().unwrap().unwrap();
+    let claim = ask(&commands, |reply| Command::Claim {
+        name: nats(),
+        upto: Seq::new(1),
+        reply,
+    });
+    assert_eq!(writer.turn(Command::Noted), None);
+    claim.blocking_recv().unwrap().unwrap();
+    assert!(sink.noted.note(progress(1)));
+    let next = writer.turn(Command::Noted).expect("it waits");
+    let wait = next.duration_since(Instant::now());
+    assert!(wait > Duration::from_secs(50), "{wait:?}");
+    let settled = ask(&commands, |reply| Command::Settle { reply });
+    writer.turn(Command::Noted);
+    settled.blocking_recv().unwrap().unwrap();
+    // By then it does not look for more, either.
+    thread::sleep(Duration::from_millis(25));
+    assert_eq!(writer.turn(Command::Noted), None);
 }
