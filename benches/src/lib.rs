@@ -3,6 +3,7 @@
 pub mod backlog;
 pub mod bare;
 pub mod daemon;
+pub mod groups;
 pub mod page_cache;
 pub mod plot;
 pub mod process;
@@ -28,8 +29,13 @@ pub struct Spread {
 impl Spread {
     pub fn of(mut figures: Vec<f64>) -> Self {
         figures.sort_by(f64::total_cmp);
+        let middle = figures.len() / 2;
+        let median = match figures.len() % 2 {
+            0 => f64::midpoint(figures[middle - 1], figures[middle]),
+            _ => figures[middle],
+        };
         Self {
-            median: figures[figures.len() / 2],
+            median,
             least: figures[0],
             greatest: figures[figures.len() - 1],
         }

@@ -21,7 +21,7 @@ impl Memory {
         Self {
             resident: field(&status, "VmRSS:"),
             most: field(&status, "VmHWM:"),
-            anonymous: field(&status, "RssAnon:"),
+            anonymous: field(&status, "RssAnon:") + field(&status, "RssShmem:"),
             private: field(&rollup, "Private_Clean:") + field(&rollup, "Private_Dirty:"),
         }
     }

@@ -15,16 +15,17 @@ use std::{
 };
 
 use edge_outbox::{Event, Outbox};
-use edge_outbox_benches::{Spread, for_about, payload, per_second};
+use edge_outbox_benches::{
+    PAYLOAD_BYTES, Spread, for_about,
+    groups::{groups, row_bytes},
+    payload, per_second,
+};
 use redb::{Durability, TableDefinition};
 use uuid::Uuid;
 
 const ROUNDS: usize = 5;
 const TIME: Duration = Duration::from_secs(3);
 const BATCH: usize = 1_000;
-const GROUP_EVENTS: usize = 64;
-/// What edge-outbox stores for an event of 256 bytes beside the payload, about.
-const ROW_OVERHEAD_BYTES: usize = 90;
 
 fn event(payload: &str) -> Event {
     Event::builder("quiz.submitted.v1", Uuid::nil())
@@ -108,7 +109,6 @@ fn bare_redb(dir: &Path, events_a_commit: usize) -> f64 {
         .set_cache_size(4 << 20)
         .create(dir.join("bare.redb"))
         .expect("it opens");
-    let one = payload().len() + ROW_OVERHEAD_BYTES;
     let mut seq = 1;
     for_about(TIME, || {
         let mut transaction = database.begin_write().expect("begins");
@@ -118,13 +118,10 @@ fn bare_redb(dir: &Path, events_a_commit: usize) -> f64 {
         transaction.set_quick_repair(true);
         {
             let mut rows = transaction.open_table(ROWS).expect("opens");
-            let mut left = events_a_commit;
-            while left > 0 {
-                let events = left.min(GROUP_EVENTS);
-                rows.insert(seq, vec![7; one * events].as_slice())
-                    .expect("inserts");
+            for events in groups(events_a_commit, PAYLOAD_BYTES) {
+                let row = vec![7; row_bytes(events, PAYLOAD_BYTES)];
+                rows.insert(seq, row.as_slice()).expect("inserts");
                 seq += events as u64;
-                left -= events;
             }
         }
         transaction.commit().expect("commits");

@@ -15,7 +15,6 @@ use edge_outbox_benches::{
         postgres::{self as tokio_postgres, Batch},
     },
 };
-use uuid::Uuid;
 
 use crate::{
     hub::{Hub as _, mqtt::MqttHub, nats::NatsHub, postgres::PostgresHub},
@@ -37,9 +36,10 @@ pub fn nats(ground: &Ground, events: u64, bytes: usize) -> Duration {
     let (bodies, _) = envelopes(ground, bytes);
     let mut hub = NatsHub::new(&ground.hub);
     hub.start();
-    let bodies = bodies.into_iter().cycle().take(events as usize);
-    // As long as the sink's own.
-    let bodies = bodies.map(|body| (format!("{:043x}", Uuid::now_v7().as_u128()), body));
+    // As long as the sink's own, and made before the clock starts.
+    let id = |number| format!("{:043x}", u128::from(number) << 64);
+    let ids: Vec<_> = (0..events).map(id).collect();
+    let bodies = ids.into_iter().zip(bodies.into_iter().cycle());
     let subject = format!("edupulse.events.{DEVICE}.{EVENT_TYPE}");
     let begun = Instant::now();
     hub.block_on(async_nats::publish(

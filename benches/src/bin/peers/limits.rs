@@ -2,6 +2,7 @@
 
 use std::{fs::File, io::Write as _, ops::Range, path::Path};
 
+use edge_outbox_benches::groups::{groups, row_bytes};
 use redb::{Database, Durability, TableDefinition};
 use rusqlite::Connection;
 
@@ -16,10 +17,6 @@ use crate::{
 /// The names of the roles.
 pub const ROLES: [&str; 3] = ["redb", "sqlite-grouped", "fdatasync"];
 
-/// Events in a row: as many as edge-outbox signs together.
-const GROUP_EVENTS: u64 = 64;
-/// What edge-outbox stores for an event beside the payload, about.
-const ROW_OVERHEAD_BYTES: usize = 90;
 const CACHE_BYTES: usize = 4 << 20;
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
 
@@ -119,11 +116,10 @@ fn redb_rows(database: &Database, numbers: Range<u64>, bytes: usize) {
     {
         let mut rows = transaction.open_table(ROWS).expect("opens");
         let mut from = numbers.start;
-        while from < numbers.end {
-            let events = (numbers.end - from).min(GROUP_EVENTS);
-            let row = vec![7; (bytes + ROW_OVERHEAD_BYTES) * events as usize];
+        for events in groups((numbers.end - from) as usize, bytes) {
+            let row = vec![7; row_bytes(events, bytes)];
             rows.insert(from, row.as_slice()).expect("inserts");
-            from += events;
+            from += events as u64;
         }
     }
     transaction.commit().expect("commits");
@@ -139,7 +135,7 @@ fn sqlite_rows(database: &mut Connection, numbers: Range<u64>, bytes: usize) {
 
 fn file_rows(file: &mut File, numbers: Range<u64>, bytes: usize) {
     let events = (numbers.end - numbers.start) as usize;
-    let rows = vec![7; (bytes + ROW_OVERHEAD_BYTES) * events];
+    let rows = vec![7; row_bytes(events, bytes)];
     file.write_all(&rows).expect("written");
     file.sync_data().expect("synced");
 }

@@ -5,11 +5,16 @@ use std::{
     time::Duration,
 };
 
+use crate::peer::{BARE, KINDS};
+
+/// What can be measured.
+const MEASURES: [&str; 4] = ["append", "outage", "wear", "loss"];
+
 pub const HELP: &str = "\
 edge-outbox beside what a device would have otherwise, as tables in Markdown.
 
     cargo build --release
-    cargo build --profile dist --target x86_64-unknown-linux-musl
+    cargo build --profile dist-fast --target x86_64-unknown-linux-musl
     cargo run --release --manifest-path benches/Cargo.toml --bin peers [-- OPTIONS]
 
     --only NAME,…      these peers (--list names them all)
@@ -19,8 +24,8 @@ edge-outbox beside what a device would have otherwise, as tables in Markdown.
     --events N         events that are pending after an outage (1000000)
     --bytes N,…        bytes of payload (256,1024)
     --program PATH     the program (target/release/edge-outbox)
-    --packaged PATH    the same as it is packaged
-                       (target/x86_64-unknown-linux-musl/dist/edge-outbox)
+    --packaged PATH    the same as it is packaged for a PC
+                       (target/x86_64-unknown-linux-musl/dist-fast/edge-outbox)
     --dir PATH         where everything is written (the directory for temporary files)
     --quick            small numbers, to see that everything works
     --list             the peers, and nothing else
@@ -74,7 +79,7 @@ impl Options {
             events: 1_000_000,
             bytes: vec![256, 1024],
             program: target.join("release/edge-outbox"),
-            packaged: target.join("x86_64-unknown-linux-musl/dist/edge-outbox"),
+            packaged: target.join("x86_64-unknown-linux-musl/dist-fast/edge-outbox"),
             dir: std::env::temp_dir(),
             time: Duration::from_secs(3),
             paced: 60,
@@ -101,8 +106,11 @@ impl Options {
                     .ok_or_else(|| format!("{argument} needs a value"))
             };
             match argument.as_str() {
-                "--only" => options.only = list(&value()?),
-                "--measure" => options.measure = list(&value()?),
+                "--only" => {
+                    let peers = KINDS.iter().map(|kind| kind.name);
+                    options.only = names(&value()?, peers.chain(BARE.iter().map(|it| it.0)))?;
+                }
+                "--measure" => options.measure = names(&value()?, MEASURES.into_iter())?,
                 "--rounds" => options.rounds = number(&value()?)?,
                 "--long-rounds" => options.long_rounds = number(&value()?)?,
                 "--events" => options.events = number(&value()?)?,
@@ -156,6 +164,19 @@ impl Options {
 
 fn list(text: &str) -> Vec<String> {
     text.split(',').map(Into::into).collect()
+}
+
+/// A list of names that there are.
+fn names<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Result<Vec<String>, String> {
+    let known: Vec<_> = known.collect();
+    let names = list(text);
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(format!(
+            "no such name: {name}; there are {}",
+            known.join(", ")
+        )),
+        None => Ok(names),
+    }
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {

@@ -139,6 +139,22 @@ pub const KINDS: &[Kind] = &[
         writes: false,
     },
     Kind {
+        name: "packaged-http",
+        what: "the program as it is packaged for a PC (static): one event a request",
+        make: |ground| Box::new(Daemon::packaged(ground, NatsHub::new(&ground.hub))),
+        appends: Some((EVERY, 1)),
+        delivers: false,
+        writes: false,
+    },
+    Kind {
+        name: "packaged-http-100",
+        what: "the same, 100 events a request",
+        make: |ground| Box::new(Daemon::packaged(ground, NatsHub::new(&ground.hub))),
+        appends: Some((FEW, 100)),
+        delivers: false,
+        writes: false,
+    },
+    Kind {
         name: "outbox-nats",
         what: "the daemon, with a sink to JetStream",
         make: |ground| Box::new(Daemon::to(ground, NatsHub::new(&ground.hub))),
@@ -164,7 +180,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "packaged-nats",
-        what: "the program as it is packaged, static and built for size, with a sink to JetStream",
+        what: "the program as it is packaged for a PC (static), with a sink to JetStream",
         make: |ground| Box::new(Daemon::packaged(ground, NatsHub::new(&ground.hub))),
         appends: None,
         delivers: true,
@@ -172,7 +188,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "packaged-mqtt",
-        what: "the program as it is packaged, static and built for size, with a sink to mosquitto",
+        what: "the program as it is packaged for a PC (static), with a sink to mosquitto",
         make: |ground| Box::new(Daemon::packaged(ground, MqttHub::new(&ground.hub))),
         appends: None,
         delivers: true,
@@ -180,7 +196,7 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "packaged-postgres",
-        what: "the program as it is packaged, static and built for size, with a sink to Postgres",
+        what: "the program as it is packaged for a PC (static), with a sink to Postgres",
         make: |ground| Box::new(Daemon::packaged(ground, PostgresHub::new())),
         appends: None,
         delivers: true,

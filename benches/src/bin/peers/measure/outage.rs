@@ -225,12 +225,16 @@ impl Tables {
             // The kernel keeps no such maximum of the anonymous ones.
             (DRAINING, after.most, None),
         ] {
-            self.memory.add(name, column, mib(resident), 1);
-            if let Some(anonymous) = anonymous {
-                self.anonymous.add(name, column, mib(anonymous), 1);
-            }
-            if !all && column != IDLE {
-                self.memory.note(name, column, "(not all arrived)");
+            let sheets = [
+                (&mut self.memory, Some(resident)),
+                (&mut self.anonymous, anonymous),
+            ];
+            for (sheet, figure) in sheets {
+                let Some(figure) = figure else { continue };
+                sheet.add(name, column, mib(figure), 1);
+                if !all && column != IDLE {
+                    sheet.note(name, column, "(not all arrived)");
+                }
             }
         }
         if !all {
