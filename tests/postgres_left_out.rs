@@ -87,6 +87,25 @@ async fn a_row_that_a_trigger_throws_away_is_never_confirmed() {
     assert_eq!(count(&server.connect().await).await, 10);
 }
 
+/// The server is asked about the first statement while it answers the second, whose rows have to be
+/// taken in for that: the client holds only so many that nobody reads.
+#[tokio::test]
+async fn a_full_statement_of_repeats_does_not_wait_for_the_one_behind_it() {
+    let server = PostgresServer::with_tables().await;
+    let device = Device::new("kiosk-1");
+    let options = PostgresOptions {
+        batch: 1_024,
+        pipeline: Some(2),
+        ..options(&server)
+    };
+    let mut session = connect(options, &device).await.unwrap();
+    let parcels = device.rows(1..=3_072);
+    let (repeats, all) = (&parcels[..1_024], &parcels);
+    deliver(&mut session, repeats).await;
+    deliver(&mut session, all).await;
+    assert_eq!(count(&server.connect().await).await, 3_072);
+}
+
 #[tokio::test]
 async fn a_row_that_a_trigger_stores_under_another_key_is_never_confirmed() {
     let server = PostgresServer::with_tables().await;

@@ -42,7 +42,7 @@ pub(super) type Answer = (Vec<Row>, Result<Absent, Error>);
 
 struct Sent {
     answer: Pin<Box<dyn Future<Output = Answer> + Send>>,
-    /// The answer, where it was there before anybody waited for it.
+    /// The answer, where it was there before its turn.
     early: Option<Answer>,
     events: usize,
     /// What it takes beyond the room there was: one event that is larger by itself.
@@ -50,10 +50,12 @@ struct Sent {
 }
 
 impl Sent {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Answer> {
-        match self.early.take() {
-            Some(answer) => Poll::Ready(answer),
-            None => self.answer.as_mut().poll(context),
+    /// Takes in what there is of its answer.
+    fn advance(&mut self, context: &mut Context<'_>) {
+        if self.early.is_none()
+            && let Poll::Ready(answer) = self.answer.as_mut().poll(context)
+        {
+            self.early = Some(answer);
         }
     }
 }
@@ -88,9 +90,7 @@ impl Flight {
         };
         // The first poll queues it, so statements leave in this order.
         poll_fn(|context| {
-            if let Poll::Ready(answer) = sent.answer.as_mut().poll(context) {
-                sent.early = Some(answer);
-            }
+            sent.advance(context);
             Poll::Ready(())
         })
         .await;
@@ -101,10 +101,17 @@ impl Flight {
     }
 
     /// The first statement's answer; pending without one. Cancel-safe.
+    ///
+    /// All are taken in meanwhile: the client reads on for nobody while it holds an answer that nobody
+    /// takes, and the first one may be asking the server a question behind the others.
     pub(super) async fn answer(&mut self) -> Answer {
-        let answer = poll_fn(|context| match self.sent.front_mut() {
-            Some(first) => first.poll(context),
-            None => Poll::Pending,
+        let answer = poll_fn(|context| {
+            for sent in &mut self.sent {
+                sent.advance(context);
+            }
+            let first = self.sent.front_mut();
+            let answer = first.and_then(|first| first.early.take());
+            answer.map_or(Poll::Pending, Poll::Ready)
         })
         .await;
         self.sent.pop_front();
