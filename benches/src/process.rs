@@ -39,6 +39,11 @@ pub fn cpu_ms(pid: u32) -> f64 {
     ticks * 1e3 / rustix::param::clock_ticks_per_second() as f64
 }
 
+/// Bytes that this process has handed to the system to be written so far.
+pub fn written_bytes() -> u64 {
+    field(&read("/proc/self/io"), "wchar:")
+}
+
 /// Has the kernel forget what a process had at most in memory so far.
 pub fn forget_peak(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");

@@ -87,6 +87,8 @@ pub(crate) struct Writer<S, C> {
     commands: mpsc::Receiver<Command>,
     linger: Duration,
     ports: BTreeMap<SinkName, Port>,
+    /// Who waits for the commit in the making: nobody, between turns.
+    waiting: Vec<Waiting>,
     board: StatusBoard,
     intake: Intake,
     health: Health,
@@ -120,6 +122,7 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             commands,
             linger,
             ports: BTreeMap::new(),
+            waiting: Vec::new(),
             board,
             health: Health::Open,
             trouble: None,
@@ -146,7 +149,6 @@ impl<S: Storage, C: Clock> Writer<S, C> {
 
     /// Serves until told to close, or until nobody is left who could ask.
     pub(crate) async fn run(mut self) {
-        let mut waiting = Vec::new();
         loop {
             let command = match self.deadline() {
                 None => self.commands.recv().await,
@@ -162,15 +164,14 @@ impl<S: Storage, C: Clock> Writer<S, C> {
             if matches!(command, Command::Append { .. }) && !self.linger.is_zero() {
                 tokio::time::sleep(self.linger).await;
             }
-            if self.serve(command, &mut waiting) {
+            if self.turn(command) {
                 break;
             }
-            self.erase_on();
         }
         let stamp = self.clock.stamp();
         self.collect_progress(false);
         let staging = self.core.stage(stamp);
-        self.flush(staging, &mut waiting);
+        self.flush(staging, &mut Vec::new());
         self.end_trouble(Duration::ZERO);
         self.core.store().close();
         self.commands.close();
@@ -181,15 +182,21 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         }
     }
 
-    /// One turn, and when the next one comes though nobody asks.
-    #[cfg(test)]
-    pub(super) fn turn(&mut self, command: Command) -> Option<Instant> {
-        self.serve(command, &mut Vec::new());
-        self.deadline()
+    /// This command and what it leads to; true when closing.
+    pub(super) fn turn(&mut self, command: Command) -> bool {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let closing = self.serve(command, &mut waiting);
+        // Empty, and as large as it was.
+        self.waiting = waiting;
+        if !closing {
+            self.erase_on();
+        }
+        self.hearing.waits(Instant::now(), self.core.has_progress());
+        closing
     }
 
     /// When there is something to do although nobody asks.
-    fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         match self.health {
             Health::Broken { next, .. } => Some(next),
             Health::Open => {
@@ -295,7 +302,6 @@ impl<S: Storage, C: Clock> Writer<S, C> {
         } else {
             self.publish_oldest();
         }
-        self.hearing.waits(Instant::now(), self.core.has_progress());
         closing
     }
 

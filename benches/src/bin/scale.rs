@@ -14,7 +14,12 @@ use std::{
 
 use edge_outbox::{Event, Outbox, Seq};
 use edge_outbox_benches::{
-    Spread, backlog::runtime, payload, per_second, plot::Panel, plot::figure, process::Memory,
+    Spread,
+    backlog::runtime,
+    payload, per_second,
+    plot::Panel,
+    plot::figure,
+    process::{Memory, written_bytes},
 };
 use uuid::Uuid;
 
@@ -49,6 +54,7 @@ struct Options {
 struct Row {
     events: u64,
     append_us: Spread,
+    append_bytes: f64,
     start_ms: Spread,
     start_mib: f64,
     bytes_an_event: f64,
@@ -102,10 +108,10 @@ fn measured(dir: &Path, reads: bool) {
         outbox.blocking().append(event).expect("taken");
         1e6 * begun.elapsed().as_secs_f64()
     };
-    println!(
-        "{}",
-        Spread::of((0..APPENDS).map(|_| append()).collect()).median
-    );
+    let before = written_bytes();
+    let took = Spread::of((0..APPENDS).map(|_| append()).collect()).median;
+    println!("{}", (written_bytes() - before) as f64 / APPENDS as f64);
+    println!("{took}");
     if reads {
         let (events, took) = runtime().block_on(read(&outbox));
         println!("{}", per_second(events, took));
@@ -142,7 +148,7 @@ fn figures(dir: &Path, reads: bool) -> Vec<f64> {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
     command.arg(ROLE).arg(dir).args(reads.then_some(READS));
-    let count = if reads { 5 } else { 3 };
+    let count = if reads { 6 } else { 4 };
     let child = command.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut child = Killed(child);
     let lines = BufReader::new(child.0.stdout.take().expect("its output")).lines();
@@ -159,7 +165,8 @@ fn measure(dir: &Path, events: u64, rounds: usize) -> Row {
     let journal = fs::metadata(dir.join("journal.redb")).expect("it is there");
     // What is allocated: a journal's file is made larger in leaps, and has holes.
     let bytes_an_event = journal.blocks() as f64 * 512.0 / events as f64;
-    let (mut start_ms, mut resident, mut append_us) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut start_ms, mut resident) = (Vec::new(), Vec::new());
+    let (mut append_bytes, mut append_us) = (Vec::new(), Vec::new());
     let mut reads = Vec::new();
     // The first start comes after a close and is not counted.
     for round in 0..=rounds {
@@ -167,19 +174,21 @@ fn measure(dir: &Path, events: u64, rounds: usize) -> Row {
         if round > 0 {
             start_ms.push(figures[0]);
             resident.push(figures[1]);
-            append_us.push(figures[2]);
+            append_bytes.push(figures[2]);
+            append_us.push(figures[3]);
         }
         reads = figures;
     }
     Row {
         events,
         append_us: Spread::of(append_us),
+        append_bytes: Spread::of(append_bytes).median,
         start_ms: Spread::of(start_ms),
         start_mib: Spread::of(resident).median,
         bytes_an_event,
         fill,
-        read: reads[3],
-        read_mib: reads[4],
+        read: reads[4],
+        read_mib: reads[5],
     }
 }
 
@@ -187,6 +196,7 @@ fn print(row: &Row) {
     let Row {
         events,
         append_us,
+        append_bytes,
         start_ms,
         start_mib,
         bytes_an_event,
@@ -195,17 +205,18 @@ fn print(row: &Row) {
         read_mib,
     } = row;
     println!(
-        "| {events} | {append_us} | {start_ms:.1} | {fill:.0} | {read:.0} | {bytes_an_event:.0} | \
+        "| {events} | {append_us} | {append_bytes:.0} | {start_ms:.1} | {fill:.0} | {read:.0} | {bytes_an_event:.0} | \
          {start_mib:.1} | {read_mib:.1} |"
     );
 }
 
 fn plot(rows: &[Row]) -> String {
     type Value = fn(&Row) -> f64;
-    let panels: [(&str, Value); 6] = [
+    let panels: [(&str, Value); 7] = [
         ("append of one event, median, ms", |row| {
             row.append_us.median / 1e3
         }),
+        ("bytes written by it", |row| row.append_bytes),
         ("start after a kill, ms", |row| row.start_ms.median),
         ("appended in batches of 1,000, a second", |row| row.fill),
         ("read and rendered, a second", |row| row.read),
@@ -272,11 +283,11 @@ fn main() -> ExitCode {
     };
     let dir = tempfile::tempdir_in(&options.dir).expect("a directory");
     println!(
-        "| events in the journal | append of one, median, µs | journal opened after SIGKILL, ms | appended in \
+        "| events in the journal | append of one, median, µs | bytes written by it | journal opened after SIGKILL, ms | appended in \
          batches of 1,000, a second | read and rendered, a second | disk, bytes an event | resident \
          after the start, MiB | at most, everything read |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut rows = Vec::new();
     for events in options.events {
         let row = measure(&dir.path().join("data"), events, options.rounds);

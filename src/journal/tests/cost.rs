@@ -1,5 +1,5 @@
 //! What an event costs the medium, counted: commits, writes, syncs and bytes, beside commits of bare
-//! redb with as many bytes in rows of the same groups. The medium is memory, so every count is exact.
+//! redb with as many bytes in rows of 64. The medium is memory, so every count is exact.
 
 use redb::{Database, Durability, TableDefinition};
 
@@ -100,7 +100,7 @@ fn ours(bytes: usize, events_at_once: u64, commits: u64, online: bool) -> Count 
     count(&core).since(before)
 }
 
-/// The same bytes in rows of the same groups, two-phase with quick repair, and nothing else.
+/// The same bytes in rows of as many events as a group has at most, two-phase with quick repair, and nothing else.
 fn bare(bytes: usize, events_at_once: usize, commits: u64) -> Count {
     const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
     let meter = std::sync::Arc::new(Meter::default());

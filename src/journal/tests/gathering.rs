@@ -160,6 +160,10 @@ fn what_a_sink_confirmed_is_waited_for_until_it_is_durable() {
     let (commands, queue) = mpsc::channel(8);
     let board = StatusBoard::new(empty_status());
     let mut writer = Writer::new(core, Ticking, queue, Duration::ZERO, board);
+    let mut next = |command| {
+        assert!(!writer.turn(command));
+        writer.deadline()
+    };
     let registered = ask(&commands, |reply| Command::Register {
         name: nats(),
         kind: "nats",
@@ -167,23 +171,23 @@ fn what_a_sink_confirmed_is_waited_for_until_it_is_durable() {
         by_receipts: false,
         reply,
     });
-    assert_eq!(writer.turn(Command::Noted), None);
+    assert_eq!(next(Command::Noted), None);
     let sink = registered.blocking_recv().unwrap().unwrap();
     let claim = ask(&commands, |reply| Command::Claim {
         name: nats(),
         upto: Seq::new(1),
         reply,
     });
-    assert_eq!(writer.turn(Command::Noted), None);
+    assert_eq!(next(Command::Noted), None);
     claim.blocking_recv().unwrap().unwrap();
     assert!(sink.noted.note(progress(1)));
-    let next = writer.turn(Command::Noted).expect("it waits");
-    let wait = next.duration_since(Instant::now());
+    let at = next(Command::Noted).expect("it waits");
+    let wait = at.duration_since(Instant::now());
     assert!(wait > Duration::from_secs(50), "{wait:?}");
     let settled = ask(&commands, |reply| Command::Settle { reply });
-    writer.turn(Command::Noted);
+    next(Command::Noted);
     settled.blocking_recv().unwrap().unwrap();
     // By then it does not look for more, either.
     thread::sleep(Duration::from_millis(25));
-    assert_eq!(writer.turn(Command::Noted), None);
+    assert_eq!(next(Command::Noted), None);
 }
