@@ -47,9 +47,11 @@ mod json;
 mod platform;
 mod uri_reference;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 pub use error::EventError;
@@ -82,8 +84,9 @@ pub struct Event {
     pub(crate) occurred_at: Option<Timestamp>,
     /// What produced it, 1 to 255 bytes; `None`: the outbox's default.
     pub(crate) source: Option<Box<str>>,
-    /// Valid JSON, byte for byte as handed over.
-    pub(crate) payload: Box<[u8]>,
+    /// Valid JSON, byte for byte as handed over; of events that came together, perhaps a part of
+    /// what they came in.
+    pub(crate) payload: Bytes,
 }
 
 /// A program's own event: a type that serialises to the payload and knows the rest about itself.
@@ -128,10 +131,19 @@ impl Event {
         builder.build()
     }
 
-    /// Starts an event from its parts.
-    pub fn builder(event_type: impl Into<String>, aggregate_id: Uuid) -> EventBuilder {
+    /// Starts an event from its parts. A type that is handed over as an `Arc<str>` is shared and not
+    /// copied.
+    pub fn builder(event_type: impl Into<Arc<str>>, aggregate_id: Uuid) -> EventBuilder {
+        Self::builder_of(EventType::of(event_type.into()), aggregate_id)
+    }
+
+    /// As [`Event::builder`], with a type that was checked already.
+    pub(crate) fn builder_of(
+        event_type: Result<EventType, EventError>,
+        aggregate_id: Uuid,
+    ) -> EventBuilder {
         EventBuilder {
-            event_type: event_type.into(),
+            event_type,
             event_version: None,
             id: None,
             original_id: None,
@@ -177,7 +189,7 @@ impl fmt::Debug for Event {
 /// Builds an [`Event`] from its parts; everything is checked in [`EventBuilder::build`].
 #[must_use]
 pub struct EventBuilder {
-    event_type: String,
+    event_type: Result<EventType, EventError>,
     event_version: Option<u16>,
     id: Option<Uuid>,
     original_id: Option<String>,
@@ -185,7 +197,38 @@ pub struct EventBuilder {
     subject_id: Option<String>,
     occurred_at: Option<Timestamp>,
     source: Option<String>,
-    payload: Result<Vec<u8>, EventError>,
+    payload: Result<Payload, EventError>,
+}
+
+/// A payload that is not in an event yet.
+pub(crate) enum Payload {
+    /// Whatever was handed over.
+    Given(Bytes),
+    /// One JSON value, of which only the limits are to be checked.
+    Json(Bytes),
+}
+
+impl Payload {
+    /// A value that stands in a text; `bytes` makes what is to be held of its part of it.
+    pub(crate) fn of(value: &RawValue, bytes: impl FnOnce(&[u8]) -> Bytes) -> Self {
+        let bytes = bytes(value.get().as_bytes());
+        debug_assert_eq!(bytes, value.get());
+        Self::Json(bytes)
+    }
+
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Given(bytes) | Self::Json(bytes) => bytes.len(),
+        }
+    }
+
+    fn checked(self) -> Result<Bytes, JsonError> {
+        match self {
+            Self::Given(bytes) => json::check(&bytes).map(|()| bytes),
+            Self::Json(bytes) => json::check_limits(&bytes).map(|()| bytes),
+        }
+    }
 }
 
 impl EventBuilder {
@@ -230,14 +273,21 @@ impl EventBuilder {
     }
 
     /// The payload: one JSON value of any kind. The bytes are kept as they are.
-    pub fn payload(mut self, json: impl Into<Vec<u8>>) -> Self {
-        self.payload = Ok(json.into());
+    pub fn payload(self, json: impl Into<Vec<u8>>) -> Self {
+        self.payload_of(Payload::Given(json.into().into_boxed_slice().into()))
+    }
+
+    /// As [`EventBuilder::payload`], of bytes that others may hold, too.
+    pub(crate) fn payload_of(mut self, payload: Payload) -> Self {
+        self.payload = Ok(payload);
         self
     }
 
     /// The payload, serialised from a value.
     pub fn payload_from(mut self, value: &impl Serialize) -> Self {
-        self.payload = serde_json::to_vec(value).map_err(EventError::PayloadNotSerialised);
+        self.payload = serde_json::to_vec(value)
+            .map(|json| Payload::Given(json.into_boxed_slice().into()))
+            .map_err(EventError::PayloadNotSerialised);
         self
     }
 
@@ -246,7 +296,7 @@ impl EventBuilder {
     /// # Errors
     /// As [`EventError`] says; the first fault in the order of the type's members.
     pub fn build(self) -> Result<Event, EventError> {
-        let event_type = EventType::of(self.event_type)?;
+        let event_type = self.event_type?;
         let event_version = event_type.version(self.event_version)?;
         // The journal's table of ids says "not known" with it, so a repeat would be a second event.
         if self.id.is_some_and(|id| id.is_nil()) {
@@ -266,8 +316,7 @@ impl EventBuilder {
             (None, Some(_), None) => return Err(EventError::OriginalIdWithoutSource),
             (id, ..) => id,
         };
-        let payload = self.payload?;
-        check_json(&payload).map_err(EventError::Payload)?;
+        let payload = self.payload?.checked().map_err(EventError::Payload)?;
         Ok(Event {
             event_type,
             event_version,
@@ -277,7 +326,7 @@ impl EventBuilder {
             subject_id: self.subject_id.map(Into::into),
             occurred_at: self.occurred_at,
             source: self.source.map(Into::into),
-            payload: payload.into(),
+            payload,
         })
     }
 }

@@ -10,6 +10,7 @@ use std::{
     thread,
 };
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{
@@ -51,7 +52,7 @@ struct Chunk {
     name: String,
     /// The number of its first line, from 1.
     first_line: usize,
-    text: Vec<u8>,
+    text: Bytes,
     /// Whether any line is not blank.
     has_events: bool,
 }
@@ -104,9 +105,9 @@ async fn append(access: &mut Access, chunk: &Chunk, tally: &mut Tally) -> Result
         .take(line - 1)
         .map(<[u8]>::len)
         .sum();
-    let before = &chunk.text[..before];
+    let before = chunk.text.slice(..before);
     if !before.trim_ascii().is_empty()
-        && let Err(refused) = access.append(before, tally).await
+        && let Err(refused) = access.append(&before, tally).await
     {
         let last = chunk.first_line + line - 2;
         return Err(refused.failure(&format!(
@@ -142,10 +143,10 @@ impl Refused {
 }
 
 impl Access {
-    async fn append(&mut self, lines: &[u8], tally: &mut Tally) -> Result<(), Refused> {
+    async fn append(&mut self, lines: &Bytes, tally: &mut Tally) -> Result<(), Refused> {
         match self {
             Self::Daemon(client) => {
-                let accepted = client.append(lines.to_vec().into()).await;
+                let accepted = client.append(lines.clone()).await;
                 let accepted = accepted.map_err(Refused::from)?;
                 let repeated = accepted
                     .events
@@ -166,7 +167,7 @@ impl Access {
     }
 }
 
-async fn append_straight(outbox: &Outbox, lines: &[u8], tally: &mut Tally) -> Result<(), Refused> {
+async fn append_straight(outbox: &Outbox, lines: &Bytes, tally: &mut Tally) -> Result<(), Refused> {
     let request = body::read(lines, Format::NdJson, outbox.max_payload_bytes());
     let request = request.map_err(|error| Refused {
         line: match error.place {
@@ -287,22 +288,19 @@ fn read_chunks<R: io::Read>(
 ) -> Result<(), Option<Failure>> {
     let mut next_line = 1;
     loop {
-        let mut chunk = Chunk {
-            name: name.into(),
-            first_line: next_line,
-            text: Vec::new(),
-            has_events: false,
-        };
+        let first_line = next_line;
+        let mut text = Vec::new();
+        let mut has_events = false;
         let mut ended = false;
         // Until reading on would wait, or the chunk is full.
         while !ended
-            && next_line - chunk.first_line < MAX_REQUEST_EVENTS
-            && chunk.text.len() < CHUNK_BYTES
-            && (chunk.text.is_empty() || !input.buffer().is_empty())
+            && next_line - first_line < MAX_REQUEST_EVENTS
+            && text.len() < CHUNK_BYTES
+            && (text.is_empty() || !input.buffer().is_empty())
         {
-            let start = chunk.text.len();
+            let start = text.len();
             let mut line = io::Read::take(&mut input, MAX_LINE_BYTES);
-            let read = line.read_until(b'\n', &mut chunk.text);
+            let read = line.read_until(b'\n', &mut text);
             let read =
                 read.map_err(|error| Failure::new(format!("reading {name} failed: {error}")))?;
             ended = read == 0;
@@ -311,13 +309,19 @@ fn read_chunks<R: io::Read>(
                     format!("{name} line {next_line}: longer than {MAX_LINE_BYTES} bytes");
                 return Err(Some(Failure::new(message)));
             }
-            chunk.has_events |= !chunk.text[start..].trim_ascii().is_empty();
+            has_events |= !text[start..].trim_ascii().is_empty();
             next_line += usize::from(!ended);
         }
-        if chunk.text.last().is_some_and(|byte| *byte != b'\n') {
-            chunk.text.push(b'\n');
+        if text.last().is_some_and(|byte| *byte != b'\n') {
+            text.push(b'\n');
         }
-        if !chunk.text.is_empty() {
+        if !text.is_empty() {
+            let chunk = Chunk {
+                name: name.into(),
+                first_line,
+                text: text.into(),
+                has_events,
+            };
             chunks.blocking_send(Ok(chunk)).map_err(|_| None)?;
         }
         if ended {

@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use super::EventError;
 
@@ -9,9 +9,9 @@ const RESERVED_TOKEN: &str = "outbox";
 
 /// An event type: tokens of `A-Z a-z 0-9 _ -` joined by single dots, 1 to 128 bytes, such as
 /// `lesson.published.v1`. So it can stand in a NATS subject or an MQTT topic, and in JSON without
-/// an escape. The first token is not `outbox`, except for the outbox's own events.
+/// an escape. The first token is not `outbox`, except for the outbox's own events. A clone shares the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventType(Box<str>);
+pub struct EventType(Arc<str>);
 
 impl EventType {
     /// Checks a program's event type.
@@ -24,9 +24,9 @@ impl EventType {
     }
 
     /// As [`EventType::new`], without a copy of the text.
-    pub(super) fn of(text: String) -> Result<Self, EventError> {
+    pub(super) fn of(text: Arc<str>) -> Result<Self, EventError> {
         check(&text)?;
-        Ok(Self(text.into()))
+        Ok(Self(text))
     }
 
     /// A type of the outbox's own, `outbox.…`; the one way past the refusal of these.

@@ -40,9 +40,7 @@ pub enum JsonError {
 /// Checks a payload. White space around the value is taken; duplicate members, numbers of any
 /// size and escapes of lone surrogates are taken too: the grammar allows them.
 pub(crate) fn check(json: &[u8]) -> Result<(), JsonError> {
-    if json.len() > MAX_PAYLOAD_BYTES {
-        return Err(JsonError::TooLarge { bytes: json.len() });
-    }
+    check_size(json)?;
     if let Err(error) = std::str::from_utf8(json) {
         return Err(JsonError::NotUtf8 {
             at: error.valid_up_to(),
@@ -52,6 +50,19 @@ pub(crate) fn check(json: &[u8]) -> Result<(), JsonError> {
     match serde_json::from_slice::<IgnoredAny>(json) {
         Ok(_) => Ok(()),
         Err(error) => Err(JsonError::NotJson(error.to_string())),
+    }
+}
+
+/// Checks what the grammar allows and a payload does not, of what is JSON for sure.
+pub(super) fn check_limits(json: &[u8]) -> Result<(), JsonError> {
+    check_size(json)?;
+    check_depth(json)
+}
+
+const fn check_size(json: &[u8]) -> Result<(), JsonError> {
+    match json.len() > MAX_PAYLOAD_BYTES {
+        true => Err(JsonError::TooLarge { bytes: json.len() }),
+        false => Ok(()),
     }
 }
 

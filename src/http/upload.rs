@@ -112,6 +112,8 @@ impl Uploads {
             if whole.is_empty() && pieces.is_empty() {
                 whole = data;
             } else {
+                // There is room for what was announced.
+                pieces.reserve_exact(announced.unwrap_or(0).saturating_sub(pieces.len()));
                 pieces.extend_from_slice(&std::mem::take(&mut whole));
                 pieces.extend_from_slice(&data);
             }

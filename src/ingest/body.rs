@@ -10,7 +10,8 @@
 //! no escape rewritten; only white space around it is not part of it.
 //!
 //! Nothing here recurses into a payload or builds a tree of it, so a hostile body costs no more
-//! than its own length. No error quotes a value, which may be personal; the names of members and
+//! than its own length. The payloads of events that came together are parts of the body, not copies:
+//! it is held until the last of them is written. No error quotes a value, which may be personal; the names of members and
 //! the event's type are not.
 
 mod binary;
@@ -22,8 +23,9 @@ mod member;
 
 use std::{borrow::Cow, marker::PhantomData};
 
+use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer as _, SeqAccess, Visitor};
-use serde_json::error::Category;
+use serde_json::{error::Category, value::RawValue};
 
 pub use self::binary::read_binary;
 #[cfg(feature = "http")]
@@ -33,7 +35,13 @@ use self::{
     cloud_event::Attribute,
     member::{Form, Member, MembersVisitor},
 };
-use crate::{event::Event, journal::MAX_REQUEST_EVENTS};
+use crate::{
+    event::{Event, EventError, EventType, Payload},
+    journal::MAX_REQUEST_EVENTS,
+};
+
+/// Where less than one byte in so many of a body is payload, its events hold copies.
+const WORTH_HOLDING: usize = 2;
 
 /// How a body spells its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +93,7 @@ impl Shape {
 ///
 /// # Errors
 /// [`BodyError`] for the first fault in it, with its place. Nothing was taken.
-pub fn read(body: &[u8], format: Format, max_payload_bytes: usize) -> Result<Request, BodyError> {
+pub fn read(body: &Bytes, format: Format, max_payload_bytes: usize) -> Result<Request, BodyError> {
     if body.starts_with(b"\xEF\xBB\xBF") {
         return Err(Fault::ByteOrderMark.into());
     }
@@ -102,12 +110,14 @@ pub fn read(body: &[u8], format: Format, max_payload_bytes: usize) -> Result<Req
     };
     let request = match format {
         Format::Json if text.trim_ascii_start().starts_with('[') => {
-            read_array::<Member>(text, max_payload_bytes)
+            read_array::<Member>(text, Parts::of(body, max_payload_bytes))
         }
         Format::Json => read_one::<Member>(text, max_payload_bytes),
         Format::CloudEvent => read_one::<Attribute>(text, max_payload_bytes),
-        Format::CloudEventBatch => read_array::<Attribute>(text, max_payload_bytes),
-        Format::NdJson => read_lines(text, max_payload_bytes),
+        Format::CloudEventBatch => {
+            read_array::<Attribute>(text, Parts::of(body, max_payload_bytes))
+        }
+        Format::NdJson => read_lines(text, Parts::of(body, max_payload_bytes)),
     };
     match (request, broken_at) {
         (request, None) => request,
@@ -125,7 +135,7 @@ fn read_one<F: Form>(text: &str, max_payload_bytes: usize) -> Result<Request, Bo
     if text.trim_ascii_start().is_empty() {
         return Err(Fault::Empty.into());
     }
-    let mut reader = Reader::new(max_payload_bytes);
+    let mut reader = Reader::new(Parts::copied(max_payload_bytes));
     let event = reader.one::<F>(text).map_err(|refused| refused.at(None))?;
     Ok(Request {
         events: vec![event],
@@ -133,7 +143,7 @@ fn read_one<F: Form>(text: &str, max_payload_bytes: usize) -> Result<Request, Bo
     })
 }
 
-fn read_array<F: Form>(text: &str, max_payload_bytes: usize) -> Result<Request, BodyError> {
+fn read_array<F: Form>(text: &str, parts: Parts<'_>) -> Result<Request, BodyError> {
     let start = text.trim_ascii_start();
     if start.is_empty() {
         return Err(Fault::Empty.into());
@@ -141,7 +151,7 @@ fn read_array<F: Form>(text: &str, max_payload_bytes: usize) -> Result<Request, 
     if !start.starts_with('[') {
         return Err(Fault::NotABatch.into());
     }
-    let mut reader = Reader::new(max_payload_bytes);
+    let mut reader = Reader::new(parts);
     let mut json = serde_json::Deserializer::from_str(text);
     let mut ended = false;
     let outcome = json
@@ -157,15 +167,17 @@ fn read_array<F: Form>(text: &str, max_payload_bytes: usize) -> Result<Request, 
         }
         Ok(()) if reader.events.is_empty() => Err(Fault::Empty.into()),
         Ok(()) => Ok(Request {
-            events: reader.events,
+            events: reader.taken(),
             shape: Shape::Array,
         }),
     }
 }
 
-fn read_lines(text: &str, max_payload_bytes: usize) -> Result<Request, BodyError> {
-    let mut reader = Reader::new(max_payload_bytes);
-    let mut lines = Vec::new();
+fn read_lines(text: &str, parts: Parts<'_>) -> Result<Request, BodyError> {
+    let mut reader = Reader::new(parts);
+    let most = text.split('\n').count().min(MAX_REQUEST_EVENTS);
+    reader.events.reserve_exact(most);
+    let mut lines = Vec::with_capacity(most);
     for (number, line) in (1..).zip(text.split('\n')) {
         if line.trim_ascii().is_empty() {
             continue;
@@ -182,7 +194,7 @@ fn read_lines(text: &str, max_payload_bytes: usize) -> Result<Request, BodyError
         return Err(Fault::Empty.into());
     }
     Ok(Request {
-        events: reader.events,
+        events: reader.taken(),
         shape: Shape::Lines(lines),
     })
 }
@@ -216,18 +228,61 @@ impl From<Fault> for Refused {
     }
 }
 
+/// What events are made of beside their own members.
+struct Parts<'b> {
+    /// What the payloads are parts of, unless they are copied.
+    body: Option<&'b Bytes>,
+    max_payload_bytes: usize,
+    /// The last type that was read: most are of the same.
+    event_type: Option<EventType>,
+}
+
+impl<'b> Parts<'b> {
+    /// Of a single event, which would hold more than its payload.
+    const fn copied(max_payload_bytes: usize) -> Self {
+        Self {
+            body: None,
+            max_payload_bytes,
+            event_type: None,
+        }
+    }
+
+    /// Of the events of this body.
+    fn of(body: &'b Bytes, max_payload_bytes: usize) -> Self {
+        Self {
+            body: Some(body),
+            ..Self::copied(max_payload_bytes)
+        }
+    }
+
+    fn event_type(&mut self, text: &str) -> Result<EventType, EventError> {
+        match &self.event_type {
+            Some(last) if last.as_str() == text => Ok(last.clone()),
+            _ => EventType::new(text).inspect(|it| self.event_type = Some(it.clone())),
+        }
+    }
+
+    /// A payload that stands in the body.
+    fn payload(&self, value: &RawValue) -> Payload {
+        Payload::of(value, |part| match self.body {
+            Some(body) => body.slice_ref(part),
+            None => Bytes::copy_from_slice(part),
+        })
+    }
+}
+
 /// What is carried along the body. The faults of an event are kept here and not in the
 /// deserializer's error, which has room for nothing but a text.
-struct Reader {
-    max_payload_bytes: usize,
+struct Reader<'b> {
+    parts: Parts<'b>,
     events: Vec<Event>,
     refused: Option<Refused>,
 }
 
-impl Reader {
-    const fn new(max_payload_bytes: usize) -> Self {
+impl<'b> Reader<'b> {
+    const fn new(parts: Parts<'b>) -> Self {
         Self {
-            max_payload_bytes,
+            parts,
             events: Vec::new(),
             refused: None,
         }
@@ -242,6 +297,19 @@ impl Reader {
         }
         self.events.push(event);
         Ok(())
+    }
+
+    /// All of them, once the body is read to its end. What a body holds beside payloads, such as
+    /// white space, nobody has counted when its events wait.
+    fn taken(mut self) -> Vec<Event> {
+        let payloads: usize = self.events.iter().map(|event| event.payload.len()).sum();
+        let body = self.parts.body.map_or(0, Bytes::len);
+        if payloads.saturating_mul(WORTH_HOLDING) < body {
+            for event in &mut self.events {
+                event.payload = Bytes::copy_from_slice(&event.payload);
+            }
+        }
+        self.events
     }
 
     /// Reads a text that is one event and nothing else.
@@ -274,22 +342,22 @@ impl Reader {
 }
 
 /// Reads one event.
-struct EventSeed<'r, F>(&'r mut Reader, PhantomData<F>);
+struct EventSeed<'r, 'b, F>(&'r mut Reader<'b>, PhantomData<F>);
 
-impl<'de, F: Form> DeserializeSeed<'de> for EventSeed<'_, F> {
+impl<'de, F: Form> DeserializeSeed<'de> for EventSeed<'_, '_, F> {
     type Value = Event;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, json: D) -> Result<Event, D::Error> {
         let Self(reader, form) = self;
         let members = json.deserialize_any(MembersVisitor::<F>(reader, form))?;
-        F::event(&members, reader.max_payload_bytes).map_err(|refused| reader.stop(refused))
+        F::event(&members, &mut reader.parts).map_err(|refused| reader.stop(refused))
     }
 }
 
 /// Reads the events of an array into the reader.
-struct ArrayVisitor<'r, F>(&'r mut Reader, PhantomData<F>);
+struct ArrayVisitor<'r, 'b, F>(&'r mut Reader<'b>, PhantomData<F>);
 
-impl<'de, F: Form> Visitor<'de> for ArrayVisitor<'_, F> {
+impl<'de, F: Form> Visitor<'de> for ArrayVisitor<'_, '_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

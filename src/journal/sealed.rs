@@ -5,6 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{entropy::Entropy, error::AppendError};
@@ -105,7 +106,7 @@ impl Sealed {
                 .map(Into::into),
             occurred_at: Some(statement.occurred_at),
             source: Some(statement.source.into()),
-            payload: private.payload.into(),
+            payload: Bytes::copy_from_slice(private.payload),
         };
         Self {
             kind: statement.kind,

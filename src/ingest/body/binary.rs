@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::{
-    BodyError, Fault, Refused, Request, Shape,
+    BodyError, Fault, Parts, Refused, Request, Shape,
     cloud_event::{Attribute, Attributes, Mode},
     member::{Form, MAX_NAME_CHARS},
 };
-use crate::percent;
+use crate::{event::Payload, percent};
 
 /// Reads one event from its attributes, named without `ce-` and as they stand in the headers, and
 /// from its data, which becomes the payload byte for byte.
@@ -25,7 +27,9 @@ pub fn read_binary<'a>(
             if data.is_empty() {
                 return Err(Refused::of("data", Fault::NoBody));
             }
-            attributes.event((Attribute::Data, Cow::Borrowed(data)), max_payload_bytes)
+            let parts = &mut Parts::copied(max_payload_bytes);
+            let data = Payload::Given(Bytes::copy_from_slice(data));
+            attributes.event((Attribute::Data, data), parts)
         })
         .map_err(|refused| refused.at(None))?;
     Ok(Request {

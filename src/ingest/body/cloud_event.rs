@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    Fault, Refused,
+    Fault, Parts, Refused,
     member::{Form, Members, text, uuid_of, version_of},
 };
 use crate::{
     encoding::parse_base64_vec,
-    event::{Event, is_uri_reference},
+    event::{Event, Payload, is_uri_reference},
 };
 
 /// The attributes that an event has a place for, and the members of the JSON format that hold its
@@ -65,7 +65,7 @@ impl Form for Attribute {
         }
     }
 
-    fn event(members: &Members<'_, Self>, max_payload_bytes: usize) -> Result<Event, Refused> {
+    fn event(members: &Members<'_, Self>, parts: &mut Parts<'_>) -> Result<Event, Refused> {
         let mut attributes = Attributes::new(Mode::Structured);
         for &(name, attribute) in Self::NAMES {
             if matches!(attribute, Self::Data | Self::DataBase64) {
@@ -83,16 +83,16 @@ impl Form for Attribute {
         let data = match (members.get(Self::Data), members.get(Self::DataBase64)) {
             (Some(_), Some(_)) => return Err(Refused::of("data_base64", Fault::TwoPayloads)),
             (None, None) => return Err(Refused::of("data", Fault::NoData)),
-            (Some(data), None) => (Self::Data, Cow::Borrowed(data.get().as_bytes())),
+            (Some(data), None) => (Self::Data, parts.payload(data)),
             (None, Some(encoded)) => {
                 let refused = |fault| Refused::of("data_base64", fault);
                 let encoded = text(encoded).map_err(refused)?;
                 let data = parse_base64_vec(encoded.as_bytes());
                 let data = data.ok_or(Fault::NotBase64).map_err(refused)?;
-                (Self::DataBase64, Cow::Owned(data))
+                (Self::DataBase64, Payload::Given(data.into()))
             }
         };
-        attributes.event(data, max_payload_bytes)
+        attributes.event(data, parts)
     }
 }
 
@@ -122,8 +122,8 @@ impl Attributes<'_> {
     /// Checks them all and makes the event; `data` is its payload, and the member it stood in.
     pub(super) fn event(
         &self,
-        (place, data): (Attribute, Cow<'_, [u8]>),
-        max_payload_bytes: usize,
+        (place, data): (Attribute, Payload),
+        parts: &mut Parts<'_>,
     ) -> Result<Event, Refused> {
         if self.required(Attribute::SpecVersion)? != "1.0" {
             return Err(self.refused(Attribute::SpecVersion, Fault::SpecVersion));
@@ -147,16 +147,16 @@ impl Attributes<'_> {
                 return Err(self.refused(attribute, Fault::Noncharacter));
             }
         }
-        if data.len() > max_payload_bytes {
+        if data.len() > parts.max_payload_bytes {
             let fault = Fault::PayloadTooLarge {
                 bytes: data.len(),
-                limit: max_payload_bytes,
+                limit: parts.max_payload_bytes,
             };
             return Err(self.refused(place, fault));
         }
-        let mut event = Event::builder(event_type, self.aggregate_id()?)
+        let mut event = Event::builder_of(parts.event_type(event_type), self.aggregate_id()?)
             .source(source)
-            .payload(data);
+            .payload_of(data);
         event = match uuid_of(id) {
             Some(uuid) if !uuid.is_nil() && uuid.to_string() == id => event.id(uuid),
             // Another spelling of a UUID is another id, and the nil one is none of ours.

@@ -1,5 +1,7 @@
 //! Any bytes as a body.
 
+use bytes::Bytes;
+
 use super::{BodyError, Format, Request, Shape, read, read_binary};
 use crate::{
     encoding::push_base64,
@@ -57,7 +59,11 @@ pub fn cloud_events(bytes: &[u8]) -> bool {
 }
 
 fn taken(bytes: &[u8], format: Format) -> Option<Request> {
-    let request = checked(read(bytes, format, MAX_PAYLOAD_BYTES))?;
+    let request = checked(read(
+        &Bytes::copy_from_slice(bytes),
+        format,
+        MAX_PAYLOAD_BYTES,
+    ))?;
     // What is kept of a body is not longer than the body.
     let kept: usize = request.events.iter().map(|event| event.payload.len()).sum();
     assert!(kept <= bytes.len(), "{kept} bytes of {}", bytes.len());
@@ -84,7 +90,11 @@ fn checked(answer: Result<Request, BodyError>) -> Option<Request> {
 fn same_again(events: &[Event], format: Format, write: fn(&Event) -> String) {
     let texts: Vec<String> = events.iter().map(write).collect();
     let text = format!("[{}]", texts.join(","));
-    match read(text.as_bytes(), format, MAX_PAYLOAD_BYTES) {
+    match read(
+        &Bytes::copy_from_slice(text.as_bytes()),
+        format,
+        MAX_PAYLOAD_BYTES,
+    ) {
         Ok(again) => assert_eq!(again.events, events),
         Err(error) => panic!("{error}: {text}"),
     }

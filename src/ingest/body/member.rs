@@ -9,7 +9,7 @@ use serde::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Fault, Reader, Refused};
+use super::{Fault, Parts, Reader, Refused};
 use crate::{clock::Timestamp, event::Event};
 
 /// Longest part of a foreign member's name that an error repeats, in characters.
@@ -33,7 +33,7 @@ pub(super) trait Form: Copy + 'static {
     fn foreign(name: &str) -> Fault;
 
     /// Checks all members and makes the event.
-    fn event(members: &Members<'_, Self>, max_payload_bytes: usize) -> Result<Event, Refused>;
+    fn event(members: &Members<'_, Self>, parts: &mut Parts<'_>) -> Result<Event, Refused>;
 }
 
 /// The members an event may have. The order is that of [`Member::NAMES`].
@@ -71,18 +71,19 @@ impl Form for Member {
         Fault::UnknownMember
     }
 
-    fn event(members: &Members<'_, Self>, max_payload_bytes: usize) -> Result<Event, Refused> {
+    fn event(members: &Members<'_, Self>, parts: &mut Parts<'_>) -> Result<Event, Refused> {
         let event_type = members.required(Self::EventType, text)?;
         let aggregate_id = members.required(Self::AggregateId, uuid)?;
-        let payload = members.required(Self::Payload, Ok)?.get();
-        if payload.len() > max_payload_bytes {
+        let payload = parts.payload(members.required(Self::Payload, Ok)?);
+        if payload.len() > parts.max_payload_bytes {
             let fault = Fault::PayloadTooLarge {
                 bytes: payload.len(),
-                limit: max_payload_bytes,
+                limit: parts.max_payload_bytes,
             };
             return Err(Refused::of("payload", fault));
         }
-        let mut event = Event::builder(event_type, aggregate_id).payload(payload);
+        let mut event =
+            Event::builder_of(parts.event_type(&event_type), aggregate_id).payload_of(payload);
         if let Some(id) = members.optional(Self::Id, uuid)? {
             event = event.id(id);
         }
@@ -141,9 +142,12 @@ pub(super) struct Members<'a, F> {
 }
 
 /// Collects the members of one object. Faults go to the reader.
-pub(super) struct MembersVisitor<'r, F>(pub(super) &'r mut Reader, pub(super) PhantomData<F>);
+pub(super) struct MembersVisitor<'r, 'b, F>(
+    pub(super) &'r mut Reader<'b>,
+    pub(super) PhantomData<F>,
+);
 
-impl<'de, F: Form> Visitor<'de> for MembersVisitor<'_, F> {
+impl<'de, F: Form> Visitor<'de> for MembersVisitor<'_, '_, F> {
     type Value = Members<'de, F>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

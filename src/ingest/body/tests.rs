@@ -11,11 +11,15 @@ fn event(members: &str, payload: &str) -> String {
 }
 
 fn json(body: impl AsRef<[u8]>) -> Result<Request, BodyError> {
-    read(body.as_ref(), Format::Json, LIMIT)
+    read(&Bytes::copy_from_slice(body.as_ref()), Format::Json, LIMIT)
 }
 
 fn lines(body: impl AsRef<[u8]>) -> Result<Request, BodyError> {
-    read(body.as_ref(), Format::NdJson, LIMIT)
+    read(
+        &Bytes::copy_from_slice(body.as_ref()),
+        Format::NdJson,
+        LIMIT,
+    )
 }
 
 /// What is said of a body that is refused.
@@ -401,4 +405,72 @@ fn more_events_than_one_commit_takes_are_refused_before_the_rest_is_read() {
     assert_eq!(error.fault.kind(), BodyErrorKind::TooLarge);
     let error = json(format!("[{},{good},nonsense]", most.join(","))).expect_err("too many");
     assert_eq!(error.place, Some(Place::Index(MAX_REQUEST_EVENTS)));
+}
+
+/// Whether a payload is a part of this body, and no copy.
+fn is_part_of(body: &Bytes, event: &Event) -> bool {
+    body.as_ptr_range().contains(&event.payload().as_ptr())
+}
+
+#[test]
+fn payloads_of_events_that_came_together_are_parts_of_their_body() {
+    let payload = format!("{{\"answer\":\"{}\"}}", "x".repeat(200));
+    let line = event("", &payload);
+    for (body, format) in [
+        (format!("{line}\n{line}"), Format::NdJson),
+        (format!("[{line},{line}]"), Format::Json),
+    ] {
+        let body = Bytes::from(body);
+        let request = read(&body, format, LIMIT).unwrap();
+        assert_eq!(request.events.len(), 2);
+        assert!(request.events.iter().all(|event| is_part_of(&body, event)));
+        assert!(
+            request
+                .events
+                .iter()
+                .all(|event| event.payload() == payload.as_bytes())
+        );
+    }
+}
+
+#[test]
+fn a_body_of_little_else_than_white_space_is_held_by_nobody() {
+    let line = event("", r#"{"score":7}"#);
+    for (body, format) in [
+        (line.clone(), Format::Json),
+        (
+            format!("{line}{}\n{line}", " ".repeat(10_000)),
+            Format::NdJson,
+        ),
+        (
+            format!("[{line},{}{line}]", " ".repeat(10_000)),
+            Format::Json,
+        ),
+    ] {
+        let body = Bytes::from(body);
+        let request = read(&body, format, LIMIT).unwrap();
+        assert!(!request.events.iter().any(|event| is_part_of(&body, event)));
+        assert!(
+            request
+                .events
+                .iter()
+                .all(|event| event.payload() == br#"{"score":7}"#)
+        );
+    }
+}
+
+#[test]
+fn each_event_has_the_type_that_stands_in_its_own_line() {
+    let of_type = |kind: &str| event("", "1").replace("quiz.submitted.v1", kind);
+    let body = ["a.v1", "a.v1", "b.v2", "a.v1"].map(of_type).join("\n");
+    let request = lines(body).unwrap();
+    let types = request
+        .events
+        .iter()
+        .map(|event| event.event_type().as_str());
+    assert_eq!(types.collect::<Vec<_>>(), ["a.v1", "a.v1", "b.v2", "a.v1"]);
+    assert_eq!(request.events[2].event_version(), 2);
+    // A type that is refused is not remembered as one that was taken.
+    let refused = lines([of_type("a.v1"), of_type("outbox.x"), of_type("outbox.x")].join("\n"));
+    assert!(refusal(refused).starts_with("line 2: "));
 }
