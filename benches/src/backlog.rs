@@ -7,21 +7,20 @@ use std::{
 
 use bytes::Bytes;
 use edge_outbox::{
-    Event, Outbox, Seq,
+    Outbox, Seq,
     forwarder::{Forwarder, SinkSpec},
     signing::PublicKey,
     sink::Sink,
 };
-use uuid::Uuid;
 
-use crate::{payload, per_second};
+use crate::{
+    PAYLOAD_BYTES,
+    classroom::{DEVICE, event},
+    per_second,
+};
 
 /// Events in the backlog.
 pub const EVENTS: u64 = 200_000;
-/// Their type.
-pub const EVENT_TYPE: &str = "quiz.submitted.v1";
-/// The device that made them.
-pub const DEVICE: &str = "kiosk-1";
 /// Events appended at once.
 const BATCH: u64 = 1_000;
 /// A drain that takes longer has failed.
@@ -43,17 +42,10 @@ pub fn fill_as(dir: &Path, device: &str, events: u64) {
         .device(device.parse().expect("a name"))
         .open();
     let outbox = outbox.expect("it opens");
-    let payload = payload();
-    let event = || {
-        let builder = Event::builder(EVENT_TYPE, Uuid::nil());
-        builder.payload(payload.as_str()).build().expect("an event")
-    };
-    let mut left = events;
-    while left > 0 {
-        let batch = left.min(BATCH);
-        let events = (0..batch).map(|_| event()).collect();
-        outbox.blocking().append_batch(events).expect("taken");
-        left -= batch;
+    for first in (0..events).step_by(BATCH as usize) {
+        let batch = first..events.min(first + BATCH);
+        let batch = batch.map(|number| event(number, PAYLOAD_BYTES)).collect();
+        outbox.blocking().append_batch(batch).expect("taken");
     }
     outbox.blocking().close();
 }

@@ -107,12 +107,3 @@ fn exchange(mut socket: impl Read + Write, request: &str, body: &str) -> io::Res
     assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
     Ok(answer)
 }
-
-/// So many lines with an event each.
-pub fn lines(count: u64, payload: &str) -> String {
-    let id = uuid::Uuid::nil();
-    let line = format!(
-        "{{\"event_type\":\"quiz.submitted.v1\",\"aggregate_id\":\"{id}\",\"payload\":{payload}}}\n"
-    );
-    line.repeat(count as usize)
-}

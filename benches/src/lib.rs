@@ -2,6 +2,7 @@
 
 pub mod backlog;
 pub mod bare;
+pub mod classroom;
 pub mod daemon;
 pub mod groups;
 pub mod page_cache;
@@ -11,13 +12,8 @@ pub mod server;
 
 use std::time::{Duration, Instant};
 
-/// Bytes of payload in every row of every table.
+/// Bytes of payload in every row of every table that does not say otherwise.
 pub const PAYLOAD_BYTES: usize = 256;
-
-/// A JSON text of [`PAYLOAD_BYTES`] bytes.
-pub fn payload() -> String {
-    format!("{{\"answer\":\"{}\"}}", "x".repeat(PAYLOAD_BYTES - 13))
-}
 
 /// Median, least and greatest of the figures.
 pub struct Spread {

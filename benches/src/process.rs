@@ -44,6 +44,17 @@ pub fn written_bytes() -> u64 {
     field(&read("/proc/self/io"), "wchar:")
 }
 
+/// Attempts to connect that were refused so far, of all processes of this network: a connection's way
+/// back from SYN-SENT (RFC 1213, section 6, `tcpAttemptFails`).
+pub fn refused_attempts() -> u64 {
+    let counters = read("/proc/net/snmp");
+    let mut lines = counters.lines().filter(|line| line.starts_with("Tcp:"));
+    let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+    let mut both = names.split(' ').zip(values.split(' '));
+    let failed = both.find_map(|(name, value)| (name == "AttemptFails").then_some(value));
+    failed.and_then(|value| value.parse().ok()).unwrap_or(0)
+}
+
 /// Has the kernel forget what a process had at most in memory so far.
 pub fn forget_peak(pid: u32) {
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");

@@ -14,11 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edge_outbox::{Event, Outbox};
+use edge_outbox::Outbox;
 use edge_outbox_benches::{
-    PAYLOAD_BYTES, Spread, for_about,
+    PAYLOAD_BYTES, Spread,
+    classroom::{EVENT_TYPE, event, payload},
+    for_about,
     groups::{groups, row_bytes},
-    payload, per_second,
+    per_second,
 };
 use redb::{Durability, TableDefinition};
 use uuid::Uuid;
@@ -26,13 +28,6 @@ use uuid::Uuid;
 const ROUNDS: usize = 5;
 const TIME: Duration = Duration::from_secs(3);
 const BATCH: usize = 1_000;
-
-fn event(payload: &str) -> Event {
-    Event::builder("quiz.submitted.v1", Uuid::nil())
-        .payload(payload)
-        .build()
-        .expect("an event")
-}
 
 /// `producers` tasks, one event at a time each.
 fn outbox(dir: &Path, producers: usize) -> f64 {
@@ -44,19 +39,18 @@ fn outbox(dir: &Path, producers: usize) -> f64 {
         .max_bytes(1 << 40)
         .open()
         .expect("it opens");
-    let payload = payload();
     let rate = runtime.block_on(async {
         let stop = Arc::new(AtomicBool::new(false));
         let count = Arc::new(AtomicU64::new(0));
         let start = Instant::now();
         let tasks: Vec<_> = (0..producers)
             .map(|_| {
-                let (outbox, stop, count, payload) =
-                    (outbox.clone(), stop.clone(), count.clone(), payload.clone());
+                let (outbox, stop, count) = (outbox.clone(), stop.clone(), count.clone());
                 tokio::spawn(async move {
                     while !stop.load(Ordering::Relaxed) {
-                        outbox.append(event(&payload)).await.expect("taken");
-                        count.fetch_add(1, Ordering::Relaxed);
+                        let number = count.fetch_add(1, Ordering::Relaxed);
+                        let event = event(number, PAYLOAD_BYTES);
+                        outbox.append(event).await.expect("taken");
                     }
                 })
             })
@@ -78,9 +72,12 @@ fn outbox_thread(dir: &Path) -> f64 {
         .max_bytes(1 << 40)
         .open()
         .expect("it opens");
-    let (payload, blocking) = (payload(), outbox.blocking());
+    let blocking = outbox.blocking();
+    let mut number = 0;
     let rate = for_about(TIME, || {
-        blocking.append(event(&payload)).expect("taken");
+        number += 1;
+        let event = event(number, PAYLOAD_BYTES);
+        blocking.append(event).expect("taken");
         1
     });
     blocking.close();
@@ -92,9 +89,10 @@ fn outbox_batches(dir: &Path) -> f64 {
         .max_bytes(1 << 40)
         .open()
         .expect("it opens");
-    let (payload, blocking) = (payload(), outbox.blocking());
+    let blocking = outbox.blocking();
     let rate = for_about(TIME, || {
-        let events = (0..BATCH).map(|_| event(&payload)).collect();
+        let events = (0..BATCH as u64).map(|number| event(number, PAYLOAD_BYTES));
+        let events = events.collect();
         blocking.append_batch(events).expect("taken");
         BATCH as u64
     });
@@ -137,7 +135,7 @@ fn sqlite(dir: &Path, events_a_commit: usize) -> f64 {
              CREATE TABLE outbox (seq INTEGER PRIMARY KEY, id BLOB, type TEXT, payload TEXT);",
         )
         .expect("it is made");
-    let payload = payload();
+    let payload = payload(0, PAYLOAD_BYTES);
     for_about(TIME, || {
         let transaction = database.transaction().expect("begins");
         {
@@ -147,7 +145,7 @@ fn sqlite(dir: &Path, events_a_commit: usize) -> f64 {
             for _ in 0..events_a_commit {
                 let id = Uuid::now_v7();
                 insert
-                    .execute((id.as_bytes(), "quiz.submitted.v1", &payload))
+                    .execute((id.as_bytes(), EVENT_TYPE, &payload))
                     .expect("inserts");
             }
         }

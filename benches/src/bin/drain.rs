@@ -14,8 +14,10 @@ use edge_outbox::sink::{
 };
 use edge_outbox_benches::{
     Spread,
-    backlog::{DEVICE, EVENT_TYPE, EVENTS, drain, envelopes, fill, runtime},
-    bare, per_second,
+    backlog::{EVENTS, drain, envelopes, fill, runtime},
+    bare,
+    classroom::{DEVICE, EVENT_TYPE},
+    per_second,
     process::cpu_ms,
     server::{empty_stream, free_port, nats_server},
 };

@@ -15,8 +15,10 @@ use edge_outbox::sink::{
 };
 use edge_outbox_benches::{
     Spread,
-    backlog::{DEVICE, EVENT_TYPE, EVENTS, drain, envelopes, fill, runtime},
-    bare, per_second,
+    backlog::{EVENTS, drain, envelopes, fill, runtime},
+    bare,
+    classroom::{DEVICE, EVENT_TYPE},
+    per_second,
     server::{MQTT_WINDOW, free_port, mosquitto},
 };
 use rumqttc::v5::{Event, mqttbytes::QoS, mqttbytes::v5::Packet};

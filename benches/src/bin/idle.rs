@@ -12,8 +12,9 @@ use std::{
 };
 
 use edge_outbox_benches::{
-    daemon::{Daemon, lines},
-    payload,
+    PAYLOAD_BYTES,
+    classroom::lines,
+    daemon::Daemon,
     process::{Memory, Switches},
     server::{empty_stream, free_port, mosquitto, nats_server, subscriber},
 };
@@ -98,8 +99,8 @@ fn main() {
         ),
     ]
     .map(|(what, daemon)| Case { what, daemon });
-    let batch = lines(BATCH, &payload());
-    for _ in 0..DRAINED / BATCH {
+    for first in (0..DRAINED).step_by(BATCH as usize) {
+        let batch = lines(first..first + BATCH, PAYLOAD_BYTES);
         cases[3].daemon.ask("POST /v1/events", &batch);
     }
     for case in &cases[1..] {

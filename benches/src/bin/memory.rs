@@ -9,8 +9,9 @@ use std::{
 };
 
 use edge_outbox_benches::{
-    daemon::{Daemon, lines},
-    payload,
+    PAYLOAD_BYTES,
+    classroom::lines,
+    daemon::Daemon,
     process::Memory,
     server::{empty_stream, free_port, nats_server},
 };
@@ -41,8 +42,8 @@ fn main() {
     let daemon = start(&program, &data, http, nats);
     thread::sleep(SETTLE);
     row(&daemon, "idle, offline, empty");
-    let batch = lines(BATCH, &payload());
-    for _ in 0..EVENTS / BATCH {
+    for first in (0..EVENTS).step_by(BATCH as usize) {
+        let batch = lines(first..first + BATCH, PAYLOAD_BYTES);
         daemon.ask("POST /v1/events", &batch);
     }
     row(&daemon, "1,000,000 pending, just taken in over HTTP");

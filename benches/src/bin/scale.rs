@@ -12,16 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use edge_outbox::{Event, Outbox, Seq};
+use edge_outbox::{Outbox, Seq};
 use edge_outbox_benches::{
-    Spread,
+    PAYLOAD_BYTES, Spread,
     backlog::runtime,
-    payload, per_second,
+    classroom::event,
+    per_second,
     plot::Panel,
     plot::figure,
     process::{Memory, written_bytes},
 };
-use uuid::Uuid;
 
 const HELP: &str = "\
 What one device costs, by how many events its journal holds, as a table in Markdown.
@@ -68,25 +68,15 @@ fn open(dir: &Path) -> Outbox {
     outbox.expect("it opens")
 }
 
-fn event(payload: &str) -> Event {
-    Event::builder("quiz.submitted.v1", Uuid::nil())
-        .payload(payload)
-        .build()
-        .expect("an event")
-}
-
 /// Fills the journal up to so many events; gives how many a second.
 fn fill(dir: &Path, events: u64) -> f64 {
     let outbox = open(dir);
-    let payload = payload();
     let held = outbox.status().borrow().tail.get();
     let begun = Instant::now();
-    let mut missing = events.saturating_sub(held);
-    while missing > 0 {
-        let count = missing.min(BATCH);
-        let batch = (0..count).map(|_| event(&payload)).collect();
+    for first in (held..events).step_by(BATCH as usize) {
+        let batch = first..events.min(first + BATCH);
+        let batch = batch.map(|number| event(number, PAYLOAD_BYTES)).collect();
         outbox.blocking().append_batch(batch).expect("taken");
-        missing -= count;
     }
     let rate = per_second(events - held.min(events), begun.elapsed());
     outbox.blocking().close();
@@ -101,9 +91,10 @@ fn measured(dir: &Path, reads: bool) {
     println!("{}", 1e3 * begun.elapsed().as_secs_f64());
     let memory = || Memory::of(std::process::id());
     println!("{}", memory().resident as f64 / 1024.0);
-    let payload = payload();
-    let append = || {
-        let event = event(&payload);
+    let mut number = outbox.status().borrow().tail.get();
+    let mut append = || {
+        number += 1;
+        let event = event(number, PAYLOAD_BYTES);
         let begun = Instant::now();
         outbox.blocking().append(event).expect("taken");
         1e6 * begun.elapsed().as_secs_f64()

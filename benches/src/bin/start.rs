@@ -12,10 +12,11 @@ use std::{
 };
 
 use edge_outbox_benches::{
-    Spread,
+    PAYLOAD_BYTES, Spread,
     backlog::fill_with,
-    daemon::{Daemon, Way, lines},
-    page_cache, payload,
+    classroom::lines,
+    daemon::{Daemon, Way},
+    page_cache,
     process::Memory,
     server::free_port,
 };
@@ -67,7 +68,7 @@ fn main() {
     let rounds = arguments
         .next()
         .map_or(20, |n| n.parse().expect("a number"));
-    let event = lines(1, &payload());
+    let event = lines(0..1, PAYLOAD_BYTES);
     let names = COLUMNS.map(|(name, ..)| name).join(" | ");
     println!("| pending | {names} | resident, MiB | at most so far |");
     println!("| ---{} | --- | --- |", " | ---".repeat(COLUMNS.len()));
@@ -89,7 +90,7 @@ fn main() {
                 let memory = Memory::of(daemon.pid());
                 resident.push(memory.resident as f64 / 1024.0);
                 most.push(memory.most as f64 / 1024.0);
-                daemon.ask("POST /v1/events", &lines(BATCH, &payload()));
+                daemon.ask("POST /v1/events", &lines(0..BATCH, PAYLOAD_BYTES));
                 // Dropped, it is killed.
             }
         }

@@ -13,7 +13,7 @@ use edge_outbox::{
     outbox::{Registration, Start},
 };
 use edge_outbox_benches::{
-    process::{Memory, cpu_ms},
+    process::{Memory, cpu_ms, refused_attempts},
     server::Running,
 };
 use tokio::{sync::watch, task::JoinHandle, time::timeout_at};
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// A device that has not delivered everything by then counts as lost.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(420);
 /// Between two looks at the broker's count.
 const LOOK: Duration = Duration::from_millis(100);
 /// What attempts are counted in.
@@ -33,9 +33,11 @@ const SECOND: Duration = Duration::from_secs(1);
 /// What became of it.
 pub struct Outcome {
     pub devices: usize,
-    /// Connections that the broker took.
+    /// Attempts to connect, from the moment on.
+    pub attempts: u64,
+    /// Those that the broker took.
     pub connections: u64,
-    /// The most of them within a second.
+    /// The most attempts within a second.
     pub most_a_second: f64,
     /// When half of the devices had delivered everything, from the moment on.
     pub half: Duration,
@@ -69,22 +71,21 @@ pub fn measure(devices: &[Outbox], kind: Kind, way: &Way, base: &Path) -> Outcom
     let spent = || cpu_ms(std::process::id()) / 1e3;
     let before = spent();
     let forward = || forward(&runtime, devices, specs, &stopped);
-    let (begun, server, forwarding) = match way.moment {
+    let moment = || (Instant::now(), refused_attempts());
+    let ((begun, refused), server, forwarding) = match way.moment {
         Moment::SwitchedOn => {
             let server = broker.start();
-            let begun = Instant::now();
-            (begun, server, forward())
+            (moment(), server, forward())
         }
         Moment::BrokerIsBack(away) => {
             let forwarding = forward();
             thread::sleep(away);
-            let begun = Instant::now();
-            (begun, broker.start(), forwarding)
+            (moment(), broker.start(), forwarding)
         }
     };
     let over = AtomicBool::new(false);
     let (looks, done) = thread::scope(|scope| {
-        let looks = scope.spawn(|| look(&broker, begun, &over));
+        let looks = scope.spawn(|| look(&broker, begun, refused, &over));
         let done = runtime.block_on(delivered(devices, &names, begun));
         over.store(true, Ordering::Relaxed);
         (looks.join().expect("no panic"), done)
@@ -103,7 +104,7 @@ fn outcome(
     server: &Running,
     devices: usize,
     mut done: Vec<Duration>,
-    looks: &[(Duration, u64)],
+    looks: &[Look],
     of_devices: f64,
 ) -> Outcome {
     done.sort();
@@ -113,7 +114,8 @@ fn outcome(
     };
     Outcome {
         devices,
-        connections: looks.last().map_or(0, |(_, count)| *count),
+        attempts: looks.last().map_or(0, |look| look.attempts),
+        connections: looks.last().map_or(0, |look| look.connections),
         most_a_second: most_a_second(looks),
         half: latest(50),
         slowest: latest(100),
@@ -183,14 +185,27 @@ async fn delivered(devices: &[Outbox], names: &[String], begun: Instant) -> Vec<
     done
 }
 
-/// The broker's count, again and again, and when it was told.
-fn look(broker: &Broker, begun: Instant, over: &AtomicBool) -> Vec<(Duration, u64)> {
-    let mut looks = vec![(Duration::ZERO, 0)];
+/// What has been counted so far.
+#[derive(Clone, Copy, Default)]
+struct Look {
+    /// When, from the moment on.
+    at: Duration,
+    attempts: u64,
+    connections: u64,
+}
+
+/// The counts, again and again: the broker tells whom it took, the kernel how many were refused.
+fn look(broker: &Broker, begun: Instant, refused: u64, over: &AtomicBool) -> Vec<Look> {
+    let mut looks = vec![Look::default()];
     loop {
         let last = over.load(Ordering::Relaxed);
         if let Some(count) = broker.connections() {
-            let count = count.saturating_sub(broker.own_connections());
-            looks.push((begun.elapsed(), count));
+            let connections = count.saturating_sub(broker.own_connections());
+            looks.push(Look {
+                at: begun.elapsed(),
+                attempts: connections + (refused_attempts() - refused),
+                connections,
+            });
         }
         if last {
             return looks;
@@ -200,14 +215,15 @@ fn look(broker: &Broker, begun: Instant, over: &AtomicBool) -> Vec<(Duration, u6
 }
 
 /// The most in a second: between each look and the last one that was a second before or longer.
-fn most_a_second(looks: &[(Duration, u64)]) -> f64 {
-    let rate = |(place, (at, count)): (usize, &(Duration, u64))| {
+fn most_a_second(looks: &[Look]) -> f64 {
+    let rate = |(place, look): (usize, &Look)| {
         let before = looks[..place]
             .iter()
-            .rfind(|(before, _)| *at - *before >= SECOND)
+            .rfind(|before| look.at - before.at >= SECOND)
             .or(looks.first());
-        before.map_or(0.0, |(before, base)| {
-            (count - base) as f64 / (*at - *before).max(SECOND).as_secs_f64()
+        before.map_or(0.0, |before| {
+            let span = (look.at - before.at).max(SECOND);
+            (look.attempts - before.attempts) as f64 / span.as_secs_f64()
         })
     };
     looks.iter().enumerate().map(rate).fold(0.0, f64::max)

@@ -6,10 +6,9 @@ use std::{
     thread,
 };
 
-use edge_outbox::{Event, Outbox};
-use edge_outbox_benches::{payload, process::Memory};
+use edge_outbox::Outbox;
+use edge_outbox_benches::{PAYLOAD_BYTES, classroom::event, process::Memory};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use uuid::Uuid;
 
 /// Files that a device has open at most: its journal, the event queues of two threads, what its
 /// reads need, and the connection.
@@ -108,10 +107,8 @@ fn device(dir: &Path, number: usize, events: usize) -> Outbox {
         .ballast(0)
         .open()
         .expect("it opens");
-    let payload = payload();
-    for _ in 0..events {
-        let event = Event::builder("quiz.submitted.v1", Uuid::nil()).payload(payload.as_str());
-        let event = event.build().expect("an event");
+    for number in 0..events as u64 {
+        let event = event(number, PAYLOAD_BYTES);
         device.blocking().append(event).expect("taken");
     }
     device

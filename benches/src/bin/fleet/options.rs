@@ -16,7 +16,8 @@ A fleet of devices that comes back to one broker at the same moment, as tables i
     --events N         pending on each (200: a lesson of 28 pupils with seven answers each)
     --brokers NAME,…   nats, mosquitto, mosquitto-qos-1 (whose subscriber acknowledges each event);
                        the first two unless told
-    --ways NAME,…      on-at-once, on, on-20, on-30s, on-30s-5, back, back-30s; all unless told
+    --ways NAME,…      on-at-once, on, on-20, on-30s, on-30s-5, on-30s-16k, back, back-30s;
+                       all unless told
     --dir PATH         where the journals are (the directory for temporary files). In memory, as in
                        /dev/shm, the devices do not share a disk, as they do not in a school either
     --plot PATH        a picture of how the ways `on` grow with the number of devices, as SVG

@@ -12,16 +12,17 @@ const DRAWN: &str = "on";
 
 pub fn head(kind: Kind, events: usize) {
     println!(
-        "| {events} events each, to {} | devices | connections | most in a second | half are done, s \
+        "| {events} events each, to {} | devices | attempts | connections | most attempts in a second | half are done, s \
          | all are, s | events/s | broker at most, MiB | its processor time, s | the devices', s |",
         kind.name()
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
 }
 
 pub fn row(way: &Way, events: usize, outcome: &Outcome) {
     let Outcome {
         devices,
+        attempts,
         connections,
         most_a_second,
         half,
@@ -36,7 +37,7 @@ pub fn row(way: &Way, events: usize, outcome: &Outcome) {
         missing => format!("{missing} are not"),
     };
     println!(
-        "| {} | {devices} | {connections} | {most_a_second:.0} | {:.1} | {slowest} | {:.0} | \
+        "| {} | {devices} | {attempts} | {connections} | {most_a_second:.0} | {:.1} | {slowest} | {:.0} | \
          {broker_mib:.1} | {processor:.2} | {of_devices:.1} |",
         way.shown,
         half.as_secs_f64(),
@@ -55,7 +56,9 @@ pub fn plot(outcomes: &[(Kind, &Way, Outcome)]) -> String {
     type Value = fn(&Outcome) -> f64;
     let panels: [(&str, Value); 4] = [
         ("until all are done, s", |of| of.slowest.as_secs_f64()),
-        ("connections, most in a second", |of| of.most_a_second),
+        ("attempts to connect, most in a second", |of| {
+            of.most_a_second
+        }),
         ("broker's memory, at most, MiB", |of| of.broker_mib),
         ("broker's processor time, s", |of| of.processor),
     ];

@@ -1,6 +1,9 @@
 //! How the devices come back, and what they are told about it.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    time::Duration,
+};
 
 use edge_outbox::forwarder::{DEFAULT_RECONNECT_MAX, MaxRate, SinkSpec};
 
@@ -22,22 +25,35 @@ pub struct Way {
     pub moment: Moment,
     start_jitter: Duration,
     reconnect_max: Duration,
-    max_events_per_s: Option<NonZeroU32>,
+    max_rate: MaxRate,
 }
 
 /// The jitter that a configuration has unless told otherwise.
 const USUAL_JITTER: Duration = Duration::from_secs(1);
+/// No limit.
+const UNLIMITED: MaxRate = MaxRate {
+    events: None,
+    bytes: None,
+};
+
+const fn events(a_second: u32) -> MaxRate {
+    MaxRate {
+        events: NonZeroU32::new(a_second),
+        ..UNLIMITED
+    }
+}
+
 const LONG: Duration = Duration::from_secs(30);
 
 /// Every way there is. Before a broker comes back, the waits have grown to their limit.
-pub const WAYS: [Way; 7] = [
+pub const WAYS: [Way; 8] = [
     Way {
         name: "on-at-once",
         shown: "switched on, `start_jitter = \"0 s\"`",
         moment: Moment::SwitchedOn,
         start_jitter: Duration::ZERO,
         reconnect_max: DEFAULT_RECONNECT_MAX,
-        max_events_per_s: None,
+        max_rate: UNLIMITED,
     },
     Way {
         name: "on",
@@ -45,7 +61,7 @@ pub const WAYS: [Way; 7] = [
         moment: Moment::SwitchedOn,
         start_jitter: USUAL_JITTER,
         reconnect_max: DEFAULT_RECONNECT_MAX,
-        max_events_per_s: None,
+        max_rate: UNLIMITED,
     },
     Way {
         name: "on-20",
@@ -53,7 +69,7 @@ pub const WAYS: [Way; 7] = [
         moment: Moment::SwitchedOn,
         start_jitter: USUAL_JITTER,
         reconnect_max: DEFAULT_RECONNECT_MAX,
-        max_events_per_s: NonZeroU32::new(20),
+        max_rate: events(20),
     },
     Way {
         name: "on-30s",
@@ -61,7 +77,7 @@ pub const WAYS: [Way; 7] = [
         moment: Moment::SwitchedOn,
         start_jitter: LONG,
         reconnect_max: DEFAULT_RECONNECT_MAX,
-        max_events_per_s: None,
+        max_rate: UNLIMITED,
     },
     Way {
         name: "on-30s-5",
@@ -69,7 +85,18 @@ pub const WAYS: [Way; 7] = [
         moment: Moment::SwitchedOn,
         start_jitter: LONG,
         reconnect_max: DEFAULT_RECONNECT_MAX,
-        max_events_per_s: NonZeroU32::new(5),
+        max_rate: events(5),
+    },
+    Way {
+        name: "on-30s-16k",
+        shown: "the same, and `max_bytes_per_s = \"16 KiB\"`",
+        moment: Moment::SwitchedOn,
+        start_jitter: LONG,
+        reconnect_max: DEFAULT_RECONNECT_MAX,
+        max_rate: MaxRate {
+            bytes: NonZeroU64::new(16 * 1024),
+            ..UNLIMITED
+        },
     },
     Way {
         name: "back",
@@ -77,7 +104,7 @@ pub const WAYS: [Way; 7] = [
         moment: Moment::BrokerIsBack(Duration::from_secs(12)),
         start_jitter: USUAL_JITTER,
         reconnect_max: DEFAULT_RECONNECT_MAX,
-        max_events_per_s: None,
+        max_rate: UNLIMITED,
     },
     Way {
         name: "back-30s",
@@ -85,7 +112,7 @@ pub const WAYS: [Way; 7] = [
         moment: Moment::BrokerIsBack(Duration::from_secs(75)),
         start_jitter: USUAL_JITTER,
         reconnect_max: LONG,
-        max_events_per_s: None,
+        max_rate: UNLIMITED,
     },
 ];
 
@@ -97,10 +124,7 @@ impl Way {
             required: false,
             start_jitter: self.start_jitter,
             reconnect_max: self.reconnect_max,
-            max_rate: MaxRate {
-                events: self.max_events_per_s,
-                bytes: None,
-            },
+            max_rate: self.max_rate,
             ..spec
         }
     }

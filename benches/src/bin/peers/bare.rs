@@ -14,12 +14,12 @@ use edge_outbox_benches::{
         mqtt as rumqttc, nats as async_nats,
         postgres::{self as tokio_postgres, Batch},
     },
+    classroom::{DEVICE, EVENT_TYPE, event},
 };
 
 use crate::{
     hub::{Hub as _, mqtt::MqttHub, nats::NatsHub, postgres::PostgresHub},
-    library,
-    load::{DEVICE, EVENT_TYPE, runtime},
+    load::runtime,
     peer::Ground,
 };
 
@@ -97,7 +97,7 @@ fn envelopes(ground: &Ground, bytes: usize) -> (Vec<Bytes>, PublicKey) {
         .open()
         .expect("it opens");
     for first in (0..ENVELOPES).step_by(1024) {
-        let events = (first..first + 1024).map(|number| library::event(number, bytes));
+        let events = (first..first + 1024).map(|number| event(number, bytes));
         let taken = outbox.blocking().append_batch(events.collect());
         taken.expect("taken");
     }

@@ -2,7 +2,10 @@
 
 use std::{fs, net::Ipv4Addr, ops::Range, path::PathBuf, process::Command};
 
-use edge_outbox_benches::server::free_port;
+use edge_outbox_benches::{
+    classroom::{DEVICE, EVENT_TYPE, payload},
+    server::free_port,
+};
 use futures_util::future::try_join_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -11,7 +14,7 @@ use tokio::{
 
 use crate::{
     hub::{Hub, mqtt::MqttHub},
-    load::{DEVICE, EVENT_TYPE, Load, Producer, Taken, payload, run},
+    load::{Load, Producer, Taken, run},
     local::{Local, mosquitto, wait_for_port},
     peer::{Ground, Peer},
 };

@@ -11,7 +11,10 @@ use std::{
 };
 
 use async_nats::jetstream::{self, context::Context, message::PublishMessage, stream::Config};
-use edge_outbox_benches::server::free_port;
+use edge_outbox_benches::{
+    classroom::{DEVICE, EVENT_TYPE, payload},
+    server::free_port,
+};
 use futures_util::future::try_join_all;
 
 use crate::{
@@ -19,7 +22,7 @@ use crate::{
         Hub,
         nats::{LEAF_STREAM, NatsHub},
     },
-    load::{DEVICE, EVENT_TYPE, Load, Producer, Taken, payload, run, runtime},
+    load::{Load, Producer, Taken, run, runtime},
     local::{Local, nats_server, wait_for_port},
     peer::{Ground, Peer},
 };

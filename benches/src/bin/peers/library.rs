@@ -2,14 +2,12 @@
 
 use std::{ops::Range, path::Path};
 
-use edge_outbox::{Blocking, Event, Outbox};
-use uuid::Uuid;
+use edge_outbox::{Blocking, Outbox};
+use edge_outbox_benches::classroom::{DEVICE, event};
 
 use crate::{
     hub::{Hub, Nowhere},
-    load::{
-        DEVICE, EVENT_TYPE, Load, Note, Producer, Taken, drive, drive_plainly, payload, runtime,
-    },
+    load::{Load, Note, Producer, Taken, drive, drive_plainly, runtime},
     peer::{Ground, Peer},
     role::{Role, Store, serve},
 };
@@ -111,12 +109,4 @@ impl Producer for Task {
         };
         taken.map_err(|error| error.to_string())
     }
-}
-
-/// The event of this number.
-pub fn event(number: u64, bytes: usize) -> Event {
-    Event::builder(EVENT_TYPE, Uuid::nil())
-        .payload(payload(number, bytes))
-        .build()
-        .expect("an event")
 }

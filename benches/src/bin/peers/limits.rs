@@ -2,13 +2,16 @@
 
 use std::{fs::File, io::Write as _, ops::Range, path::Path};
 
-use edge_outbox_benches::groups::{groups, row_bytes};
+use edge_outbox_benches::{
+    classroom::payload,
+    groups::{groups, row_bytes},
+};
 use redb::{Database, Durability, TableDefinition};
 use rusqlite::Connection;
 
 use crate::{
     hub::{Hub, Nowhere},
-    load::{Load, Note, Taken, drive_plainly, payload},
+    load::{Load, Note, Taken, drive_plainly},
     peer::{Ground, Peer},
     role::{Role, Store, serve},
     sqlite::{create, insert},

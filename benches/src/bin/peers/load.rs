@@ -11,35 +11,6 @@ use std::{
 
 use tokio::runtime::{Builder, Runtime};
 
-/// What every event is.
-pub const EVENT_TYPE: &str = "quiz.submitted.v1";
-/// Whose it is, where a peer has a word for that.
-pub const DEVICE: &str = "kiosk-1";
-
-/// Digits of an event's number in its payload.
-const DIGITS: usize = 10;
-/// What stands before them.
-const NUMBER: &[u8] = b"\"n\":\"";
-
-/// The payload of the event of this number: JSON of so many bytes.
-pub fn payload(number: u64, bytes: usize) -> String {
-    let filler = bytes.saturating_sub(DIGITS + 20);
-    format!(
-        "{{\"n\":\"{number:0DIGITS$}\",\"answer\":\"{}\"}}",
-        "x".repeat(filler)
-    )
-}
-
-/// The number in a payload, or in a message that holds one as it is; `None` for an event that is not
-/// one of ours.
-pub fn number(message: &[u8]) -> Option<u64> {
-    let at = message
-        .windows(NUMBER.len())
-        .position(|bytes| bytes == NUMBER)?;
-    let digits = message.get(at + NUMBER.len()..)?.get(..DIGITS)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
 /// What producers do.
 #[derive(Clone, Debug)]
 pub struct Load {

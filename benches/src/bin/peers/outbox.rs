@@ -2,17 +2,19 @@
 
 use std::{fmt::Write as _, fs, net::Ipv4Addr, ops::Range, path::PathBuf, process::Command};
 
-use edge_outbox_benches::server::free_port;
+use edge_outbox_benches::{
+    classroom::{DEVICE, lines},
+    server::free_port,
+};
 use futures_util::future::try_join_all;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use uuid::Uuid;
 
 use crate::{
     hub::Hub,
-    load::{DEVICE, EVENT_TYPE, Load, Producer, Taken, payload, run},
+    load::{Load, Producer, Taken, run},
     local::{Local, wait_for_port},
     peer::{Ground, Peer},
 };
@@ -105,7 +107,6 @@ impl Peer for Daemon {
 struct Connection {
     socket: TcpStream,
     request: String,
-    body: String,
     answer: Vec<u8>,
 }
 
@@ -116,7 +117,6 @@ impl Connection {
         Ok(Self {
             socket,
             request: String::new(),
-            body: String::new(),
             answer: Vec::new(),
         })
     }
@@ -149,24 +149,16 @@ fn length(answer: &[u8]) -> Option<usize> {
 impl Producer for Connection {
     async fn append(&mut self, numbers: Range<u64>, bytes: usize) -> Result<(), String> {
         self.request.clear();
-        self.body.clear();
         let kind = match numbers.end - numbers.start {
             1 => "json",
             _ => "x-ndjson",
         };
-        for number in numbers {
-            let (aggregate, payload) = (Uuid::nil(), payload(number, bytes));
-            let _ = writeln!(
-                self.body,
-                "{{\"event_type\":\"{EVENT_TYPE}\",\"aggregate_id\":\"{aggregate}\",\"payload\":{payload}}}"
-            );
-        }
-        let length = self.body.len();
+        let body = lines(numbers, bytes);
+        let length = body.len();
         let _ = write!(
             self.request,
             "POST /v1/events HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/{kind}\r\n\
-             content-length: {length}\r\n\r\n{}",
-            self.body
+             content-length: {length}\r\n\r\n{body}"
         );
         let sent = self.socket.write_all(self.request.as_bytes()).await;
         sent.map_err(|error| error.to_string())?;

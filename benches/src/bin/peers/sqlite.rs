@@ -17,15 +17,14 @@ use async_nats::{
     connection::State,
     jetstream::{self, message::PublishMessage},
 };
+use edge_outbox_benches::classroom::{DEVICE, EVENT_TYPE, payload};
 use rusqlite::{Connection, params};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::{
     hub::{Hub, nats::NatsHub},
-    load::{
-        DEVICE, EVENT_TYPE, Load, Note, Producer, Taken, drive, drive_plainly, payload, runtime,
-    },
+    load::{Load, Note, Producer, Taken, drive, drive_plainly, runtime},
     peer::{Ground, Peer},
     role::{Role, Store, serve},
 };

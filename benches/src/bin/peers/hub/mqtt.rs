@@ -12,12 +12,15 @@ use std::{
     time::Duration,
 };
 
-use edge_outbox_benches::server::{MQTT_WINDOW, free_port};
+use edge_outbox_benches::{
+    classroom::number,
+    server::{MQTT_WINDOW, free_port},
+};
 use rumqttc::v5::{AsyncClient, Event, MqttOptions, mqttbytes::QoS, mqttbytes::v5::Packet};
 
 use super::Hub;
 use crate::{
-    load::{number, runtime},
+    load::runtime,
     local::{Local, mosquitto, wait_for_port},
 };
 

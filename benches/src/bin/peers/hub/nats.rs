@@ -8,13 +8,16 @@ use async_nats::jetstream::{
     context::Context,
     stream::{Config, External, Source},
 };
-use edge_outbox_benches::server::{STREAM, free_port};
+use edge_outbox_benches::{
+    classroom::number,
+    server::{STREAM, free_port},
+};
 use futures_util::StreamExt as _;
 use tokio::runtime::Runtime;
 
 use super::Hub;
 use crate::{
-    load::{number, runtime},
+    load::runtime,
     local::{Local, nats_server, wait_for_port},
 };
 

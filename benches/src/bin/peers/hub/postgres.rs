@@ -1,13 +1,11 @@
 //! A Postgres with the table of events, which syncs what it commits.
 
+use edge_outbox_benches::classroom::number;
 use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 
 use super::Hub;
-use crate::{
-    load::{number, runtime},
-    postgres_server::PostgresServer,
-};
+use crate::{load::runtime, postgres_server::PostgresServer};
 
 /// The server.
 pub struct PostgresHub {
