@@ -21,8 +21,8 @@ const SLOWEST_LINK: f64 = 8.0 * 1_024.0;
 /// client, at the server).
 const MAX_STATEMENT_BYTES: usize = 1024 * 1024;
 
-/// Statements in the order they were sent, which is the order of their answers, and since when the
-/// first of them is the first. The clock starts again with each answer: a slow link makes
+/// Statements in the order they were sent, in which their answers are handed on, and since when nothing
+/// was heard. The clock starts again with each answer, whichever it is: a slow link makes
 /// progress, and is told from one on which nothing moves.
 ///
 /// A link has to show that it carries a large statement: the first ones pass in half the patience
@@ -31,7 +31,7 @@ const MAX_STATEMENT_BYTES: usize = 1024 * 1024;
 /// statement on it as with a small one.
 pub(super) struct Flight {
     sent: VecDeque<Sent>,
-    first_since: Instant,
+    silent_since: Instant,
     patience: Duration,
     /// What a statement may take, in bytes.
     room: usize,
@@ -50,13 +50,15 @@ struct Sent {
 }
 
 impl Sent {
-    /// Takes in what there is of its answer.
-    fn advance(&mut self, context: &mut Context<'_>) {
+    /// Takes in what there is of its answer; whether that is all of it, and was not before.
+    fn advance(&mut self, context: &mut Context<'_>) -> bool {
         if self.early.is_none()
             && let Poll::Ready(answer) = self.answer.as_mut().poll(context)
         {
             self.early = Some(answer);
+            return true;
         }
+        false
     }
 }
 
@@ -64,7 +66,7 @@ impl Flight {
     pub(super) fn new(patience: Duration) -> Self {
         Self {
             sent: VecDeque::new(),
-            first_since: Instant::now(),
+            silent_since: Instant::now(),
             patience,
             room: least_room(patience),
         }
@@ -95,33 +97,44 @@ impl Flight {
         })
         .await;
         if self.sent.is_empty() {
-            self.first_since = Instant::now();
+            self.silent_since = Instant::now();
         }
         self.sent.push_back(sent);
     }
 
-    /// The first statement's answer; pending without one. Cancel-safe.
+    /// The first statement's answer; `None` where another's came, which moves the [`Self::deadline`], too.
+    /// Pending without either. Cancel-safe.
     ///
-    /// All are taken in meanwhile: the client reads on for nobody while it holds an answer that nobody
-    /// takes, and the first one may be asking the server a question behind the others.
-    pub(super) async fn answer(&mut self) -> Answer {
-        let answer = poll_fn(|context| {
+    /// All are taken in: the client reads on for nobody while it holds an answer that nobody takes, and
+    /// the first one may be asking the server a question behind the others.
+    pub(super) async fn answer(&mut self) -> Option<Answer> {
+        poll_fn(|context| {
+            let mut came = false;
             for sent in &mut self.sent {
-                sent.advance(context);
+                came |= sent.advance(context);
             }
-            let first = self.sent.front_mut();
-            let answer = first.and_then(|first| first.early.take());
-            answer.map_or(Poll::Pending, Poll::Ready)
+            if came {
+                self.heard();
+            }
+            let is_first = self.sent.front().is_some_and(|first| first.early.is_some());
+            match came || is_first {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
         })
         .await;
-        self.sent.pop_front();
-        let soon = self.first_since.elapsed() <= self.patience / 2;
+        let first = self.sent.pop_front_if(|first| first.early.is_some());
+        first.and_then(|first| first.early)
+    }
+
+    /// Something was answered: how soon decides on what the next statement may take.
+    fn heard(&mut self) {
+        let soon = self.silent_since.elapsed() <= self.patience / 2;
         self.room = match soon {
             true => (self.room * 2).min(MAX_STATEMENT_BYTES),
             false => (self.room / 2).max(least_room(self.patience)),
         };
-        self.first_since = Instant::now();
-        answer
+        self.silent_since = Instant::now();
     }
 
     /// How many statements are unanswered.
@@ -139,7 +152,7 @@ impl Flight {
         let first = self.sent.front()?;
         #[expect(clippy::cast_precision_loss, reason = "an estimate in seconds")]
         let passage = Duration::from_secs_f64(first.excess as f64 / SLOWEST_LINK);
-        Some(self.first_since + self.patience + passage)
+        Some(self.silent_since + self.patience + passage)
     }
 }
 
@@ -157,4 +170,59 @@ fn least_room(patience: Duration) -> usize {
 fn excess(rows: &[Row], room: usize) -> usize {
     let bytes: usize = rows.iter().map(Row::bytes).sum();
     bytes.saturating_sub(room)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(4);
+
+    /// A flight with statements that are answered after so many seconds each.
+    fn flight(answers: &[u64]) -> Flight {
+        let mut flight = Flight::new(PATIENCE);
+        for seconds in answers.iter().copied().map(Duration::from_secs) {
+            flight.sent.push_back(Sent {
+                answer: Box::pin(async move {
+                    sleep(seconds).await;
+                    (Vec::new(), Ok(Absent::new()))
+                }),
+                early: None,
+                events: 1,
+                excess: 0,
+            });
+        }
+        flight
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_before_its_turn_starts_the_clock_again() {
+        let begun = Instant::now();
+        // The first one asks its question behind the others.
+        let mut flight = flight(&[9, 3, 6]);
+        for seconds in [3, 6] {
+            assert!(flight.answer().await.is_none());
+            assert_eq!(begun.elapsed().as_secs(), seconds);
+            assert_eq!(flight.deadline(), Some(Instant::now() + PATIENCE));
+        }
+        assert_eq!(flight.len(), 3);
+        for _ in 0..3 {
+            assert!(flight.answer().await.is_some());
+        }
+        assert_eq!(begun.elapsed().as_secs(), 9);
+        assert_eq!(flight.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_judged_when_it_comes_and_not_when_its_turn_is() {
+        let mut flight = flight(&[9, 3, 6]);
+        flight.room = 4 * least_room(PATIENCE);
+        while flight.len() > 0 {
+            flight.answer().await;
+        }
+        // Three seconds are more than half of the patience, each time.
+        assert_eq!(flight.room(), least_room(PATIENCE));
+    }
 }

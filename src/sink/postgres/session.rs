@@ -136,7 +136,8 @@ impl Session {
             };
             tokio::select! {
                 biased;
-                (rows, answer) = self.flight.answer() => {
+                answered = self.flight.answer() => {
+                    let Some((rows, answer)) = answered else { continue };
                     self.idle_since = Instant::now();
                     match answer {
                         Ok(absent) => self.put_in_turn(Part::Answered(rows, absent)),
