@@ -131,8 +131,8 @@ impl Event {
         builder.build()
     }
 
-    /// Starts an event from its parts. A type that is handed over as an `Arc<str>` is shared and not
-    /// copied.
+    /// Starts an event from its parts. The type is a `&str`, a `String`, or an `Arc<str>`, which is shared
+    /// and not copied.
     pub fn builder(event_type: impl Into<Arc<str>>, aggregate_id: Uuid) -> EventBuilder {
         Self::builder_of(EventType::of(event_type.into()), aggregate_id)
     }

@@ -18,7 +18,8 @@ use crate::{
     meter::{Meter, Refusal},
 };
 
-/// Payload bytes of requests that wait for the writer, all together.
+/// Payload bytes of requests that wait for the writer, all together. Events that came in one body may
+/// hold all of it, which is at most twice as much.
 pub const MAX_QUEUED_BYTES: usize = 2 * MAX_REQUEST_BYTES;
 
 /// What an event counts for in the queue beside its payload.

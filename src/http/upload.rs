@@ -82,9 +82,8 @@ impl Uploads {
         };
         let room = self.room_for(announced.unwrap_or(self.max_bytes)).await?;
         let deadline = Instant::now() + self.total;
-        // Nearly every body is one frame, which is then handed on as it is.
-        let mut whole = Bytes::new();
-        let mut pieces = Vec::new();
+        // A copy, for a frame is a part of the connection's buffer, and whoever holds it holds all of that.
+        let mut bytes = Vec::new();
         loop {
             let patience = deadline.min(Instant::now() + self.stall);
             let frame = timeout_at(patience, arriving.next_frame())
@@ -106,23 +105,14 @@ impl Uploads {
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            if whole.len() + pieces.len() + data.len() > self.max_bytes {
+            if bytes.len() + data.len() > self.max_bytes {
                 return Err(self.too_large());
             }
-            if whole.is_empty() && pieces.is_empty() {
-                whole = data;
-            } else {
-                // There is room for what was announced.
-                pieces.reserve_exact(announced.unwrap_or(0).saturating_sub(pieces.len()));
-                pieces.extend_from_slice(&std::mem::take(&mut whole));
-                pieces.extend_from_slice(&data);
-            }
+            // There is room for what was announced.
+            bytes.reserve_exact(announced.unwrap_or(0).saturating_sub(bytes.len()));
+            bytes.extend_from_slice(&data);
         }
-        let bytes = if pieces.is_empty() {
-            whole
-        } else {
-            pieces.into()
-        };
+        let bytes = bytes.into_boxed_slice().into();
         Ok(Upload { bytes, _room: room })
     }
 

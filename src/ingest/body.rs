@@ -10,8 +10,8 @@
 //! no escape rewritten; only white space around it is not part of it.
 //!
 //! Nothing here recurses into a payload or builds a tree of it, so a hostile body costs no more
-//! than its own length. The payloads of events that came together are parts of the body, not copies:
-//! it is held until the last of them is written. No error quotes a value, which may be personal; the names of members and
+//! than its own length. The payloads of events that came together are parts of the body, which is held
+//! until the last of them is written, unless less than half of it is payloads: then they are copies. No error quotes a value, which may be personal; the names of members and
 //! the event's type are not.
 
 mod binary;
@@ -42,6 +42,9 @@ use crate::{
 
 /// Where less than one byte in so many of a body is payload, its events hold copies.
 const WORTH_HOLDING: usize = 2;
+
+/// Bytes of the shortest line that is an event, about.
+const SHORTEST_LINE: usize = 84;
 
 /// How a body spells its events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +178,9 @@ fn read_array<F: Form>(text: &str, parts: Parts<'_>) -> Result<Request, BodyErro
 
 fn read_lines(text: &str, parts: Parts<'_>) -> Result<Request, BodyError> {
     let mut reader = Reader::new(parts);
-    let most = text.split('\n').count().min(MAX_REQUEST_EVENTS);
+    // Lines may be blank, and what is set aside for them is to be no multiple of what was sent.
+    let most = text.split('\n').count().min(text.len() / SHORTEST_LINE + 1);
+    let most = most.min(MAX_REQUEST_EVENTS);
     reader.events.reserve_exact(most);
     let mut lines = Vec::with_capacity(most);
     for (number, line) in (1..).zip(text.split('\n')) {
@@ -299,14 +304,20 @@ impl<'b> Reader<'b> {
         Ok(())
     }
 
-    /// All of them, once the body is read to its end. What a body holds beside payloads, such as
-    /// white space, nobody has counted when its events wait.
+    /// All of them, once the body is read to its end. What it holds beside their payloads, such as white
+    /// space, nobody counts while they wait for the writer.
     fn taken(mut self) -> Vec<Event> {
-        let payloads: usize = self.events.iter().map(|event| event.payload.len()).sum();
-        let body = self.parts.body.map_or(0, Bytes::len);
-        if payloads.saturating_mul(WORTH_HOLDING) < body {
-            for event in &mut self.events {
-                event.payload = Bytes::copy_from_slice(&event.payload);
+        let Some(body) = self.parts.body else {
+            return self.events;
+        };
+        let is_part = |payload: &Bytes| body.as_ptr_range().contains(&payload.as_ptr());
+        let payloads = || self.events.iter().map(|event| &event.payload);
+        let held: usize = payloads().filter(|it| is_part(it)).map(Bytes::len).sum();
+        if held.saturating_mul(WORTH_HOLDING) < body.len() {
+            for payload in self.events.iter_mut().map(|event| &mut event.payload) {
+                if is_part(payload) {
+                    *payload = Bytes::copy_from_slice(payload);
+                }
             }
         }
         self.events

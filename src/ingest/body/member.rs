@@ -74,16 +74,16 @@ impl Form for Member {
     fn event(members: &Members<'_, Self>, parts: &mut Parts<'_>) -> Result<Event, Refused> {
         let event_type = members.required(Self::EventType, text)?;
         let aggregate_id = members.required(Self::AggregateId, uuid)?;
-        let payload = parts.payload(members.required(Self::Payload, Ok)?);
-        if payload.len() > parts.max_payload_bytes {
+        let payload = members.required(Self::Payload, Ok)?;
+        if payload.get().len() > parts.max_payload_bytes {
             let fault = Fault::PayloadTooLarge {
-                bytes: payload.len(),
+                bytes: payload.get().len(),
                 limit: parts.max_payload_bytes,
             };
             return Err(Refused::of("payload", fault));
         }
-        let mut event =
-            Event::builder_of(parts.event_type(&event_type), aggregate_id).payload_of(payload);
+        let mut event = Event::builder_of(parts.event_type(&event_type), aggregate_id)
+            .payload_of(parts.payload(payload));
         if let Some(id) = members.optional(Self::Id, uuid)? {
             event = event.id(id);
         }

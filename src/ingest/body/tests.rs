@@ -416,9 +416,13 @@ fn is_part_of(body: &Bytes, event: &Event) -> bool {
 fn payloads_of_events_that_came_together_are_parts_of_their_body() {
     let payload = format!("{{\"answer\":\"{}\"}}", "x".repeat(200));
     let line = event("", &payload);
+    let cloud = format!(
+        r#"{{"specversion":"1.0","id":"1","source":"/k","type":"a","subject":"{AGGREGATE}","data":{payload}}}"#
+    );
     for (body, format) in [
         (format!("{line}\n{line}"), Format::NdJson),
         (format!("[{line},{line}]"), Format::Json),
+        (format!("[{cloud},{cloud}]"), Format::CloudEventBatch),
     ] {
         let body = Bytes::from(body);
         let request = read(&body, format, LIMIT).unwrap();
@@ -470,7 +474,37 @@ fn each_event_has_the_type_that_stands_in_its_own_line() {
         .map(|event| event.event_type().as_str());
     assert_eq!(types.collect::<Vec<_>>(), ["a.v1", "a.v1", "b.v2", "a.v1"]);
     assert_eq!(request.events[2].event_version(), 2);
-    // A type that is refused is not remembered as one that was taken.
-    let refused = lines([of_type("a.v1"), of_type("outbox.x"), of_type("outbox.x")].join("\n"));
-    assert!(refusal(refused).starts_with("line 2: "));
+}
+
+#[test]
+fn a_type_that_is_refused_is_not_remembered_as_one_that_was_taken() {
+    let mut parts = Parts::copied(LIMIT);
+    for _ in 0..2 {
+        assert!(parts.event_type("outbox.x").is_err());
+        assert!(parts.event_type("a.v1").is_ok());
+    }
+}
+
+#[test]
+fn what_was_decoded_does_not_count_as_a_part_of_the_body() {
+    let attributes = format!(
+        r#""specversion":"1.0","id":"1","source":"/kiosk","type":"a.v1","subject":"{AGGREGATE}""#
+    );
+    let encoded = format!(
+        r#"{{{attributes},"data_base64":"{}MQ=="}}"#,
+        "ICAg".repeat(200)
+    );
+    let plain = format!(r#"{{{attributes},"data":1}}"#);
+    let body = Bytes::from(format!("[{encoded},{plain}]"));
+    let request = read(&body, Format::CloudEventBatch, LIMIT).unwrap();
+    let payloads = request.events.iter().map(Event::payload);
+    assert_eq!(payloads.map(<[u8]>::len).collect::<Vec<_>>(), [601, 1]);
+    assert!(!request.events.iter().any(|event| is_part_of(&body, event)));
+}
+
+#[test]
+fn blank_lines_have_nothing_set_aside_for_them() {
+    let body = format!("{}{}", event("", "1"), "\n".repeat(10_000));
+    let request = lines(body).unwrap();
+    assert!(request.events.capacity() <= 200);
 }
