@@ -1,6 +1,10 @@
 //! The events of every table: a class answers a quiz.
 
-use std::{fmt::Write as _, ops::Range, sync::LazyLock};
+use std::{
+    fmt::Write as _,
+    ops::Range,
+    sync::{Arc, LazyLock},
+};
 
 use edge_outbox::Event;
 use uuid::Uuid;
@@ -32,18 +36,23 @@ const ANSWER: [&str; 3] = [
     "{\"question\":3,\"choice\":\"a\",\"ms\":2651,\"right\":true },",
 ];
 static ANSWERS: LazyLock<String> = LazyLock::new(|| ANSWER.concat().repeat(MOST / ANSWER_BYTES));
-static WORDS: LazyLock<String> =
-    LazyLock::new(|| "three quarters is more than a half, ".repeat(MOST / 32));
+/// What fills the rest up, of which there is less than an answer.
+const WORDS: &str = "three quarters is more than a half, and a half is more than a third";
 
-/// The payload of the event of this number: JSON of exactly so many bytes, from 68 on.
+/// The payload of the event of this number: JSON of exactly so many bytes.
+///
+/// # Panics
+/// There is none of so few bytes, or none of so many.
 pub fn payload(number: u64, bytes: usize) -> String {
-    let left = bytes.saturating_sub(FRAME);
+    assert!(
+        (FRAME..MOST).contains(&bytes),
+        "{bytes} bytes of payload: {FRAME} to {MOST} can be had"
+    );
+    let left = bytes - FRAME;
     let answers = &ANSWERS[..left / ANSWER_BYTES * ANSWER_BYTES];
     let answers = answers.strip_suffix(',').unwrap_or(answers);
     let note = &WORDS[..left - answers.len()];
-    let text = format!("{NUMBER}{number:0DIGITS$}{QUIZ}{answers}{NOTE}{note}{END}");
-    debug_assert_eq!(text.len(), bytes);
-    text
+    format!("{NUMBER}{number:0DIGITS$}{QUIZ}{answers}{NOTE}{note}{END}")
 }
 
 /// Whose event the one of this number is.
@@ -60,6 +69,26 @@ pub fn event(number: u64, bytes: usize) -> Event {
         .payload(payload(number, bytes))
         .build()
         .expect("an event")
+}
+
+/// A class's payloads, made before a clock starts.
+#[derive(Clone)]
+pub struct Class(Arc<[String]>);
+
+impl Class {
+    /// With payloads of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self((0..PUPILS).map(|number| payload(number, bytes)).collect())
+    }
+
+    /// The next pupil's event.
+    pub fn event(&self, number: u64) -> Event {
+        let pupil = (number % PUPILS) as usize;
+        Event::builder(EVENT_TYPE, aggregate(number))
+            .payload(self.0[pupil].as_str())
+            .build()
+            .expect("an event")
+    }
 }
 
 /// The events of these numbers as the lines of a request, each with a payload of so many bytes.

@@ -22,25 +22,33 @@ pub const MQTT_WINDOW: u16 = 512;
 const READ_BYTES: usize = 64 * 1024;
 
 /// A running program, killed when dropped.
-pub struct Running(Child);
+pub struct Running {
+    child: Child,
+    refused: u64,
+}
 
 impl Running {
     /// Asks it to end (SIGTERM), and waits until it has written what it keeps.
     pub fn end(mut self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
+        let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
-        let _ = self.0.wait();
+        let _ = self.child.wait();
     }
 
     pub fn pid(&self) -> u32 {
-        self.0.id()
+        self.child.id()
+    }
+
+    /// How often it was asked whether it listens and did not yet.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -94,10 +102,12 @@ fn launch(command: &mut Command, port: u16) -> Running {
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let child = child.expect("the server starts; tests/run installs it");
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut refused = 0;
     while TcpStream::connect(address).is_err() {
+        refused += 1;
         thread::sleep(Duration::from_millis(10));
     }
-    Running(child)
+    Running { child, refused }
 }
 
 /// Subscribes to everything at this broker for as long as the process lives, and throws it away:

@@ -17,7 +17,7 @@ use std::{
 use edge_outbox::Outbox;
 use edge_outbox_benches::{
     PAYLOAD_BYTES, Spread,
-    classroom::{EVENT_TYPE, event, payload},
+    classroom::{Class, EVENT_TYPE, payload},
     for_about,
     groups::{groups, row_bytes},
     per_second,
@@ -39,18 +39,19 @@ fn outbox(dir: &Path, producers: usize) -> f64 {
         .max_bytes(1 << 40)
         .open()
         .expect("it opens");
+    let class = Class::new(PAYLOAD_BYTES);
     let rate = runtime.block_on(async {
         let stop = Arc::new(AtomicBool::new(false));
         let count = Arc::new(AtomicU64::new(0));
         let start = Instant::now();
         let tasks: Vec<_> = (0..producers)
             .map(|_| {
-                let (outbox, stop, count) = (outbox.clone(), stop.clone(), count.clone());
+                let (outbox, class) = (outbox.clone(), class.clone());
+                let (stop, count) = (stop.clone(), count.clone());
                 tokio::spawn(async move {
                     while !stop.load(Ordering::Relaxed) {
                         let number = count.fetch_add(1, Ordering::Relaxed);
-                        let event = event(number, PAYLOAD_BYTES);
-                        outbox.append(event).await.expect("taken");
+                        outbox.append(class.event(number)).await.expect("taken");
                     }
                 })
             })
@@ -72,12 +73,11 @@ fn outbox_thread(dir: &Path) -> f64 {
         .max_bytes(1 << 40)
         .open()
         .expect("it opens");
-    let blocking = outbox.blocking();
+    let (class, blocking) = (Class::new(PAYLOAD_BYTES), outbox.blocking());
     let mut number = 0;
     let rate = for_about(TIME, || {
         number += 1;
-        let event = event(number, PAYLOAD_BYTES);
-        blocking.append(event).expect("taken");
+        blocking.append(class.event(number)).expect("taken");
         1
     });
     blocking.close();
@@ -89,9 +89,9 @@ fn outbox_batches(dir: &Path) -> f64 {
         .max_bytes(1 << 40)
         .open()
         .expect("it opens");
-    let blocking = outbox.blocking();
+    let (class, blocking) = (Class::new(PAYLOAD_BYTES), outbox.blocking());
     let rate = for_about(TIME, || {
-        let events = (0..BATCH as u64).map(|number| event(number, PAYLOAD_BYTES));
+        let events = (0..BATCH as u64).map(|number| class.event(number));
         let events = events.collect();
         blocking.append_batch(events).expect("taken");
         BATCH as u64

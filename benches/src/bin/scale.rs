@@ -16,7 +16,7 @@ use edge_outbox::{Outbox, Seq};
 use edge_outbox_benches::{
     PAYLOAD_BYTES, Spread,
     backlog::runtime,
-    classroom::event,
+    classroom::{Class, event},
     per_second,
     plot::Panel,
     plot::figure,
@@ -72,10 +72,11 @@ fn open(dir: &Path) -> Outbox {
 fn fill(dir: &Path, events: u64) -> f64 {
     let outbox = open(dir);
     let held = outbox.status().borrow().tail.get();
+    let class = Class::new(PAYLOAD_BYTES);
     let begun = Instant::now();
     for first in (held..events).step_by(BATCH as usize) {
         let batch = first..events.min(first + BATCH);
-        let batch = batch.map(|number| event(number, PAYLOAD_BYTES)).collect();
+        let batch = batch.map(|number| class.event(number)).collect();
         outbox.blocking().append_batch(batch).expect("taken");
     }
     let rate = per_second(events - held.min(events), begun.elapsed());

@@ -71,16 +71,18 @@ pub fn measure(devices: &[Outbox], kind: Kind, way: &Way, base: &Path) -> Outcom
     let spent = || cpu_ms(std::process::id()) / 1e3;
     let before = spent();
     let forward = || forward(&runtime, devices, specs, &stopped);
-    let moment = || (Instant::now(), refused_attempts());
-    let ((begun, refused), server, forwarding) = match way.moment {
+    let (begun, refused, server, forwarding) = match way.moment {
         Moment::SwitchedOn => {
             let server = broker.start();
-            (moment(), server, forward())
+            (Instant::now(), refused_attempts(), server, forward())
         }
         Moment::BrokerIsBack(away) => {
             let forwarding = forward();
             thread::sleep(away);
-            (moment(), broker.start(), forwarding)
+            let (begun, refused) = (Instant::now(), refused_attempts());
+            let server = broker.start();
+            // To ask whether it listens yet is no device's attempt.
+            (begun, refused + server.refused(), server, forwarding)
         }
     };
     let over = AtomicBool::new(false);
@@ -203,7 +205,7 @@ fn look(broker: &Broker, begun: Instant, refused: u64, over: &AtomicBool) -> Vec
             let connections = count.saturating_sub(broker.own_connections());
             looks.push(Look {
                 at: begun.elapsed(),
-                attempts: connections + (refused_attempts() - refused),
+                attempts: connections + refused_attempts().saturating_sub(refused),
                 connections,
             });
         }

@@ -94,7 +94,6 @@ pub struct Kind {
 }
 
 const EVERY: &[usize] = &[1, 16, 64, 1024];
-const FEW: &[usize] = &[1, 16, 64];
 
 /// All of them, in the order of the tables.
 pub const KINDS: &[Kind] = &[
@@ -110,7 +109,7 @@ pub const KINDS: &[Kind] = &[
         name: "library-100",
         what: "the same, in batches of 100",
         make: |ground| Box::new(Library::new(ground)),
-        appends: Some((FEW, 100)),
+        appends: Some((EVERY, 100)),
         delivers: false,
         writes: false,
     },
@@ -118,7 +117,7 @@ pub const KINDS: &[Kind] = &[
         name: "library-1000",
         what: "the same, in batches of 1,000",
         make: |ground| Box::new(Library::new(ground)),
-        appends: Some((FEW, 1000)),
+        appends: Some((EVERY, 1000)),
         delivers: false,
         writes: false,
     },
@@ -134,7 +133,7 @@ pub const KINDS: &[Kind] = &[
         name: "http-100",
         what: "the same, 100 events a request",
         make: |ground| Box::new(Daemon::to(ground, NatsHub::new(&ground.hub))),
-        appends: Some((FEW, 100)),
+        appends: Some((EVERY, 100)),
         delivers: false,
         writes: false,
     },
@@ -150,7 +149,7 @@ pub const KINDS: &[Kind] = &[
         name: "packaged-http-100",
         what: "the same, 100 events a request",
         make: |ground| Box::new(Daemon::packaged(ground, NatsHub::new(&ground.hub))),
-        appends: Some((FEW, 100)),
+        appends: Some((EVERY, 100)),
         delivers: false,
         writes: false,
     },
