@@ -26,7 +26,7 @@ const MAX_STATEMENT_BYTES: usize = 1024 * 1024;
 /// progress, and is told from one on which nothing moves.
 ///
 /// A link has to show that it carries a large statement: the first ones pass in half the patience
-/// on the slowest link, and they double with each answer that comes so soon. So a statement needs no
+/// on the slowest link, and they double each time that an answer comes so soon. So a statement needs no
 /// more time than the patience, and a link that goes silent is noticed as soon with a large
 /// statement on it as with a small one.
 pub(super) struct Flight {
@@ -50,7 +50,7 @@ struct Sent {
 }
 
 impl Sent {
-    /// Takes in what there is of its answer; whether that is all of it, and was not before.
+    /// Takes in what there is of its answer. True where this completes it.
     fn advance(&mut self, context: &mut Context<'_>) -> bool {
         if self.early.is_none()
             && let Poll::Ready(answer) = self.answer.as_mut().poll(context)
@@ -96,7 +96,12 @@ impl Flight {
             Poll::Ready(())
         })
         .await;
-        if self.sent.is_empty() {
+        self.launched(sent);
+    }
+
+    fn launched(&mut self, sent: Sent) {
+        // Nothing else is waited for, though answers may wait for their turn.
+        if self.unanswered().next().is_none() {
             self.silent_since = Instant::now();
         }
         self.sent.push_back(sent);
@@ -137,22 +142,27 @@ impl Flight {
         self.silent_since = Instant::now();
     }
 
-    /// How many statements are unanswered.
+    /// How many statements' answers are not handed on.
     pub(super) fn len(&self) -> usize {
         self.sent.len()
     }
 
-    /// How many events are in them.
+    /// How many events are in those that are unanswered.
     pub(super) fn events(&self) -> usize {
-        self.sent.iter().map(|sent| sent.events).sum()
+        self.unanswered().map(|sent| sent.events).sum()
     }
 
     /// The moment from which the connection counts as dead.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let first = self.sent.front()?;
+        // The largest of them: the first one may be asking its question behind it.
+        let excess = self.unanswered().map(|sent| sent.excess).max()?;
         #[expect(clippy::cast_precision_loss, reason = "an estimate in seconds")]
-        let passage = Duration::from_secs_f64(first.excess as f64 / SLOWEST_LINK);
+        let passage = Duration::from_secs_f64(excess as f64 / SLOWEST_LINK);
         Some(self.silent_since + self.patience + passage)
+    }
+
+    fn unanswered(&self) -> impl Iterator<Item = &Sent> {
+        self.sent.iter().filter(|sent| sent.early.is_none())
     }
 }
 
@@ -183,18 +193,25 @@ mod tests {
     /// A flight with statements that are answered after so many seconds each.
     fn flight(answers: &[u64]) -> Flight {
         let mut flight = Flight::new(PATIENCE);
-        for seconds in answers.iter().copied().map(Duration::from_secs) {
-            flight.sent.push_back(Sent {
+        for seconds in answers {
+            flight.launched(Sent::after(Duration::from_secs(*seconds)));
+        }
+        flight
+    }
+
+    impl Sent {
+        /// One that is answered so long after it is asked for the first time.
+        fn after(time: Duration) -> Self {
+            Self {
                 answer: Box::pin(async move {
-                    sleep(seconds).await;
+                    sleep(time).await;
                     (Vec::new(), Ok(Absent::new()))
                 }),
                 early: None,
                 events: 1,
                 excess: 0,
-            });
+            }
         }
-        flight
     }
 
     #[tokio::test(start_paused = true)]
@@ -213,6 +230,34 @@ mod tests {
         }
         assert_eq!(begun.elapsed().as_secs(), 9);
         assert_eq!(flight.len(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_of_a_statement_does_not_begin_before_it_is_sent() {
+        let mut flight = flight(&[2, 1, 1]);
+        while flight.answer().await.is_none() {}
+        // Nobody asked for longer than the patience: the answers of the others are there.
+        sleep(2 * PATIENCE).await;
+        assert_eq!(flight.deadline(), None);
+        assert!(flight.answer().await.is_some());
+        flight.launched(Sent::after(Duration::from_secs(3)));
+        assert_eq!(flight.deadline(), Some(Instant::now() + PATIENCE));
+        assert!(flight.answer().await.is_some());
+        assert_eq!(flight.deadline(), Some(Instant::now() + PATIENCE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_behind_a_large_event_has_the_time_of_its_passage() {
+        let mut flight = flight(&[9]);
+        let begun = Instant::now();
+        flight.launched(Sent {
+            excess: 8 * 1_024,
+            ..Sent::after(Duration::from_secs(9))
+        });
+        assert_eq!(
+            flight.deadline(),
+            Some(begun + PATIENCE + Duration::from_secs(1))
+        );
     }
 
     #[tokio::test(start_paused = true)]

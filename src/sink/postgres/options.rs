@@ -12,7 +12,7 @@ use crate::{
 
 /// The longest that one attempt to connect may take, and what it takes by default.
 pub const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-/// How long the oldest unanswered statement may stay so by default. Below the 5 s within which
+/// How long nothing may be answered by default, where something is asked. Below the 5 s within which
 /// delivery has to resume, as a connection that went silent is only noticed by this.
 pub const DEFAULT_ACK_TIMEOUT: Duration = Duration::from_secs(4);
 /// The longest ack timeout that can be set.
@@ -57,7 +57,7 @@ pub struct PostgresOptions {
     pub tls: TlsFiles,
     /// How long one attempt to connect may take, from the name lookup to the check of the tables.
     pub connect_timeout: Duration,
-    /// How long the oldest unanswered statement may stay so before the connection is given up. A
+    /// How long nothing may be answered, while a statement waits, before the connection is given up. A
     /// large event is given more, as for a link of 8 KiB/s.
     pub ack_timeout: Duration,
     /// How many rows one statement has at most.
