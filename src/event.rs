@@ -186,7 +186,7 @@ impl fmt::Debug for Event {
     }
 }
 
-/// Builds an [`Event`] from its parts; everything is checked in [`EventBuilder::build`].
+/// Builds an [`Event`] from its parts; what is wrong with any of them, [`EventBuilder::build`] says.
 #[must_use]
 pub struct EventBuilder {
     event_type: Result<EventType, EventError>,
@@ -214,13 +214,6 @@ impl Payload {
         let bytes = bytes(value.get().as_bytes());
         debug_assert_eq!(bytes, value.get());
         Self::Json(bytes)
-    }
-
-    /// Its length in bytes.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Given(bytes) | Self::Json(bytes) => bytes.len(),
-        }
     }
 
     fn checked(self) -> Result<Bytes, JsonError> {

@@ -150,7 +150,7 @@ pub(super) async fn append(
         Mode::Body(format) => body::read(&upload.bytes, format, max_payload_bytes),
         Mode::Binary => body::read_binary(attributes(headers), &upload.bytes, max_payload_bytes),
     }?;
-    // The events hold what they need of it, which is all of it where most of it is payloads.
+    // Of several events, those hold it whose payloads are most of it.
     drop(std::mem::take(&mut upload.bytes));
     let places = outbox.append_batch(events).await;
     let places = places.map_err(|error| Problem::append(&error, &shape))?;

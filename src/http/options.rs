@@ -17,7 +17,7 @@ pub struct HttpOptions {
     /// none. Default: none.
     pub token: Option<Token>,
     /// Largest request body, in bytes. Four times this is the most that all large bodies being
-    /// handled take together; the events read from them take at most about as much again. Default: 8 MiB.
+    /// handled take together; their payloads take at most as much again, and each event some 300 bytes. Default: 8 MiB.
     pub max_body_bytes: usize,
     /// Connections at the same time. More wait in the kernel's queue until one ends.
     /// Default: 256.

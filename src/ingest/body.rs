@@ -178,7 +178,7 @@ fn read_array<F: Form>(text: &str, parts: Parts<'_>) -> Result<Request, BodyErro
 
 fn read_lines(text: &str, parts: Parts<'_>) -> Result<Request, BodyError> {
     let mut reader = Reader::new(parts);
-    // Lines may be blank, and what is set aside for them is to be no multiple of what was sent.
+    // Lines may be blank: no more is set aside than about twice what was sent.
     let most = text.split('\n').count().min(text.len() / SHORTEST_LINE + 1);
     let most = most.min(MAX_REQUEST_EVENTS);
     reader.events.reserve_exact(most);
@@ -233,6 +233,23 @@ impl From<Fault> for Refused {
     }
 }
 
+/// What is to become a payload, before anything is copied.
+enum Data<'a> {
+    /// As it stands in the text.
+    Value(&'a RawValue),
+    /// As it was decoded, or stands apart from what tells of it.
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl Data<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Value(value) => value.get().len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// What events are made of beside their own members.
 struct Parts<'b> {
     /// What the payloads are parts of, unless they are copied.
@@ -267,12 +284,12 @@ impl<'b> Parts<'b> {
         }
     }
 
-    /// A payload that stands in the body.
-    fn payload(&self, value: &RawValue) -> Payload {
-        Payload::of(value, |part| match self.body {
-            Some(body) => body.slice_ref(part),
-            None => Bytes::copy_from_slice(part),
-        })
+    fn payload(&self, data: Data<'_>) -> Payload {
+        match (data, self.body) {
+            (Data::Value(value), Some(body)) => Payload::of(value, |part| body.slice_ref(part)),
+            (Data::Value(value), None) => Payload::of(value, Bytes::copy_from_slice),
+            (Data::Bytes(bytes), _) => Payload::Given(bytes.into_owned().into()),
+        }
     }
 }
 

@@ -3,14 +3,12 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-
 use super::{
-    BodyError, Fault, Parts, Refused, Request, Shape,
+    BodyError, Data, Fault, Parts, Refused, Request, Shape,
     cloud_event::{Attribute, Attributes, Mode},
     member::{Form, MAX_NAME_CHARS},
 };
-use crate::{event::Payload, percent};
+use crate::percent;
 
 /// Reads one event from its attributes, named without `ce-` and as they stand in the headers, and
 /// from its data, which becomes the payload byte for byte.
@@ -28,7 +26,7 @@ pub fn read_binary<'a>(
                 return Err(Refused::of("data", Fault::NoBody));
             }
             let parts = &mut Parts::copied(max_payload_bytes);
-            let data = Payload::Given(Bytes::copy_from_slice(data));
+            let data = Data::Bytes(Cow::Borrowed(data));
             attributes.event((Attribute::Data, data), parts)
         })
         .map_err(|refused| refused.at(None))?;

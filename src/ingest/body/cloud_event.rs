@@ -9,12 +9,12 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    Fault, Parts, Refused,
+    Data, Fault, Parts, Refused,
     member::{Form, Members, text, uuid_of, version_of},
 };
 use crate::{
     encoding::parse_base64_vec,
-    event::{Event, Payload, is_uri_reference},
+    event::{Event, is_uri_reference},
 };
 
 /// The attributes that an event has a place for, and the members of the JSON format that hold its
@@ -83,13 +83,13 @@ impl Form for Attribute {
         let data = match (members.get(Self::Data), members.get(Self::DataBase64)) {
             (Some(_), Some(_)) => return Err(Refused::of("data_base64", Fault::TwoPayloads)),
             (None, None) => return Err(Refused::of("data", Fault::NoData)),
-            (Some(data), None) => (Self::Data, parts.payload(data)),
+            (Some(data), None) => (Self::Data, Data::Value(data)),
             (None, Some(encoded)) => {
                 let refused = |fault| Refused::of("data_base64", fault);
                 let encoded = text(encoded).map_err(refused)?;
                 let data = parse_base64_vec(encoded.as_bytes());
                 let data = data.ok_or(Fault::NotBase64).map_err(refused)?;
-                (Self::DataBase64, Payload::Given(data.into()))
+                (Self::DataBase64, Data::Bytes(data.into()))
             }
         };
         attributes.event(data, parts)
@@ -122,7 +122,7 @@ impl Attributes<'_> {
     /// Checks them all and makes the event; `data` is its payload, and the member it stood in.
     pub(super) fn event(
         &self,
-        (place, data): (Attribute, Payload),
+        (place, data): (Attribute, Data<'_>),
         parts: &mut Parts<'_>,
     ) -> Result<Event, Refused> {
         if self.required(Attribute::SpecVersion)? != "1.0" {
@@ -156,7 +156,7 @@ impl Attributes<'_> {
         }
         let mut event = Event::builder_of(parts.event_type(event_type), self.aggregate_id()?)
             .source(source)
-            .payload_of(data);
+            .payload_of(parts.payload(data));
         event = match uuid_of(id) {
             Some(uuid) if !uuid.is_nil() && uuid.to_string() == id => event.id(uuid),
             // Another spelling of a UUID is another id, and the nil one is none of ours.

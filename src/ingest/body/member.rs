@@ -9,7 +9,7 @@ use serde::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Fault, Parts, Reader, Refused};
+use super::{Data, Fault, Parts, Reader, Refused};
 use crate::{clock::Timestamp, event::Event};
 
 /// Longest part of a foreign member's name that an error repeats, in characters.
@@ -74,10 +74,10 @@ impl Form for Member {
     fn event(members: &Members<'_, Self>, parts: &mut Parts<'_>) -> Result<Event, Refused> {
         let event_type = members.required(Self::EventType, text)?;
         let aggregate_id = members.required(Self::AggregateId, uuid)?;
-        let payload = members.required(Self::Payload, Ok)?;
-        if payload.get().len() > parts.max_payload_bytes {
+        let payload = Data::Value(members.required(Self::Payload, Ok)?);
+        if payload.len() > parts.max_payload_bytes {
             let fault = Fault::PayloadTooLarge {
-                bytes: payload.get().len(),
+                bytes: payload.len(),
                 limit: parts.max_payload_bytes,
             };
             return Err(Refused::of("payload", fault));
